@@ -1,0 +1,109 @@
+"""Image files <-> image ids, and the one way pixels are read: as Label Studio's browser shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+
+
+class UnreadableImage(ValueError):
+    """An image file that cannot be decoded whole; the message says which and why."""
+
+
+def find(root: str | Path) -> dict[str, Path]:
+    """All images under a folder, sorted by id.
+
+    Args:
+        root: a folder, searched through all its sub-folders; hidden files are passed over.
+
+    Returns:
+        image id -> file. The id is the POSIX path under `root` without its suffix.
+
+    Raises:
+        FileNotFoundError: when `root` is no folder or holds no image.
+        ValueError: when two files would have one id (``a.jpg`` beside ``a.png``).
+    """
+    root = Path(root)
+    files = [f for f in root.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file()]
+    found: dict[str, Path] = {}
+    for file in sorted(files):
+        relative = file.relative_to(root)
+        if any(part.startswith(".") for part in relative.parts):
+            continue
+        image_id = relative.with_suffix("").as_posix()
+        if image_id in found:
+            raise ValueError(f"expected one image per id, got {found[image_id]} and {file}, both {image_id!r}; rename one")
+        found[image_id] = file
+    if not found:
+        raise FileNotFoundError(f"expected a folder with images ({', '.join(SUFFIXES)}), got {root}")
+    return dict(sorted(found.items()))
+
+
+def resolve(images: str | Path | Iterable[str | Path] | Mapping[str, str | Path]) -> dict[str, Path]:
+    """image id -> file, from a folder, one file, several files (id: the name without suffix) or such a mapping."""
+    if isinstance(images, Mapping):
+        return {str(image_id): Path(path) for image_id, path in images.items()}
+    if isinstance(images, (str, Path)):
+        path = Path(images)
+        return find(path) if path.is_dir() or not path.suffix else {path.stem: path}
+    found: dict[str, Path] = {}
+    for path in map(Path, images):
+        if path.stem in found:
+            raise ValueError(
+                f"expected one image per id, got {found[path.stem]} and {path}, both {path.stem!r}; "
+                "give a folder, or a mapping of image ids to files"
+            )
+        found[path.stem] = path
+    return found
+
+
+def read(path: str | Path) -> NDArray[np.uint8]:
+    """Decode an image as a browser shows it, and as MMRotate's OpenCV loader reads it.
+
+    EXIF orientation is applied; alpha is dropped; palettes and grey become colour; of 16 bits the upper 8 are
+    kept. A truncated file is refused: OpenCV would fill the missing part with grey and say nothing.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        UnreadableImage: for a file that is missing, empty, truncated, too large or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith("I"):
+                # Pillow's own conversion would clip 16 bits at 255.
+                grey = (np.asarray(ImageOps.exif_transpose(image)) >> 8).clip(0, 255).astype(np.uint8)
+                return np.repeat(grey[..., None], 3, axis=2)
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except UnidentifiedImageError:
+        size = Path(path).stat().st_size
+        raise UnreadableImage(f"{path}: {'empty file' if size == 0 else 'not an image'} ({size} bytes)") from None
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage(f"{path}: {error} Raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file.") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UnreadableImage(f"{path}: {error}") from error
+
+
+def size(path: str | Path) -> tuple[int, int]:
+    """Width and height as :func:`read` would give them, from the header alone.
+
+    Raises:
+        UnreadableImage: as :func:`read`.
+    """
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            return image.size[::-1] if turned else image.size
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UnreadableImage(f"{path}: {error}") from error
+
+
+# Truncated files must raise, whatever another library set.
+ImageFile.LOAD_TRUNCATED_IMAGES = False

@@ -1,0 +1,188 @@
+"""Set up everything `make demo` and `make test` need, once; a second run returns at once.
+
+It creates `.venv`, installs the tested set of packages from `requirements/`, builds mmcv's C++ ops into a
+wheel cache of our own, and installs al_rotate editable. Standard library only: it runs before anything else
+is there.
+
+The wheel cache lives under `${XDG_CACHE_HOME:-~/.cache}/al_rotate/wheels`, keyed by the versions of mmcv,
+torch and Python, the machine and cpu/cuda. pip's own wheel cache is never used for mmcv: it does not know
+torch's version and would hand out a wheel built against another torch.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+STAMP = VENV / "al_rotate-setup.stamp"
+REQUIREMENTS = ROOT / "requirements"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "al_rotate" / "wheels"
+SUPPORTED = ((3, 10), (3, 12))
+NEXT = "Ready. Next: `make demo` for three rounds on rendered scenes, or `. .venv/bin/activate && al-rotate --help`."
+
+
+def main() -> int:
+    use_supported_python()
+    with open(ROOT / ".setup.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two makes at once: the second waits, then finds the work done
+        if STAMP.is_file() and STAMP.read_text() == fingerprint() and PYTHON.exists():
+            return 0
+        started = time.monotonic()
+        create_venv()
+        pip("build tools", "-r", REQUIREMENTS / "build.txt")
+        pip("torch (several GB, the tested pair)", "-r", REQUIREMENTS / "torch.txt")
+        wheel = mmcv_wheel()
+        pip("mmcv from the wheel cache", "--no-deps", wheel)
+        # No build isolation: the sdists of mmdet and mmrotate import torch while they build.
+        pip("OpenMMLab, the core and the developers' tools", "--no-build-isolation",
+            *(part for name in ("torch", "mm", "core", "dev") for part in ("-r", REQUIREMENTS / f"{name}.txt")))
+        # The headless build goes in last, so that the shared cv2/ folder needs no libGL on a server.
+        headless = next(line for line in read_lines("mm.txt") if line.startswith("opencv-python-headless"))
+        pip("headless OpenCV on top", "--no-deps", "--force-reinstall", headless)
+        pip("al_rotate, editable", "--no-deps", "--no-build-isolation", "-e", ROOT)
+        STAMP.write_text(fingerprint())
+        say(f"set up in {duration(time.monotonic() - started)}. {NEXT}")
+    return 0
+
+
+def use_supported_python() -> None:
+    """Re-run under a supported Python if this one is not and another is on the PATH."""
+    if SUPPORTED[0] <= sys.version_info[:2] <= SUPPORTED[1]:
+        return
+    for minor in range(SUPPORTED[1][1], SUPPORTED[0][1] - 1, -1):
+        other = shutil.which(f"python3.{minor}")
+        if other and subprocess.run([other, "-c", "import venv"], capture_output=True).returncode == 0:
+            os.execv(other, [other, *sys.argv])
+    sys.exit(f"al_rotate needs Python 3.10, 3.11 or 3.12; `{sys.executable}` is {platform.python_version()} and no "
+             "other was found. Install one, then run `make PYTHON=/path/to/python3.12 demo`.")
+
+
+def fingerprint() -> str:
+    """Everything that decides what the environment holds."""
+    digest = hashlib.sha256(f"{ROOT} {sys.version} {platform.machine()}".encode())
+    for file in [*sorted(REQUIREMENTS.glob("*.txt")), ROOT / "setup.py", ROOT / "pyproject.toml", Path(__file__)]:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def create_venv() -> None:
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if PYTHON.exists():
+        probe = subprocess.run([PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2], sys.prefix)"],
+                               capture_output=True, text=True)
+        if probe.stdout.strip() == f"{version} {VENV}":
+            return
+    say(f"creating .venv with Python {version}")
+    subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
+
+
+def mmcv_wheel() -> Path:
+    """The mmcv wheel with compiled ops for this Python and torch: from our cache, or built into it."""
+    requirement = next(line for line in read_lines("mm.txt") if "mmcv==" in line)
+    facts = subprocess.run([PYTHON, "-c", (
+        "import torch, torch.utils.cpp_extension as e;"
+        "cuda = torch.cuda.is_available() and e.CUDA_HOME;"
+        "print(torch.__version__, 'cuda-sm%d%d' % torch.cuda.get_device_capability() if cuda else 'cpu')")],
+        capture_output=True, text=True, check=True).stdout.split()
+    torch_version, device = facts
+    tag = f"cp{sys.version_info[0]}{sys.version_info[1]}"
+    key = f"{requirement.replace('==', '-')}_torch-{torch_version}_{tag}_{platform.machine()}_{device}"
+    folder = CACHE / key
+    if not (wheels := list(folder.glob("*.whl"))):
+        check_compiler()
+        build_mmcv(requirement, folder, cuda=device != "cpu")
+        wheels = list(folder.glob("*.whl"))
+    return wheels[0]
+
+
+def check_compiler() -> None:
+    if not (shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++")):
+        sys.exit("building mmcv's ops needs a C++ compiler and none was found. On Debian or Ubuntu: "
+                 "`apt-get install g++`; then run the same make command again.")
+    header = subprocess.run([PYTHON, "-c", "import sysconfig; print(sysconfig.get_path('include'))"],
+                            capture_output=True, text=True, check=True).stdout.strip()
+    if not Path(header, "Python.h").exists():
+        sys.exit(f"building mmcv's ops needs Python's headers and {header}/Python.h is not there. On Debian or "
+                 "Ubuntu: `apt-get install python3-dev`; then run the same make command again.")
+
+
+def build_mmcv(requirement: str, folder: Path, cuda: bool) -> None:
+    """Compile mmcv's ops against the installed torch; the finished wheel appears in `folder` at once or not at all."""
+    jobs = os.environ.get("MAX_JOBS") or str(max(1, min(os.cpu_count() or 1, memory_gb() // 2)))
+    env = dict(os.environ, MAX_JOBS=jobs, MMCV_WITH_OPS="1", FORCE_CUDA="1" if cuda else "0")
+    for flags in ("CFLAGS", "CXXFLAGS"):
+        # The interpreter's own flags carry -g: debug information doubles the build and the wheel.
+        env[flags] = f"{env.get(flags, '')} -g0".strip()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    log = folder.parent / f"{folder.name}.log"
+    say(f"building {requirement}'s ops, once for this Python and torch: some minutes on few cores ({jobs} jobs; log: {log})")
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        # No isolation: an isolated build has no torch, succeeds without the ops, and fails at first use.
+        command = [PYTHON, "-m", "pip", "wheel", "-v", "--no-cache-dir", "--no-build-isolation", "--no-deps",
+                   "-w", scratch, requirement]
+        if run_with_progress(command, env, log) != 0:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
+            sys.exit(f"{tail}\nbuilding {requirement} failed; the whole log is {log}")
+        (wheel,) = Path(scratch).glob("*.whl")
+        if not any(re.match(r"mmcv/_ext\..*\.so$", name) for name in zipfile.ZipFile(wheel).namelist()):
+            sys.exit(f"the built {wheel.name} has no compiled ops (mmcv/_ext.*.so); the log is {log}")
+        folder.mkdir(exist_ok=True)
+        os.replace(wheel, folder / wheel.name)
+
+
+def run_with_progress(command: list, env: dict, log: Path) -> int:
+    """Run, keep the output in `log`, and show ninja's [done/total] as it goes."""
+    started = shown = time.monotonic()
+    with open(log, "w") as out, subprocess.Popen(command, env=env, text=True, errors="replace",
+                                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        for line in process.stdout:
+            out.write(line)
+            step = re.search(r"\[(\d+)/(\d+)\]", line)
+            now = time.monotonic()
+            if step and now - shown > (1 if sys.stdout.isatty() else 30):
+                shown = now
+                text = f"  mmcv ops: {step[1]} of {step[2]} compiled, {duration(now - started)}"
+                print(text, end="\r" if sys.stdout.isatty() else "\n", flush=True)
+    say(f"mmcv's build took {duration(time.monotonic() - started)}")
+    return process.returncode
+
+
+def pip(what: str, *arguments) -> None:
+    say(f"installing {what}")
+    command = [PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check", *map(str, arguments)]
+    if subprocess.run(command).returncode != 0:
+        sys.exit(f"installing {what} failed (above); mend it and run the same make command again: finished steps are kept.")
+
+
+def read_lines(name: str) -> list[str]:
+    lines = (line.strip() for line in (REQUIREMENTS / name).read_text().splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def memory_gb() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30
+
+
+def duration(seconds: float) -> str:
+    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+
+
+def say(text: str) -> None:
+    print(f"[setup] {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
