@@ -1,0 +1,32 @@
+"""Text files that appear whole or not at all, and image ids as paths below a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TextIO
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[TextIO]:
+    """A UTF-8 text file to write, which takes its name only when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(scratch, "w", encoding="utf-8", newline="\n") as file:
+            yield file
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def under(folder: Path, image_id: str, suffix: str) -> Path:
+    """Where an image's file lies in `folder`; ids that would leave the folder, or hide in it, are refused."""
+    parts = PurePosixPath(image_id).parts
+    if "/".join(parts) != image_id or "\\" in image_id or any(part[0] in "./" for part in parts):
+        raise ValueError(
+            f"expected image ids to be relative POSIX paths without '.', '..' or hidden parts, got {image_id!r}"
+        )
+    return folder / f"{image_id}{suffix}"

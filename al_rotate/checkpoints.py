@@ -1,0 +1,87 @@
+"""Checkpoints read without unpickling code, and written so that they can be."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging.history_buffer import HistoryBuffer
+from torch import Tensor, nn
+
+# What MMEngine's own Runner puts into its checkpoints beside tensors and plain values.
+_MULTIARRAY = np._core.multiarray if hasattr(np, "_core") else np.core.multiarray  # type: ignore[attr-defined]
+_ALLOWED = [HistoryBuffer, _MULTIARRAY._reconstruct, _MULTIARRAY.scalar, np.ndarray, np.dtype]
+_ALLOWED += [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "u1", "?")]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights of a model and what is known of them."""
+
+    path: Path
+    state: dict[str, Tensor]
+    classes: tuple[str, ...] | None
+
+    def into(self, model: nn.Module) -> None:
+        """Load all weights.
+
+        Raises:
+            ValueError: when the checkpoint is of another model: names or shapes that do not fit.
+        """
+        own = model.state_dict()
+        wrong = [n for n in own if n in self.state and own[n].shape != self.state[n].shape]
+        missing = [n for n in own if n not in self.state]
+        if wrong or missing:
+            name = (wrong or missing)[0]
+            there = tuple(self.state[name].shape) if wrong else "nothing"
+            raise ValueError(
+                f"expected a checkpoint of this config's model, got {self.path}: {len(missing)} weights missing and "
+                f"{len(wrong)} of another shape, e.g. {name}: {tuple(own[name].shape)} expected, {there} there. "
+                "Use the config it was trained with (for finetune's results: the config.py beside it)"
+            )
+        model.load_state_dict({name: self.state[name] for name in own})
+
+    def warm_start(self, model: nn.Module) -> list[str]:
+        """Load the weights that fit and return the names of those that do not (a head for other classes)."""
+        own = model.state_dict()
+        fits = {n: v for n, v in self.state.items() if n in own and own[n].shape == v.shape}
+        model.load_state_dict(fits, strict=False)
+        return [name for name in own if name not in fits]
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read an MMEngine checkpoint with ``weights_only``: a file from elsewhere cannot run code.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: for a file that is no checkpoint, or that holds more than weights and plain values.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a checkpoint file, got {path}")
+    try:
+        with torch.serialization.safe_globals(_ALLOWED):
+            loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"expected a checkpoint of weights and plain values, got {path}: {first}") from error
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"expected a checkpoint with a state_dict of tensors, got {path}")
+    state = {name.removeprefix("module."): value for name, value in state.items()}
+    meta = loaded.get("meta") or {}
+    known = (meta.get("dataset_meta") or {}).get("classes") or meta.get("CLASSES")
+    return Checkpoint(path, state, tuple(known) if known else None)
+
+
+def write_checkpoint(path: Path, state: dict[str, Tensor], classes: tuple[str, ...], **meta: Any) -> Path:
+    """Weights and plain values only, whole or not at all; MMEngine's own loader reads it too."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    torch.save({"meta": {"dataset_meta": {"classes": tuple(classes)}, **meta}, "state_dict": state}, scratch)
+    os.replace(scratch, path)
+    return path
