@@ -27,6 +27,6 @@ def under(folder: Path, image_id: str, suffix: str) -> Path:
     parts = PurePosixPath(image_id).parts
     if "/".join(parts) != image_id or "\\" in image_id or any(part[0] in "./" for part in parts):
         raise ValueError(
-            f"expected image ids to be relative POSIX paths without '.', '..' or hidden parts, got {image_id!r}"
+            f"expected an image id to be a relative POSIX path without '..' or hidden parts, got {image_id!r}"
         )
     return folder / f"{image_id}{suffix}"

@@ -39,7 +39,7 @@ def write(
     return path
 
 
-def read(path: Path, layout: Layout) -> tuple[NDArray, NDArray, dict[str, NDArray], str]:
+def read(path: Path, layout: Layout) -> tuple[NDArray, NDArray, dict[str, Any], str]:
     """ids (M,), offsets (M+1,), the columns as flat arrays, and the notes."""
     try:
         table = pq.read_table(path, memory_map=True, partitioning=None)
@@ -50,7 +50,7 @@ def read(path: Path, layout: Layout) -> tuple[NDArray, NDArray, dict[str, NDArra
     table = table.combine_chunks()
     ids = table["image_id"].to_numpy(zero_copy_only=False)
     offsets = np.zeros(1, np.int64)
-    columns = {}
+    columns: dict[str, Any] = {}
     for name in table.column_names[1:]:
         column: Any = table[name].chunk(0) if table[name].num_chunks else pa.array([], table[name].type)
         if layout[name][1] == "box":

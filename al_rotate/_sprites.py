@@ -1,4 +1,4 @@
-"""What stands on the ground of a rendered scene, drawn as flat polygons, and the canvas that keeps its boxes.
+"""What stands on the ground of a rendered scene, as flat polygons: the objects of its classes, and clutter.
 
 A sprite lives in its own unit frame: x along it (bow, nose and bonnet at +0.5), y across, both in [-0.5, 0.5]. Its
 outline touches all four sides of that square, so the box that the square is stretched to is tight by construction.
@@ -6,17 +6,13 @@ outline touches all four sides of that square, so the box that the square is str
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from math import cos, hypot, pi, sin
+from collections.abc import Callable, Sequence
+from math import cos, pi, sin
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image, ImageDraw
-
-from . import boxes as _boxes
 
 CLASSES = ("vehicle", "ship", "plane", "tank", "court")
-SCALE = 3  # drawn so much larger and averaged down, which smooths the edges
 
 T = TypeVar("T")
 Colour = tuple[int, int, int]
@@ -82,7 +78,12 @@ def _inset(points: Points, x: float, y: float) -> Points:
 
 def _car(rng: np.random.Generator, sun: tuple[float, float]) -> Sprite:
     paint = pick(rng, CAR_COLOURS)
-    parts = [(_CAR, paint), (_bar(-0.4, 0.4, 0.3, 0.44), shade(paint, 0.86)), (_CABIN, GLASS), (_ROOF, shade(paint, 1.1))]
+    parts = [
+        (_CAR, paint),
+        (_bar(-0.4, 0.4, 0.3, 0.44), shade(paint, 0.86)),
+        (_CABIN, GLASS),
+        (_ROOF, shade(paint, 1.1)),
+    ]
     return Sprite(rng.uniform(0.44, 0.5), 0.22, 1, parts)
 
 
@@ -175,8 +176,8 @@ def _tank(rng: np.random.Generator, sun: tuple[float, float]) -> Sprite:
     else:
         parts += [(_disc(0.2, 0.1 * x, 0.1 * y), shade(top, 1.07))]
     a = rng.uniform(0, 2 * pi)
-    stairs = [(0.03 * sin(a), -0.03 * cos(a)), (0.43 * cos(a), 0.43 * sin(a)), (-0.03 * sin(a), 0.03 * cos(a))]
-    return Sprite(1.0, 0.3, 1, [*parts, (stairs, shade(top, 0.62)), (_disc(0.05), shade(top, 0.62))])
+    ladder = [(r * cos(a + t), r * sin(a + t)) for r, t in ((0.46, -0.07), (0.46, 0.07), (0.22, 0.12), (0.22, -0.12))]
+    return Sprite(1.0, 0.3, 1, [*parts, (ladder, shade(top, 0.78))])
 
 
 def _court(rng: np.random.Generator, sun: tuple[float, float]) -> Sprite:
@@ -233,7 +234,9 @@ def _tree(rng: np.random.Generator, sun: tuple[float, float]) -> Sprite:
     leaf = pick(rng, ((62, 84, 46), (52, 76, 48), (76, 92, 50), (58, 70, 40)))
     rough = 0.38 + 0.12 * rng.random(11)
     crown = [(r * cos(0.571 * k), r * sin(0.571 * k)) for k, r in enumerate(rough.tolist())]
-    lit = [[(0.5 * s * x + f * sun[0], 0.5 * s * y + f * sun[1]) for x, y in crown] for s, f in ((1.4, 0.1), (0.7, 0.16))]
+    lit = [
+        [(0.5 * s * x + f * sun[0], 0.5 * s * y + f * sun[1]) for x, y in crown] for s, f in ((1.4, 0.1), (0.7, 0.16))
+    ]
     return Sprite(1.0, 0.45, 1, [(crown, shade(leaf, 0.8)), (lit[0], leaf), (lit[1], shade(leaf, 1.25))])
 
 

@@ -67,7 +67,7 @@ def from_corners(corners: ArrayLike) -> Floats:
         return np.zeros((0, 5), _float_dtype(given))
     if given.ndim not in (2, 3) or given.shape[1:] not in ((8,), (4, 2)):
         raise ValueError(f"expected corners of shape (N, 4, 2) or (N, 8), got {given.shape}")
-    points = given.reshape(-1, 4, 2).astype(np.float64)
+    points: Floats = given.reshape(-1, 4, 2).astype(np.float64)
     _require_finite(points, "corners")
     # The near corner as origin keeps every digit of boxes that lie far from the image's origin.
     origin = points[:, :1]
@@ -76,7 +76,8 @@ def from_corners(corners: ArrayLike) -> Floats:
     first, second = np.triu_indices(4, k=1)
     directions = points[:, second] - points[:, first]  # (N, 6, 2)
     lengths = np.hypot(directions[..., 0], directions[..., 1])
-    directions = np.where(lengths[..., None] > 0, directions, (1.0, 0.0)) / np.where(lengths > 0, lengths, 1.0)[..., None]
+    known = (lengths > 0)[..., None]
+    directions = np.where(known, directions, (1.0, 0.0)) / np.where(known, lengths[..., None], 1.0)
     normals = np.stack([-directions[..., 1], directions[..., 0]], axis=-1)
     along = np.einsum("nkd,npd->nkp", directions, points)
     across = np.einsum("nkd,npd->nkp", normals, points)
@@ -186,7 +187,8 @@ def near_pairs(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np
     left, top, right, bottom = _extents(_as_boxes(a)[0])
     left_b, top_b, right_b, bottom_b = _extents(_as_boxes(b)[0])
     step = max(1, _PAIRS_AT_ONCE * 16 // max(1, len(left_b)))
-    rows, columns = [np.zeros(0, np.intp)], [np.zeros(0, np.intp)]
+    rows: list[NDArray[np.intp]] = [np.zeros(0, np.intp)]
+    columns: list[NDArray[np.intp]] = [np.zeros(0, np.intp)]
     for start in range(0, len(left), step):
         some = (slice(start, start + step), None)
         meet = (left[some] <= right_b) & (left_b <= right[some]) & (top[some] <= bottom_b) & (top_b <= bottom[some])
@@ -252,11 +254,11 @@ def _extents(boxes: Floats) -> tuple[Floats, Floats, Floats, Floats]:
 
 def _wrap(angle: Floats, start: float, period: float, dtype: np.dtype) -> Floats:
     """Angles moved by whole periods into [start, start + period), as seen in `dtype`; those inside stay as they are."""
-    low, high = dtype.type(start), dtype.type(start + period)
-    inside = (angle >= low) & (angle < high)
+    low, high, seen = dtype.type(start), dtype.type(start + period), angle.astype(dtype)
+    inside = (seen >= low) & (seen < high)
     wrapped = ((angle - start) % period + start).astype(dtype)
     # Rounding can land on the open end, which is the closed one, a period away.
-    return np.where(inside, angle, np.where(wrapped >= high, low, np.maximum(wrapped, low)))
+    return np.where(inside, seen, np.where(wrapped >= high, low, np.maximum(wrapped, low)))
 
 
 def _pick(values: NDArray, index: NDArray) -> NDArray:

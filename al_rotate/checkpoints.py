@@ -6,17 +6,40 @@ import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
-from mmengine.logging.history_buffer import HistoryBuffer
 from torch import Tensor, nn
 
-# What MMEngine's own Runner puts into its checkpoints beside tensors and plain values.
-_MULTIARRAY = np._core.multiarray if hasattr(np, "_core") else np.core.multiarray  # type: ignore[attr-defined]
-_ALLOWED = [HistoryBuffer, _MULTIARRAY._reconstruct, _MULTIARRAY.scalar, np.ndarray, np.dtype]
-_ALLOWED += [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "u1", "?")]
+# All that weights and plain values are made of.
+_ALLOWED = {
+    ("collections", "OrderedDict"),
+    ("torch", "Size"),
+    ("torch._utils", "_rebuild_tensor_v2"),
+    ("torch._utils", "_rebuild_parameter"),
+}
+
+
+class _Inert:
+    """Stands for any other object of a checkpoint (MMEngine's log history, optimizers, hooks) and does nothing."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def __call__(self, *args: Any, **kwargs: Any) -> _Inert:
+        return self
+
+    __setstate__ = __setitem__ = append = extend = __init__  # type: ignore[assignment]
+
+
+class _WeightsUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        return super().find_class(module, name) if (module, name) in _ALLOWED else _Inert
+
+
+_PICKLE = SimpleNamespace(  # what torch.load asks of a pickle module
+    __name__=__name__, Unpickler=_WeightsUnpickler, load=lambda file, **kwargs: _WeightsUnpickler(file, **kwargs).load()
+)
 
 
 @dataclass(frozen=True)
@@ -55,21 +78,23 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read an MMEngine checkpoint with ``weights_only``: a file from elsewhere cannot run code.
+    """Read the weights of a checkpoint; a file from elsewhere cannot run code.
+
+    MMEngine's Runner saves its log history beside the weights, which PyTorch's ``weights_only`` refuses. So
+    whatever is no tensor, container or plain value is read as an object that does nothing, and dropped.
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: for a file that is no checkpoint, or that holds more than weights and plain values.
+        ValueError: for a file that is no checkpoint.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"expected a checkpoint file, got {path}")
     try:
-        with torch.serialization.safe_globals(_ALLOWED):
-            loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        loaded: Any = torch.load(path, map_location="cpu", pickle_module=_PICKLE, weights_only=False)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, AttributeError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"expected a checkpoint of weights and plain values, got {path}: {first}") from error
+        raise ValueError(f"expected a checkpoint, got {path}: {first}") from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"expected a checkpoint with a state_dict of tensors, got {path}")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import io
 import os
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import mmrotate
-from mmdet.utils import register_all_modules as register_mmdet
 from mmengine.config import Config
 from mmengine.fileio import load as load_file
-from mmrotate.utils import register_all_modules as register_mmrotate
+
+with contextlib.redirect_stdout(io.StringIO()):  # the forks print on import
+    import mmrotate
+    from mmdet.utils import register_all_modules as register_mmdet
+    from mmrotate.utils import register_all_modules as register_mmrotate
 
 SHIPPED = Path(mmrotate.__file__).parent / ".mim" / "configs"
 
@@ -29,8 +34,11 @@ def load(config: str | Path | Config, cfg_options: dict[str, Any] | None = None)
     Raises:
         FileNotFoundError: for a name or path that does not exist, with the nearest names.
     """
-    register_mmdet(init_default_scope=False)
-    register_mmrotate(init_default_scope=False)
+    with contextlib.redirect_stdout(io.StringIO()):
+        register_mmdet(init_default_scope=False)
+        register_mmrotate(init_default_scope=False)
+    for known in ("torch.meshgrid: in an upcoming", "The `clip` function does nothing"):  # of the code we wrap
+        warnings.filterwarnings("ignore", message=known)
     loaded = config.copy() if isinstance(config, Config) else Config.fromfile(find(config))
     loaded.merge_from_dict(cfg_options or {})
     loaded.setdefault("default_scope", "mmrotate")

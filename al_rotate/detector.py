@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import logging
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from mmcv.transforms import Compose
 from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmrotate.registry import MODELS
@@ -83,7 +85,7 @@ class Detector:
         if loaded:
             loaded.into(model)
         else:
-            model.init_weights()
+            _init_quietly(model)
         self.model: nn.Module = model.to(self.device).eval()
         self._pipeline = self._build_pipeline()
 
@@ -261,7 +263,7 @@ class Detector:
 
     def _build_pipeline(self) -> Compose:
         pipeline = [dict(step) for step in get_test_pipeline_cfg(self.config)]
-        if "LoadImageFromFile" not in pipeline[0]["type"]:
+        if pipeline[0]["type"].split(".")[-1] not in ("LoadImageFromFile", "LoadImageAsShown"):
             raise ValueError(f"expected a test pipeline that begins with LoadImageFromFile, got {pipeline[0]['type']}")
         # We decode ourselves, so that files look as in Label Studio and a broken one is noticed.
         pipeline[0] = {"type": "mmdet.LoadImageFromNDArray"}
@@ -299,6 +301,17 @@ class Detector:
         scratch = out / f".detections.{os.getpid()}.tmp"
         scratch.write_text(json.dumps(notes, indent=1))
         os.replace(scratch, file)
+
+
+def _init_quietly(model: nn.Module) -> None:
+    """The config's own random start; MMEngine would report on every single weight."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        model.init_weights()
+    finally:
+        logger.setLevel(level)
 
 
 def _bf16(model: nn.Module, device: str) -> ExitStack:

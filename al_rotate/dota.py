@@ -36,7 +36,7 @@ DOTA_V1: tuple[str, ...] = (
 DOTA_V15: tuple[str, ...] = (*DOTA_V1, "container-crane")
 DOTA_V2: tuple[str, ...] = (*DOTA_V15, "airport", "helipad")
 
-DECIMALS = 6  # of written coordinates; a float32 resolves 6e-5 at 1,000 pixels
+DECIMALS = 9  # of written coordinates, so that even the angle of a box of ten pixels survives as float32
 _HEADERS = ("imagesource:", "gsd:", "acquisition dates:")
 
 
@@ -87,31 +87,32 @@ def find(source: str | Path | Iterable[str | Path]) -> dict[str, Path]:
         FileNotFoundError: when there are none.
         ValueError: when two files of a list would have one id.
     """
+    found: dict[str, Path] = {}
     if isinstance(source, (str, Path)) and not Path(source).is_file():
         root = Path(source) / "labelTxt" if (Path(source) / "labelTxt").is_dir() else Path(source)
-        paths = {file.relative_to(root).with_suffix(""): file for file in root.rglob("*.txt") if file.is_file()}
-        found = {
-            path.as_posix(): file for path, file in paths.items() if not any(p.startswith(".") for p in path.parts)
-        }
-        if not found:
-            raise FileNotFoundError(
-                f"expected a folder with DOTA labels (.txt), or one that holds labelTxt/, got {source}"
-            )
-        return dict(sorted(found.items()))
-    found = {}
-    for file in map(Path, [source] if isinstance(source, (str, Path)) else source):
-        if file.stem in found:
-            raise ValueError(f"expected one file per image id, got {found[file.stem]} and {file}; give their folder")
-        found[file.stem] = file
+        for file in root.rglob("*.txt"):
+            path = file.relative_to(root).with_suffix("")
+            if file.is_file() and not any(part.startswith(".") for part in path.parts):
+                found[path.as_posix()] = file
+        found = dict(sorted(found.items()))
+    else:
+        for file in map(Path, [source] if isinstance(source, (str, Path)) else source):
+            if file.stem in found:
+                raise ValueError(
+                    f"expected one file per image id, got {found[file.stem]} and {file}; give their folder"
+                )
+            found[file.stem] = file
+    if not found:
+        raise FileNotFoundError(f"expected DOTA labels: .txt files, their folder or one with labelTxt/, got {source}")
     return found
 
 
 def write(instances: RotatedInstances, folder: str | Path) -> Path:
     """Write labels as one ``ID.txt`` an image; an image without boxes gets a blank file.
 
-    Corners have six decimals: a box comes back within 1e-6 pixels and the rounding of its float32 (a square
-    perhaps turned by a quarter, which is the same square). Each file appears whole or not at all; other files in
-    the folder stay. Columns for which the format has no place (features, sizes) are not written.
+    Corners have nine decimals, below what a float32 box resolves, so boxes come back as they were; an angle at the
+    end of its range, or a square's, may come back as its twin that makes the same rectangle. Each file appears
+    whole or not at all; other files in the folder stay. The format has no place for features and image sizes.
 
     Args:
         instances: labels with `classes`. Their `difficult` is written, 0 where there is none.
@@ -129,11 +130,12 @@ def write(instances: RotatedInstances, folder: str | Path) -> Path:
             "expected labels, got detections with scores; use write_submission, or instances.replace(scores=None)"
         )
     names = _names(instances)
+    files = [_files.under(folder, image_id, ".txt") for image_id in instances.image_ids]
     folder.mkdir(parents=True, exist_ok=True)
-    for image_id, image in instances:
+    for path, (_, image) in zip(files, instances, strict=True):
         flags = np.zeros(image.n_boxes, np.uint8) if image.difficult is None else image.difficult
         lines = zip(_corners(image.boxes), image.labels.tolist(), flags.tolist(), strict=True)
-        with _files.whole(_files.under(folder, image_id, ".txt")) as file:
+        with _files.whole(path) as file:
             file.writelines(f"{corners} {names[label]} {flag}\n" for corners, label, flag in lines)
     return folder
 

@@ -38,7 +38,8 @@ def find(root: str | Path) -> dict[str, Path]:
             continue
         image_id = relative.with_suffix("").as_posix()
         if image_id in found:
-            raise ValueError(f"expected one image per id, got {found[image_id]} and {file}, both {image_id!r}; rename one")
+            both = f"{found[image_id]} and {file}, both {image_id!r}"
+            raise ValueError(f"expected one image per id, got {both}; rename one")
         found[image_id] = file
     if not found:
         raise FileNotFoundError(f"expected a folder with images ({', '.join(SUFFIXES)}), got {root}")

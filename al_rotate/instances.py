@@ -126,7 +126,8 @@ class RotatedInstances:
             arrays = [getattr(part, name) for part in parts]
             missing = [array is None for array in arrays]
             if any(missing) and not all(missing):
-                raise ValueError(f"expected {name} in all parts or in none, got it in {missing.count(False)} of {len(parts)}")
+                there = f"{missing.count(False)} of {len(parts)}"
+                raise ValueError(f"expected {name} in all parts or in none, got it in {there}")
             columns[name] = None if missing[0] else np.concatenate(arrays)
         starts = np.cumsum([0, *(part.n_boxes for part in parts)])
         offsets = np.concatenate([[0], *(part.offsets[1:] + start for part, start in zip(parts, starts, strict=False))])
@@ -200,7 +201,7 @@ class RotatedInstances:
     def to_frame(self) -> pd.DataFrame:
         """One row a box: image_id, cx, cy, w, h, theta, label, class, and score and difficult where they are."""
         frame = pd.DataFrame(self.boxes, columns=["cx", "cy", "w", "h", "theta"])
-        frame.insert(0, "image_id", self.image_ids[self.image_index])
+        frame.insert(0, "image_id", pd.Series(self.image_ids[self.image_index], dtype=object))
         frame["label"] = self.labels
         if self.classes is not None:
             frame["class"] = np.array(self.classes, object)[self.labels]
@@ -308,8 +309,9 @@ class RotatedInstances:
         if self.classes is not None:
             wanted = f"indices below the {len(self.classes)} classes"
             self._require(self.labels < len(self.classes), "labels", wanted, self.labels)
-            if self.class_scores is not None and self.n_boxes and self.class_scores.shape[1] != len(self.classes):
-                raise ValueError(f"expected class_scores of {len(self.classes)} columns, got {self.class_scores.shape[1]}")
+            width = None if self.class_scores is None else self.class_scores.shape[1]
+            if width is not None and self.n_boxes and width != len(self.classes):
+                raise ValueError(f"expected class_scores of {len(self.classes)} columns, got {width}")
 
     def _require(self, ok: NDArray, name: str, expected: str, values: NDArray) -> None:
         rows = ok.all(axis=tuple(range(1, ok.ndim)))
@@ -317,7 +319,8 @@ class RotatedInstances:
             return
         row = int(np.flatnonzero(~rows)[0])
         position = row if COLUMNS[name][1] == "image" else int(np.searchsorted(self.offsets, row, side="right")) - 1
-        raise ValueError(f"expected {expected} in {name}, got {values[row].tolist()} for image {self.image_ids[position]!r}")
+        image_id = self.image_ids[position]
+        raise ValueError(f"expected {expected} in {name}, got {values[row].tolist()} for image {image_id!r}")
 
 
 def _as_ids(image_ids: Sequence[str] | NDArray) -> NDArray[np.object_]:
@@ -344,6 +347,7 @@ def _as_offsets(offsets: ArrayLike, images: int) -> NDArray[np.int64]:
 def _as_classes(classes: Sequence[str] | None) -> tuple[str, ...] | None:
     if classes is None:
         return None
-    if isinstance(classes, str) or not all(isinstance(c, str) and c for c in classes) or len(set(classes)) != len(classes):
+    named = not isinstance(classes, str) and all(isinstance(name, str) and name for name in classes)
+    if not named or len(set(classes)) != len(classes):
         raise ValueError(f"expected classes to be distinct non-empty strings, got {classes!r}")
     return tuple(classes)

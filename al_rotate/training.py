@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import hashlib
+import io
 import json
-import math
+import logging
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
-from mmdet.datasets import BaseDetDataset
 from mmengine.config import Config
 from mmengine.dist import get_rank
-from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, find_latest_checkpoint
-from mmrotate.registry import DATASETS, HOOKS, TRANSFORMS
 
-from . import boxes, configs, images, rotated_iou_cpu
+from . import configs, rotated_iou_cpu
 from .checkpoints import read_checkpoint, write_checkpoint
+from .images import resolve
 from .instances import RotatedInstances
+from .registered import TrainingDiverged
 
-
-class TrainingDiverged(RuntimeError):
-    """The loss stopped being a finite number."""
+__all__ = ["Finetuned", "TrainingDiverged", "finetune", "training_config", "write_data"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def finetune(
     if checkpoint is not None:
         configs.without_pretrained(cfg)
     rotated_iou_cpu.install()
-    runner = Runner.from_cfg(cfg)
+    runner = _quiet_runner(cfg)
     last = find_latest_checkpoint(str(work_dir))
     if last is None and checkpoint is not None:
         path = configs.published_weights(config) if str(checkpoint) == "zoo" else checkpoint
@@ -131,23 +130,26 @@ def training_config(
     cfg = configs.load(config, cfg_options)
     configs.set_classes(cfg, classes)
     cfg.work_dir = str(work_dir)
-    cfg.custom_imports = {"imports": ["al_rotate.training"], "allow_failed_imports": False}
+    cfg.custom_imports = {"imports": ["al_rotate.registered"], "allow_failed_imports": False}
     cfg.launcher = "pytorch" if "LOCAL_RANK" in os.environ else "slurm" if "SLURM_PROCID" in os.environ else "none"
     cfg.randomness = {"seed": seed, **(cfg.get("randomness") or {})}
     cfg.resume = True  # from work_dir, if a checkpoint is there
-    cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), {"type": "StopWhenDiverged"}]
+    cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), {"type": "StopWhenDiverged"}, {"type": "ProgressBar"}]
 
-    files = _as_files(images)
+    files = resolve(images)
     train = write_data(work_dir / "data" / "train.parquet", files, labels, classes)
     if not labels.n_boxes:
         raise ValueError(f"expected labels with at least one box to train on, got {labels!r}")
     _use_data(cfg.train_dataloader, train, classes, {"filter_empty_gt": not keep_empty})
-    for name in ("val", "test"):
-        if val is None:
-            cfg[f"{name}_dataloader"] = cfg[f"{name}_evaluator"] = cfg[f"{name}_cfg"] = None
-        else:
-            data = write_data(work_dir / "data" / "val.parquet", files, val, classes)
-            _use_data(cfg[f"{name}_dataloader"], data, classes, None)
+    if val is None:
+        cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
+    else:
+        data = write_data(work_dir / "data" / "val.parquet", files, val, classes)
+        _use_data(cfg.val_dataloader, data, classes, None)
+        # MMRotate's metric starts four processes for every evaluation; ours gives the same figures in this one.
+        for evaluator in cfg.val_evaluator if isinstance(cfg.val_evaluator, list) else [cfg.val_evaluator]:
+            if evaluator["type"] == "DOTAMetric":
+                evaluator["type"] = "RotatedMAP"
     if not torch.cuda.is_available():
         # SyncBN needs a GPU; on one process it is BN anyway.
         _replace_types(cfg.model, "SyncBN", "BN")
@@ -160,7 +162,7 @@ def training_config(
 def write_data(
     path: Path, files: Mapping[str, Path], labels: RotatedInstances, classes: Sequence[str]
 ) -> Path:
-    """Labels and the files of their images, as :class:`RotatedInstancesDataset` reads them."""
+    """Labels and the files of their images, as :class:`~al_rotate.registered.RotatedInstancesDataset` reads them."""
     if labels.classes is not None and labels.classes != tuple(classes):
         raise ValueError(f"expected labels of the classes {tuple(classes)}, got {labels.classes}")
     missing = [image_id for image_id in labels.image_ids if image_id not in files]
@@ -172,61 +174,15 @@ def write_data(
     return path
 
 
-@DATASETS.register_module()
-class RotatedInstancesDataset(BaseDetDataset):
-    """MMEngine dataset over a file of :func:`write_data`.
-
-    Unlike ``DOTADataset`` it keeps the order of the labels, takes any image suffix and any image id, and keeps
-    images without a box unless ``filter_cfg=dict(filter_empty_gt=True)``. Boxes go out as four corners
-    (``box_type='qbox'``), which every pipeline of MMRotate expects.
-    """
-
-    def load_data_list(self) -> list[dict[str, Any]]:
-        path = Path(self.ann_file)
-        files = json.loads(path.with_suffix(".files.json").read_text())
-        listed = []
-        for image_id, one in RotatedInstances.load(path):
-            corners = boxes.to_corners(one.boxes.astype(np.float64)).reshape(-1, 8)
-            marked = [
-                {"bbox": corner.tolist(), "bbox_label": int(label), "ignore_flag": 0}
-                for corner, label in zip(corners, one.labels, strict=True)
-            ]
-            listed.append({"img_path": files[image_id], "img_id": image_id, "instances": marked})
-        return listed
-
-    def filter_data(self) -> list[dict[str, Any]]:
-        drop = not self.test_mode and (self.filter_cfg or {}).get("filter_empty_gt", False)
-        return [item for item in self.data_list if item["instances"] or not drop]
-
-    def get_cat_ids(self, idx: int) -> list[int]:
-        return [instance["bbox_label"] for instance in self.get_data_info(idx)["instances"]]
-
-
-@TRANSFORMS.register_module()
-class LoadImageAsShown(BaseTransform):
-    """Read ``img_path`` as :func:`al_rotate.images.read` does, so that training sees what the detector sees."""
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        array = np.ascontiguousarray(images.read(results["img_path"])[..., ::-1])
-        results.update(img=array, img_shape=array.shape[:2], ori_shape=array.shape[:2])
-        return results
-
-
-@HOOKS.register_module()
-class StopWhenDiverged(Hook):
-    """Stop at the first loss that is not finite, before it spoils the weights that are saved."""
-
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
-    ) -> None:
-        loss = (outputs or {}).get("loss")
-        if loss is not None and not math.isfinite(loss := float(loss)):
-            rate = runner.optim_wrapper.get_lr()
-            raise TrainingDiverged(
-                f"the loss is {loss} at iteration {runner.iter + 1}, learning rate {max(next(iter(rate.values()))):.2g}. "
-                "Lower optim_wrapper.optimizer.lr, lengthen the warm-up (param_scheduler), or add "
-                "optim_wrapper.clip_grad.max_norm; then use a new work_dir"
-            )
+def _quiet_runner(cfg: Config) -> Runner:
+    """A Runner whose log goes to its file in work_dir; the screen gets errors only (a config alone is 300 lines)."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        runner = Runner.from_cfg(cfg)
+    for handler in runner.logger.handlers:
+        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+            handler.setStream(sys.stderr)
+            handler.setLevel(logging.ERROR)
+    return runner
 
 
 def _use_data(loader: dict[str, Any], path: Path, classes: Sequence[str], filter_cfg: dict[str, Any] | None) -> None:
@@ -247,10 +203,6 @@ def _use_data(loader: dict[str, Any], path: Path, classes: Sequence[str], filter
         loader["persistent_workers"] = False
 
 
-def _as_files(given: str | Path | Mapping[str, str | Path]) -> dict[str, Path]:
-    return images.resolve(given)
-
-
 def _replace_types(value: Any, old: str, new: str) -> None:
     if isinstance(value, dict):
         if value.get("type") == old:
@@ -263,8 +215,6 @@ def _replace_types(value: Any, old: str, new: str) -> None:
 
 def _request(cfg: Config, checkpoint: str | Path | None) -> dict[str, str]:
     """What a finished training is recognised by."""
-    import hashlib
-
     data = Path(cfg.train_dataloader.dataset.ann_file)
     text = cfg.pretty_text.replace(cfg.work_dir, "")
     labels = RotatedInstances.load(data)

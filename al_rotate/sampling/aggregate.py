@@ -50,8 +50,8 @@ def aggregate(
         raise ValueError(f"expected how to be one of {', '.join(get_args(How))}, got {how!r}")
     if empty not in get_args(Empty):
         raise ValueError(f"expected empty to be one of {', '.join(get_args(Empty))}, got {empty!r}")
-    if k < 1:
-        raise ValueError(f"expected k >= 1, got {k}")
+    if not isinstance(k, int | np.integer) or k < 1:
+        raise ValueError(f"expected an integer k >= 1, got {k!r}")
     values, offsets = _as_segments(values, offsets)
 
     counts = np.diff(offsets)
@@ -90,7 +90,9 @@ def _as_segments(values: ArrayLike, offsets: ArrayLike) -> tuple[NDArray[np.floa
     if offsets.ndim != 1 or not len(offsets) or offsets.dtype.kind not in "iu":
         raise ValueError(f"expected offsets of M+1 integers, got {offsets.dtype} {offsets.shape}")
     if offsets[0] != 0 or offsets[-1] != len(values) or (np.diff(offsets) < 0).any():
-        raise ValueError(f"expected offsets to ascend from 0 to the {len(values)} values, got {offsets[0]}..{offsets[-1]}")
+        raise ValueError(
+            f"expected offsets to ascend from 0 to the {len(values)} values, got {offsets[0]}..{offsets[-1]}"
+        )
     ok = (values >= 0) & (values < np.inf)  # False for NaN
     if not ok.all():
         box = int(np.flatnonzero(~ok)[0])

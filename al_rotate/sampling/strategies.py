@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -48,21 +49,25 @@ class Ranking:
         scorer: ``(candidates, rng)`` -> columns of (M,) values, in the order of the candidates. ``score`` is one of
             them, higher is better; the others are its parts and go into the ranking beside it.
         empty: ``last`` or ``first`` puts the images without a box behind or before all others, whatever they score;
-            ``mean`` ranks them by their score.
+            else their score ranks them.
     """
 
     scorer: Scorer
-    empty: Empty = "mean"
+    empty: Empty | None = None
 
     def rank(self, candidates: RotatedInstances, rng: np.random.Generator | None = None) -> pd.DataFrame:
         """All candidates, best first, see `rank`."""
         parts = dict(self.scorer(candidates, rng))
         score = np.round(np.asarray(parts.pop("score"), np.float64), _DECIMALS)
+        if score.shape != (len(candidates),):
+            raise ValueError(f"expected a score for each of {len(candidates)} images, got {score.shape}")
         if not np.isfinite(score).all():
             position = int(np.flatnonzero(~np.isfinite(score))[0])
-            raise ValueError(f"expected finite scores, got {score[position]} for image {candidates.image_ids[position]!r}")
+            raise ValueError(
+                f"expected finite scores, got {score[position]} for image {candidates.image_ids[position]!r}"
+            )
         empty = candidates.counts == 0
-        place = {"first": -1, "mean": 0, "last": 1}[self.empty] * empty
+        place = {"first": -1, "last": 1}.get(self.empty or "", 0) * empty
         by_id = np.argsort(candidates.image_ids, kind="stable")
         order = by_id[np.lexsort((-score[by_id], place[by_id]))]  # stable: ties keep the order of the ids
         columns = {
@@ -134,13 +139,18 @@ def by_uncertainty(
     def score(candidates: RotatedInstances, rng: np.random.Generator | None) -> dict[str, NDArray]:
         scores = candidates.scores
         if use_class_scores is True and candidates.class_scores is None and candidates.n_boxes:
-            raise ValueError("expected detections with class_scores, got none: predict them, or use_class_scores='auto'")
+            raise ValueError(
+                "expected detections with class_scores, got none: predict them, or use_class_scores='auto'"
+            )
         if use_class_scores and candidates.class_scores is not None:
             scores = candidates.class_scores
         values = measure(np.zeros(0) if scores is None else scores)
-        parts = {f"uncertainty_{part}": aggregate(values, candidates.offsets, part) for part in ("mean", "max")}
-        parts = {name: np.where(candidates.counts, part, np.nan) for name, part in parts.items()}
-        return {"score": aggregate(values, candidates.offsets, how, k, empty), **parts}
+        boxless = candidates.counts == 0
+        return {
+            "score": aggregate(values, candidates.offsets, how, k, empty),
+            "uncertainty_mean": np.where(boxless, np.nan, aggregate(values, candidates.offsets, "mean")),
+            "uncertainty_max": np.where(boxless, np.nan, aggregate(values, candidates.offsets, "max")),
+        }
 
     return Ranking(score, empty)
 
@@ -246,12 +256,14 @@ def _checked(picked: object, candidates: RotatedInstances, budget: Budget, name:
     if strange := [i for i in ids if not isinstance(i, str) or i not in candidates]:
         raise ValueError(f"expected ids of candidates from the strategy {name}, got {strange[0]!r}")
     if len(set(ids)) < len(ids):
-        twice = next(i for i in ids if ids.count(i) > 1)
-        raise ValueError(f"expected each image once from the strategy {name}, got {twice!r} {ids.count(twice)} times")
+        twice, times = Counter(ids).most_common(1)[0]
+        raise ValueError(f"expected each image once from the strategy {name}, got {twice!r} {times} times")
     n_boxes = candidates.counts[[candidates.position(i) for i in ids]] if ids else np.zeros(0, np.int64)
     if not budget.covers(n_boxes):
         got = f"{len(ids)} images with {n_boxes.sum()} boxes"
-        raise ValueError(f"expected at most {budget} from the strategy {name}, got {got} (an empty image counts as one)")
+        raise ValueError(
+            f"expected at most {budget} from the strategy {name}, got {got} (an empty image counts as one)"
+        )
     return [str(i) for i in ids]
 
 
@@ -262,5 +274,5 @@ def _check(detections: RotatedInstances, rng: np.random.Generator | None) -> Non
         raise TypeError(f"expected rng to be a np.random.Generator, got {rng!r}: np.random.default_rng(seed)")
 
 
-def _name(strategy: object) -> str:
+def _name(strategy: Any) -> str:
     return repr(strategy if isinstance(strategy, str) else getattr(strategy, "__name__", strategy))

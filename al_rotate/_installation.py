@@ -1,0 +1,202 @@
+"""What is installed here, as plain facts: versions, and what comes of importing and trying each package.
+
+Every import runs in a process of its own, because a broken installation may well crash. Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PYTHONS = ((3, 10), (3, 12))
+CORE = {  # import name -> the distribution that holds it, in the tested version
+    "numpy": "numpy==2.2.6",
+    "scipy": "scipy==1.15.3",
+    "pandas": "pandas==2.3.3",
+    "sklearn": "scikit-learn==1.7.2",
+    "pyarrow": "pyarrow==22.0.0",
+    "shapely": "shapely==2.1.2",
+    "PIL": "pillow==12.3.0",
+    "matplotlib": "matplotlib==3.10.9",
+    "jinja2": "jinja2==3.1.6",
+    "tqdm": "tqdm==4.67.1",
+}
+OWNERS = {  # import name -> every distribution that unpacks into its folder
+    "cv2": ("opencv-contrib-python", "opencv-python", "opencv-contrib-python-headless", "opencv-python-headless"),
+    "mmengine": ("mmengine", "mmengine-lite", "onedl-mmengine"),
+    "mmcv": ("mmcv", "mmcv-full", "mmcv-lite", "onedl-mmcv"),
+    "mmdet": ("mmdet", "onedl-mmdetection"),
+    "mmrotate": ("mmrotate", "onedl-mmrotate"),
+}
+
+# What is run for each import name, each after those it builds on. `values` travels back, also from a check that fails.
+CHECKS = {
+    **{name: f"import {name}" for name in CORE},
+    "cv2": "import cv2",
+    "torch": """
+import torch
+values["cuda"] = torch.version.cuda
+try:
+    torch.cuda.init()
+    values["gpu"] = torch.cuda.get_device_name(0)
+    values["arch"] = "%d.%d" % torch.cuda.get_device_capability(0)
+except Exception as error:
+    values["no_gpu"] = str(error).split(". ")[0].strip()
+""",
+    "torchvision": """
+import torch, torchvision
+torchvision.ops.nms(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.ones(1), 0.5)
+""",
+    "mmengine": "import mmengine",
+    # The files are looked at first: mmcv without its ops shows even where torch is broken.
+    "mmcv": """
+import importlib.machinery
+folder = spec.submodule_search_locations
+values["folder"] = list(folder)[0]
+values["has_ops"] = importlib.machinery.PathFinder.find_spec("mmcv._ext", folder) is not None
+if values["has_ops"]:
+    import torch, mmcv._ext
+    from mmcv.ops import box_iou_rotated, nms_rotated
+    boxes = torch.tensor([[50, 50, 40, 20, 0], [50, 50, 40, 20, torch.pi / 2]])
+    for device in ["cpu"] + ["cuda"] * torch.cuda.is_available():
+        values["device"] = device
+        on = boxes.to(device)
+        values["iou"] = box_iou_rotated(on, on)[0, 1].item()
+        values["kept"] = nms_rotated(on, torch.tensor([0.6, 0.9], device=device), 0.3)[1].tolist()
+        if abs(values["iou"] - 1 / 3) > 1e-4 or values["kept"] != [1]:
+            break
+""",
+    "mmdet": "import mmdet",
+    "mmrotate": "import mmrotate.models",
+}
+
+# One process serves until something fails: a failed import leaves half of itself behind, a crash nothing at all, and
+# the checks after it get a fresh process. Told on a channel of its own: what libraries print must not mix with it.
+_CHILD = """
+import importlib.util, json, os, sys
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+for name, code in json.loads(sys.argv[1]):
+    spec, values, error = importlib.util.find_spec(name), {}, None
+    if spec is not None:
+        try:
+            exec(code, {"values": values, "spec": spec})
+        except BaseException as raised:
+            error = type(raised).__name__ + ": " + " ".join(str(raised).split())[:500]
+    print(json.dumps([name, spec is not None, values, error]), file=answers, flush=True)
+    if error:
+        os._exit(0)
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What came of importing (and trying) one package: `error` is None where all went well."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """An installation in plain facts.
+
+    Attributes:
+        python: (major, minor, micro) of the interpreter, and `executable` its path.
+        versions: distribution -> version, as pip sees them.
+        checks: import name -> outcome; a name that cannot be found is not in here.
+        torchvision_needs: the version of torch that the installed torchvision asks for.
+        nvcc: whether a CUDA compiler is there.
+        other_python: a supported Python on the PATH, where this one is not supported.
+    """
+
+    python: tuple[int, int, int]
+    executable: str
+    versions: Mapping[str, str]
+    checks: Mapping[str, Check]
+    torchvision_needs: str | None = None
+    nvcc: bool = False
+    other_python: str | None = None
+
+    @property
+    def pip(self) -> str:
+        return f"{shlex.quote(self.executable)} -m pip"
+
+    def error(self, name: str) -> str | None:
+        """How the check of an import name failed; None also where it is not there at all."""
+        return self.checks[name].error if name in self.checks else None
+
+    def owners(self, name: str) -> list[str]:
+        """The installed distributions that unpack into the folder of an import name."""
+        return [owner for owner in OWNERS[name] if owner in self.versions]
+
+    @property
+    def detection(self) -> bool:
+        """Whether anyone meant to install more than the core."""
+        return any(name in self.checks or self.owners(name) for name in OWNERS if name != "cv2")
+
+
+def gather(timeout: float = 300) -> Facts:
+    """Look at the interpreter this runs in; takes as long as importing everything does.
+
+    Args:
+        timeout: seconds after which an import that hangs counts as failed.
+    """
+    versions: dict[str, str] = {}
+    for distribution in metadata.distributions():
+        if name := distribution.metadata["Name"]:  # a torn dist-info folder has no name
+            versions.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version or "?")
+    needs = metadata.requires("torchvision") or [] if "torchvision" in versions else []
+    pins = [match[1] for line in needs if (match := re.match(r"torch\s*\(?==\s*([\w.+!]+)", line))]
+    return Facts(
+        python=sys.version_info[:3],
+        executable=sys.executable,
+        versions=versions,
+        checks=_run_checks(timeout),
+        torchvision_needs=pins[0] if pins else None,
+        nvcc=bool(shutil.which("nvcc")) or Path(os.environ.get("CUDA_HOME", "/usr/local/cuda"), "bin/nvcc").exists(),
+        other_python=None if PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1] else _other_python(),
+    )
+
+
+def _other_python() -> str | None:
+    for minor in range(PYTHONS[1][1], PYTHONS[0][1] - 1, -1):
+        python = shutil.which(f"python3.{minor}")
+        # Run it: a version manager leaves commands on the PATH for Pythons that are switched off.
+        if python and subprocess.run([python, "-c", "import venv"], capture_output=True).returncode == 0:
+            return python
+    return None
+
+
+def _run_checks(timeout: float) -> dict[str, Check]:
+    left, found = dict(CHECKS), {}
+    while left:
+        command = [sys.executable, "-c", _CHILD, json.dumps(list(left.items()))]
+        try:
+            child = subprocess.run(command, capture_output=True, timeout=timeout)
+            answers, code = child.stdout, child.returncode
+            fate = f"the process was killed by {signal.Signals(-code).name}" if code < 0 else f"it exited with {code}"
+        except subprocess.TimeoutExpired as late:
+            answers, fate = late.stdout or b"", f"it did not finish within {timeout:g} s"
+        error = None
+        for line in answers.decode().splitlines():
+            name, there, values, error = json.loads(line)
+            del left[name]
+            if there:
+                found[name] = Check(values, error)
+        if left and error is None:  # it died without a word over the next one
+            name = next(iter(left))
+            del left[name]
+            found[name] = Check(error=fate)
+    return found
