@@ -104,12 +104,11 @@ class Canvas:
         make, lengths, name = KINDS[kind]
         length = length or self.rng.uniform(*lengths) * self.zoom
         (x, y), theta = self.at(u, v), self.turn + turn
+        if not (-length < x < self.size + length and -length < y < self.size + length):
+            return False
         c, s = cos(theta), sin(theta)
         sprite = make(self.rng, (self.sun[0] * c + self.sun[1] * s, self.sun[1] * c - self.sun[0] * s))
         thing = Rectangle(x, y, length, length * sprite.aspect, c, s)
-        near = length * 1.5
-        if not (-near < x < self.size + near and -near < y < self.size + near):
-            return False
         if name and (len(self.boxes) >= self.crowd or not self._mostly_inside(thing, theta)):
             return False
         if not all(thing.apart(other, gap) for other in self._taken):
@@ -136,10 +135,13 @@ class Canvas:
         if self.shadow_length:
             image *= 1 - self._layer("shadow") / 255 * np.array([[[0.54]], [[0.5]], [[0.42]]], np.float32)
         # Objects stand on black, so averaging them down has weighted them by their cover already.
-        image = image * (1 - self._layer("cover") / 255) + self._layer("objects")
+        image *= 1 - self._layer("cover") / 255
+        image += self._layer("objects")
         contrast, brightness = rng.uniform(0.85, 1.15), rng.uniform(-14, 16)
         cast = rng.uniform(0.95, 1.05, (3, 1, 1)).astype(np.float32)
-        image = (image * contrast + (118 * (1 - contrast) + brightness)) * cast
+        image *= contrast
+        image += 118 * (1 - contrast) + brightness
+        image *= cast
         image += rng.uniform(1.5, 4.5) * rng.standard_normal((self.size, self.size), np.float32)
         blur = rng.uniform(-0.4, 0.6)
         picture = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8).transpose(1, 2, 0).copy())

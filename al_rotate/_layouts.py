@@ -24,7 +24,7 @@ LINE: Colour = (222, 220, 210)
 def _harbour(c: Canvas, rng: np.random.Generator) -> None:
     r, z = c.reach, c.zoom
     shore = rng.uniform(0.0, 0.28) * c.size
-    _sea(c, rng)
+    sea = _sea(c, rng)
     c.fill(-r, r, shore, r, pick(rng, PAVED))
     c.fill(-r, r, shore - 3, shore + 1, (96, 92, 86))
     c.fill(-r, r, shore + 2, shore + 4, (196, 190, 176))
@@ -56,7 +56,7 @@ def _harbour(c: Canvas, rng: np.random.Generator) -> None:
         u, v, turn = rng.uniform(-r, r), rng.uniform(-r, shore - 70 * z), rng.uniform(0, 2 * pi)
         kind, length = pick(rng, (("yacht", 30 * z), ("freighter", 56 * z)))
         if c.put(kind, u, v, turn, length, gap=4) and rng.random() < 0.7:
-            _wake(c, u, v, turn, length)
+            _wake(c, u, v, turn, length, sea)
     for u in np.arange(-r, r, 24 * z).tolist():
         if rng.random() < 0.45:
             for row in range(int(rng.integers(1, 4))):
@@ -117,7 +117,8 @@ def _roads(c: Canvas, rng: np.random.Generator) -> None:
         slant = pick(rng, (pi / 2, pi / 2, 1.05))
         bay, deep, aisle = 11.5 * z, 23 * z, rng.uniform(17, 24) * z
         left, right = sorted((rng.uniform(-1, -0.4) * r, rng.uniform(0.3, 1) * r))
-        rows, kept = int(rng.integers(1, 4)), rng.uniform(0.15, 0.8)
+        rows = int(rng.integers(1, 4))
+        kept = rng.uniform(0.25, 0.9) / rows  # or the first row alone would make the crowd
         c.fill(left - 6, right + 6, edge, edge + rows * (deep * 2 + aisle) + 4 * z, pick(rng, ASPHALT))
         for row in range(rows):
             for half in range(2):
@@ -131,7 +132,7 @@ def _roads(c: Canvas, rng: np.random.Generator) -> None:
                         c.put("car", u + bay / 2, v + rng.normal(0, 0.8), turn, gap=0.5)
     else:
         _scatter(c, rng, "house", 12, edge)
-    _scatter(c, rng, "hall", 2, edge + 20)
+    _scatter(c, rng, "hall", 2, edge + 40 * z)
     _scatter(c, rng, "house", 3, -r, middle - 40 * z)
     _scatter(c, rng, "container", 4, -r, middle - 30 * z)
     _scatter(c, rng, "tree", 10, edge)
@@ -209,12 +210,14 @@ def _empty(c: Canvas, rng: np.random.Generator) -> None:
 
 
 LAYOUTS: tuple[tuple[Callable[[Canvas, np.random.Generator], None], float], ...] = (
-    *((_roads, 0.27), (_harbour, 0.22), (_airfield, 0.2), (_tank_farm, 0.1), (_suburb, 0.14), (_empty, 0.07)),
+    *((_roads, 0.27), (_harbour, 0.22), (_airfield, 0.2), (_tank_farm, 0.09), (_suburb, 0.14), (_empty, 0.08)),
 )
 
 
-def _sea(c: Canvas, rng: np.random.Generator) -> None:
-    c.fill(-c.reach, c.reach, -c.reach, c.reach, pick(rng, WATER), water=True)
+def _sea(c: Canvas, rng: np.random.Generator) -> Colour:
+    colour = pick(rng, WATER)
+    c.fill(-c.reach, c.reach, -c.reach, c.reach, colour, water=True)
+    return colour
 
 
 def _fields(c: Canvas, rng: np.random.Generator, colours: tuple[Colour, ...]) -> None:
@@ -253,12 +256,15 @@ def _hedge(c: Canvas, rng: np.random.Generator, v: float) -> None:
             c.put("tree", u, v + rng.normal(0, 2), gap=-3)
 
 
-def _wake(c: Canvas, u: float, v: float, turn: float, length: float) -> None:
+def _wake(c: Canvas, u: float, v: float, turn: float, length: float, sea: Colour) -> None:
+    """Foam behind a ship under way, fading with the distance."""
     forward, left = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
-    stern = np.array([u, v]) - 0.45 * length * forward
-    for side in (-1, 1):
-        end = stern + length * (0.2 * side * left - 0.9 * forward)
-        c.shape([tuple(p) for p in (stern, end, end - 2.2 * side * left)], (150, 168, 174), water=True)
+    stern = np.array([u, v]) - 0.4 * length * forward
+    for far, wide, bright in ((1.3, 0.17, 1.1), (0.9, 0.12, 1.25), (0.45, 0.08, 1.7)):
+        end = stern - far * length * forward
+        corners = (stern + 0.06 * length * left, stern - 0.06 * length * left)
+        trail = (end - wide * length * left, end + wide * length * left)
+        c.shape([(float(x), float(y)) for x, y in (*corners, *trail)], shade(sea, bright), water=True)
 
 
 def _scatter(
@@ -266,14 +272,9 @@ def _scatter(
 ) -> None:
     """Up to `most` things of a kind per 256 x 256 px, anywhere free between v0 and v1."""
     low, high = (-c.reach if v0 is None else v0), (c.reach if v1 is None else v1)
+    gap = -2 if kind == "tree" else 2
     for _ in range(_count(c, rng, most / 2) if high > low else 0):
-        c.put(
-            kind,
-            rng.uniform(-c.reach, c.reach),
-            rng.uniform(low, high),
-            rng.uniform(0, 2 * pi),
-            gap=-2 if kind == "tree" else 2,
-        )
+        c.put(kind, rng.uniform(-c.reach, c.reach), rng.uniform(low, high), rng.uniform(0, 2 * pi), gap=gap)
 
 
 def _count(c: Canvas, rng: np.random.Generator, mean: float) -> int:

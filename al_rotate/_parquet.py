@@ -20,6 +20,20 @@ def write(
     path: Path, ids: NDArray, offsets: NDArray, columns: Mapping[str, NDArray], layout: Layout, notes: str
 ) -> Path:
     """One row a image in `path`, which appears whole or not at all."""
+    arrays = to_arrow(ids, offsets, columns, layout).replace_schema_metadata({_NOTES: notes.encode()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        # A single row group and no dictionary, so that a column is read as one chunk and needs no copy.
+        pq.write_table(arrays, scratch, row_group_size=max(1, len(ids)), compression="zstd", use_dictionary=False)
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+    return path
+
+
+def to_arrow(ids: NDArray, offsets: NDArray, columns: Mapping[str, NDArray], layout: Layout) -> pa.Table:
+    """A table, one row a image, whose numbers are the memory of `columns`."""
     lists = pa.array(offsets.astype(np.int32 if offsets[-1] < 2**31 else np.int64, copy=False))
     kind = pa.ListArray if lists.type == pa.int32() else pa.LargeListArray
     arrays = {"image_id": pa.array(ids, pa.string())}
@@ -28,15 +42,9 @@ def write(
         if values.ndim == 2 and values.shape[1]:
             arrow = pa.FixedSizeListArray.from_arrays(arrow, values.shape[1])
         elif values.ndim == 2:
-            continue  # no rows, no width: nothing to keep
+            continue  # no width: nothing to keep
         arrays[name] = kind.from_arrays(lists, arrow) if layout[name][1] == "box" else arrow
-    table = pa.table(arrays).replace_schema_metadata({_NOTES: notes.encode()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    # A single row group and no dictionary, so that a column is read as one chunk and needs no copy.
-    pq.write_table(table, scratch, row_group_size=max(1, len(ids)), compression="zstd", use_dictionary=False)
-    os.replace(scratch, path)
-    return path
+    return pa.table(arrays)
 
 
 def read(path: Path, layout: Layout) -> tuple[NDArray, NDArray, dict[str, Any], str]:

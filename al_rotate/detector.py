@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from . import boxes, class_scores, configs, images
-from .checkpoints import read_checkpoint
+from .checkpoints import read_checkpoint, write_checkpoint
 from .instances import RotatedInstances
 
 Source = Path | NDArray[np.uint8]
@@ -51,7 +51,7 @@ class Detector:
         precision: ``"bf16"`` runs backbone, neck and heads in bfloat16 autocast, boxes stay float32.
 
     Attributes:
-        model, config, classes, device.
+        model, config, classes, device, precision; checkpoint: the file the weights came from, None if random.
 
     Raises:
         FileNotFoundError, ValueError: for a config, checkpoint or class count that does not fit; says what to do.
@@ -86,6 +86,7 @@ class Detector:
             loaded.into(model)
         else:
             _init_quietly(model)
+        self.checkpoint = loaded and loaded.path
         self.model: nn.Module = model.to(self.device).eval()
         self._pipeline = self._build_pipeline()
 
@@ -159,6 +160,10 @@ class Detector:
             image_id, reason = next(iter(found.skipped.items()))
             warnings.warn(f"{len(found.skipped)} images could not be read, the first {image_id}: {reason}", stacklevel=2)
         return found
+
+    def save(self, path: str | Path) -> Path:
+        """Write the weights and classes as a checkpoint."""
+        return write_checkpoint(Path(path), {n: v.cpu() for n, v in self.model.state_dict().items()}, self.classes)
 
     def _predict_shard(
         self,

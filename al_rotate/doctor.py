@@ -227,7 +227,7 @@ def report(facts: Facts, problems: Sequence[Problem]) -> str:
     for number, problem in enumerate(problems, 1):
         lines += ["", f"{number}. {problem.what}: {problem.why}", f"   repair: {problem.repair}"]
     if problems:
-        lines += ["", "Repair them in this order and run the doctor again: one repair may show the next."]
+        lines += ["", "Repair it all in this order and run the doctor again: one repair may show the next problem."]
     elif facts.detection:
         lines += ["", "All is well: the core and the detector work."]
     else:

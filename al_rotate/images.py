@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 
@@ -68,7 +68,8 @@ def read(path: str | Path) -> NDArray[np.uint8]:
     """Decode an image as a browser shows it, and as MMRotate's OpenCV loader reads it.
 
     EXIF orientation is applied; alpha is dropped; palettes and grey become colour; of 16 bits the upper 8 are
-    kept. A truncated file is refused: OpenCV would fill the missing part with grey and say nothing.
+    kept. A truncated file is refused: OpenCV would fill the missing part with grey and say nothing. So are 32 bits
+    a channel, whose range nobody knows.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -78,10 +79,14 @@ def read(path: str | Path) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(path) as image:
-            if image.mode.startswith("I"):
-                # Pillow's own conversion would clip 16 bits at 255.
-                grey = (np.asarray(ImageOps.exif_transpose(image)) >> 8).clip(0, 255).astype(np.uint8)
-                return np.repeat(grey[..., None], 3, axis=2)
+            if image.mode.startswith(("I", "F")):
+                # Pillow's own conversion would clip at 255.
+                grey = np.asarray(ImageOps.exif_transpose(image))
+                if grey.dtype.kind == "f" or grey.min() < 0 or grey.max() >= 1 << 16:
+                    raise ValueError(
+                        f"expected 8 or 16 bits a channel, got {image.mode} with larger values or fractions"
+                    )
+                return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except UnidentifiedImageError:
         size = Path(path).stat().st_size
@@ -101,7 +106,12 @@ def size(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            return image.size[::-1] if turned else image.size
+            # Of a TIFF that needs turning, Pillow gives the size before or after, as its version goes.
+            tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else None
+            width, height = (tags[256], tags[257]) if tags else image.size
+            return (height, width) if turned else (width, height)
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage(f"{path}: {error} Raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file.") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise UnreadableImage(f"{path}: {error}") from error
 

@@ -112,26 +112,30 @@ class RotatedInstances:
 
     @classmethod
     def concat(cls, parts: Iterable[RotatedInstances]) -> RotatedInstances:
-        """One container of all images of `parts`, in order; optional columns must be in all parts or in none."""
-        kept = list(parts)
-        # A part without images says nothing of the optional columns.
-        parts = [part for part in kept if len(part)] or kept[:1]
+        """One container of all images of `parts`, in order; optional columns must be in all parts or in none.
+
+        Parts without rows for a column (no box, or no image) need not have it.
+        """
+        parts = list(parts)
         if not parts:
             return cls.empty()
-        classes = {part.classes for part in kept if part.classes is not None}
+        classes = {part.classes for part in parts if part.classes is not None}
         if len(classes) > 1:
             raise ValueError(f"expected the same classes in all parts, got {sorted(map(str, classes))}")
         columns: dict[str, Any] = {}
-        for name in COLUMNS:
-            arrays = [getattr(part, name) for part in parts]
-            missing = [array is None for array in arrays]
-            if any(missing) and not all(missing):
-                there = f"{missing.count(False)} of {len(parts)}"
-                raise ValueError(f"expected {name} in all parts or in none, got it in {there}")
-            columns[name] = None if missing[0] else np.concatenate(arrays)
+        for name, (_, per, _) in COLUMNS.items():
+            filled = [part for part in parts if (part.n_boxes if per == "box" else len(part))]
+            arrays = [array for part in filled or parts if (array := getattr(part, name)) is not None]
+            if filled and 0 < len(arrays) < len(filled):
+                raise ValueError(
+                    f"expected {name} in all parts or in none, got it in {len(arrays)} of {len(filled)} with rows for it"
+                )
+            if filled and len(widths := {array.shape[1:] for array in arrays}) > 1:
+                raise ValueError(f"expected {name} of one width in all parts, got {sorted(w for (w,) in widths)}")
+            columns[name] = np.concatenate(arrays if filled else arrays[:1]) if arrays else None
         starts = np.cumsum([0, *(part.n_boxes for part in parts)])
         offsets = np.concatenate([[0], *(part.offsets[1:] + start for part, start in zip(parts, starts, strict=False))])
-        skipped = {image_id: reason for part in kept for image_id, reason in part.skipped.items()}
+        skipped = {image_id: reason for part in parts for image_id, reason in part.skipped.items()}
         ids = np.concatenate([part.image_ids for part in parts])
         return cls(ids, offsets, classes=next(iter(classes), None), skipped=skipped, **columns)
 
@@ -220,11 +224,14 @@ class RotatedInstances:
     def load(cls, path: str | Path) -> RotatedInstances:
         """Read a file of :meth:`save`, or a folder of them in the order of their names.
 
+        The arrays of a single file are those that Parquet was decoded into, not copied and not writeable.
+
         Raises:
             FileNotFoundError: when nothing is there.
             ValueError: for a file that is no saved RotatedInstances.
         """
-        return cls.concat(cls.stream(path))
+        parts = list(cls.stream(path))
+        return parts[0] if len(parts) == 1 else cls.concat(parts)
 
     @classmethod
     def stream(cls, path: str | Path) -> Iterator[RotatedInstances]:
@@ -294,7 +301,10 @@ class RotatedInstances:
             raise ValueError(f"expected {name} of shape ({wanted}{',' * (len(expected) == 1)}), got {array.shape}")
         if np.dtype(dtype).kind in "iu" and array.size and array.dtype.kind not in "iub":
             raise ValueError(f"expected integers in {name}, got {array.dtype}")
-        return np.ascontiguousarray(array, dtype=dtype)
+        column = np.ascontiguousarray(array, dtype=dtype)
+        if column.dtype.kind in "iu" and not np.array_equal(column, array):
+            raise ValueError(f"expected {name} that fit {column.dtype}, got {array.min()} to {array.max()}")
+        return column
 
     def _validate(self) -> None:
         for name in ("boxes", "scores", "class_scores", "box_features", "image_features"):
@@ -306,6 +316,8 @@ class RotatedInstances:
             if (values := getattr(self, name)) is not None:
                 self._require((values >= 0) & (values <= 1), name, "values in [0, 1]", values)
         self._require(self.labels >= 0, "labels", "indices >= 0", self.labels)
+        if self.image_sizes is not None:
+            self._require(self.image_sizes >= 0, "image_sizes", "width, height >= 0", self.image_sizes)
         if self.classes is not None:
             wanted = f"indices below the {len(self.classes)} classes"
             self._require(self.labels < len(self.classes), "labels", wanted, self.labels)

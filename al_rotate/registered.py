@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,7 @@ from mmengine.runner import Runner
 from mmrotate.registry import DATASETS, HOOKS, METRICS, TRANSFORMS
 from tqdm.auto import tqdm
 
-from . import boxes, images
+from . import boxes, images, labelled
 from .evaluation import evaluate
 from .instances import RotatedInstances
 
@@ -30,7 +28,7 @@ class TrainingDiverged(RuntimeError):
 
 @DATASETS.register_module()
 class RotatedInstancesDataset(BaseDetDataset):
-    """MMEngine dataset over a file of :func:`al_rotate.training.write_data`.
+    """MMEngine dataset over a file of :func:`al_rotate.labelled.write`.
 
     Unlike ``DOTADataset`` it keeps the order of the labels, takes any image suffix and any image id, and keeps
     images without a box unless ``filter_cfg=dict(filter_empty_gt=True)``. Boxes go out as four corners
@@ -38,16 +36,15 @@ class RotatedInstancesDataset(BaseDetDataset):
     """
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        path = Path(self.ann_file)
-        files = json.loads(path.with_suffix(".files.json").read_text())
+        labels, files = labelled.read(self.ann_file)
         listed = []
-        for image_id, one in RotatedInstances.load(path):
+        for image_id, one in labels:
             corners = boxes.to_corners(one.boxes.astype(np.float64)).reshape(-1, 8)
             marked = [
                 {"bbox": corner.tolist(), "bbox_label": int(label), "ignore_flag": 0}
                 for corner, label in zip(corners, one.labels, strict=True)
             ]
-            listed.append({"img_path": files[image_id], "img_id": image_id, "instances": marked})
+            listed.append({"img_path": str(files[image_id]), "img_id": image_id, "instances": marked})
         return listed
 
     def filter_data(self) -> list[dict[str, Any]]:

@@ -22,15 +22,17 @@ from .instances import RotatedInstances
 __all__ = ["CLASSES", "render", "write_dataset"]
 
 
-def render(size: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int32]]:
+def render(
+    size: int = 256, rng: np.random.Generator | int = 0
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int32]]:
     """Draw one scene of a random kind.
 
-    Objects keep their size in pixels whatever `size` is: a larger scene holds more of them. Boxes overlap by no more
-    than a rounding error, and at least half of each lies in the picture.
+    Objects keep their size in pixels whatever `size` is: a larger scene holds more of them. Boxes do not overlap; at
+    least half of each lies in the picture, and the rest of it may reach beyond.
 
     Args:
         size: side in pixels, at least 64.
-        rng: all that is random comes from it.
+        rng: all that is random comes from it; or a seed.
 
     Returns:
         Picture (size, size, 3) RGB; boxes (n, 5) le90, where pixel i spans [i, i + 1]; labels (n,) into `CLASSES`.
@@ -40,11 +42,12 @@ def render(size: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDAr
     """
     if size < 64:
         raise ValueError(f"expected size >= 64 pixels, got {size}")
+    rng = np.random.default_rng(rng)
     canvas = Canvas(size, rng, crowd=round(40 * (size / 256) ** 2))
     layouts, shares = zip(*LAYOUTS, strict=True)
     layouts[np.searchsorted(np.cumsum(shares), rng.random() * sum(shares), side="right")](canvas, rng)
-    boxes = np.array(canvas.boxes, np.float32).reshape(-1, 5)
-    return canvas.render(), canonical(boxes), np.array(canvas.labels, np.int32)
+    boxes = canonical(np.array(canvas.boxes, np.float32)).astype(np.float32)
+    return canvas.render(), boxes, np.array(canvas.labels, np.int32)
 
 
 def write_dataset(

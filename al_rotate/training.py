@@ -21,13 +21,13 @@ from mmengine.dist import get_rank
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from . import configs, rotated_iou_cpu
+from . import configs, labelled, rotated_iou_cpu
 from .checkpoints import read_checkpoint, write_checkpoint
 from .images import resolve
 from .instances import RotatedInstances
 from .registered import TrainingDiverged
 
-__all__ = ["Finetuned", "TrainingDiverged", "finetune", "training_config", "write_data"]
+__all__ = ["Finetuned", "TrainingDiverged", "finetune", "training_config"]
 
 
 @dataclass(frozen=True)
@@ -137,14 +137,14 @@ def training_config(
     cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), {"type": "StopWhenDiverged"}, {"type": "ProgressBar"}]
 
     files = resolve(images)
-    train = write_data(work_dir / "data" / "train.parquet", files, labels, classes)
+    train = labelled.write(work_dir / "data" / "train.parquet", files, labels, classes)
     if not labels.n_boxes:
         raise ValueError(f"expected labels with at least one box to train on, got {labels!r}")
     _use_data(cfg.train_dataloader, train, classes, {"filter_empty_gt": not keep_empty})
     if val is None:
         cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
     else:
-        data = write_data(work_dir / "data" / "val.parquet", files, val, classes)
+        data = labelled.write(work_dir / "data" / "val.parquet", files, val, classes)
         _use_data(cfg.val_dataloader, data, classes, None)
         # MMRotate's metric starts four processes for every evaluation; ours gives the same figures in this one.
         for evaluator in cfg.val_evaluator if isinstance(cfg.val_evaluator, list) else [cfg.val_evaluator]:
@@ -157,21 +157,6 @@ def training_config(
     work_dir.mkdir(parents=True, exist_ok=True)
     cfg.dump(work_dir / "config.py")
     return cfg
-
-
-def write_data(
-    path: Path, files: Mapping[str, Path], labels: RotatedInstances, classes: Sequence[str]
-) -> Path:
-    """Labels and the files of their images, as :class:`~al_rotate.registered.RotatedInstancesDataset` reads them."""
-    if labels.classes is not None and labels.classes != tuple(classes):
-        raise ValueError(f"expected labels of the classes {tuple(classes)}, got {labels.classes}")
-    missing = [image_id for image_id in labels.image_ids if image_id not in files]
-    if missing:
-        raise ValueError(f"expected an image file for every label, got none for {len(missing)}, e.g. {missing[0]!r}")
-    labels.replace(classes=tuple(classes), class_scores=None, box_features=None, image_features=None).save(path)
-    listing = path.with_suffix(".files.json")
-    listing.write_text(json.dumps({i: str(Path(files[i]).absolute()) for i in labels.image_ids}, indent=0))
-    return path
 
 
 def _quiet_runner(cfg: Config) -> Runner:

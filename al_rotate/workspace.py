@@ -170,7 +170,7 @@ class Workspace:
 
     def paths(self, image_ids: Iterable[str]) -> dict[str, Path]:
         """image id -> file, in the given order; KeyError for an image that is not here."""
-        return {image_id: Path(row["path"]) for image_id, row in self._images(image_ids).items()}
+        return {image_id: Path(path) for image_id, (path,) in self._images(image_ids, "images.path").items()}
 
     def labels(self) -> RotatedInstances:
         """The current labels of all labelled images, sorted by id; images confirmed empty have no box."""
@@ -227,10 +227,10 @@ class Workspace:
             KeyError: for an image that is not here.
         """
         ids = [str(image_id) for image_id in image_ids]
-        values = [None if scores is None else float(scores[k]) for k in range(len(ids))]
         if not ids or len(set(ids)) != len(ids) or (scores is not None and len(scores) != len(ids)):
             got = f"{len(ids)} images ({len(set(ids))} distinct), {'no' if scores is None else len(scores)} scores"
             raise ValueError(f"expected distinct images with a score each, got {got}")
+        values: list[float | None] = [None] * len(ids) if scores is None else [float(score) for score in scores]
         for image_id, value in zip(ids, values, strict=True):
             if value is not None and not math.isfinite(value):
                 raise ValueError(f"expected a finite score, got {value} for image {image_id!r}")
@@ -242,9 +242,9 @@ class Workspace:
             raise ValueError(
                 f"expected the query of round {number} again, {was}, or none, got {now}; a round queries once"
             )
-        taken = {i: row["status"] for i, row in self._images(ids).items() if row["status"] != "unlabelled"}
+        taken = [(i, status) for i, (status,) in self._images(ids, "images.status").items() if status != "unlabelled"]
         if taken:
-            image_id, status = next(iter(taken.items()))
+            image_id, status = taken[0]
             raise ValueError(f"expected unlabelled images, got {len(taken)} others, {image_id!r} is {status}")
         with self._transaction() as db:
             rows = ((number, k, *row) for k, row in enumerate(zip(ids, values, strict=True)))
@@ -283,11 +283,11 @@ class Workspace:
         """
         labels = _answers.plain(labels, self.classes)
         rows = _answers.rows(labels, skipped or {}, costs)
-        known = self._images(rows)
-        early = [image_id for image_id, row in known.items() if row["status"] == "unlabelled"]
+        known = self._images(rows, "images.status", *(f"answers.{name}" for name in _answers.COLUMNS))
+        early = [image_id for image_id, (status, *_) in known.items() if status == "unlabelled"]
         if early:
             raise ValueError(f"expected answers for images that were asked for, got one for {early[0]!r}")
-        changed = sorted(i for i, row in known.items() if rows[i] != tuple(row[name] for name in _answers.COLUMNS))
+        changed = sorted(image_id for image_id, (_, *was) in known.items() if rows[image_id] != tuple(was))
         if not changed:
             return []
         stage = self._at(number).stage
@@ -396,18 +396,15 @@ class Workspace:
             )
         return rounds[number]
 
-    def _images(self, image_ids: Iterable[str]) -> dict[str, sqlite3.Row]:
-        """image id -> its row with its current answer, in the given order."""
+    def _images(self, image_ids: Iterable[str], *columns: str) -> dict[str, tuple[Any, ...]]:
+        """image id -> these columns of its row and its current answer's, in the given order."""
         ids = list(image_ids)
-        cursor = self._db.cursor()
-        cursor.row_factory = sqlite3.Row  # type: ignore[assignment]
-        columns = ", ".join(f"answers.{column}" for column in _answers.COLUMNS[1:])
-        rows = cursor.execute(
-            f"SELECT images.image_id, images.path, images.status, {columns} FROM json_each(?) AS wanted "
+        rows = self._db.execute(
+            f"SELECT images.image_id, {', '.join(columns)} FROM json_each(?) AS wanted "
             "JOIN images ON images.image_id = wanted.value LEFT JOIN answers ON answers.answer = images.answer",
             (json.dumps(ids),),
         )
-        found = {row["image_id"]: row for row in rows}
+        found = {row[0]: row[1:] for row in rows}
         for image_id in ids:
             if image_id not in found:
                 raise KeyError(f"no image {image_id!r} in the workspace {self.folder}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from al_rotate import _files, boxes, dota
@@ -222,6 +222,7 @@ def test_written_text_in_full(tmp_path: Path) -> None:
 sides = st.floats(0.5, 2000, width=32)
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(
         st.tuples(

@@ -1,0 +1,73 @@
+"""What the loop asks of a detector: predict with given weights, and train new ones from labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .instances import RotatedInstances
+
+if TYPE_CHECKING:
+    from .detector import Detector
+
+
+class Learner(Protocol):
+    """Both calls must go on where they stood when they are made again after a kill, and end alike."""
+
+    def predict(self, checkpoint: Path, images: Mapping[str, Path], out: Path) -> RotatedInstances:
+        """Detections with scores on `images`, streamed to the folder `out`."""
+
+    def train(
+        self, checkpoint: Path, images: Mapping[str, Path], labels: RotatedInstances, work_dir: Path
+    ) -> tuple[Path, dict[str, float]]:
+        """New weights, started from `checkpoint`, and what the training has to say of itself."""
+
+
+class MMRotateLearner:
+    """:class:`~al_rotate.detector.Detector` and :func:`~al_rotate.training.finetune` behind one config.
+
+    Args:
+        config: path of a complete config.
+        classes: class names.
+        device: as for Detector.
+        precision: of predictions, as for Detector.
+        train_options: cfg_options of the trainings.
+        class_scores, features: what predictions keep beside boxes and scores.
+        seed: of the trainings.
+    """
+
+    def __init__(
+        self,
+        config: str | Path,
+        classes: tuple[str, ...],
+        device: str = "auto",
+        precision: str = "fp32",
+        train_options: Mapping[str, Any] | None = None,
+        class_scores: bool = False,
+        features: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.config, self.classes, self.device, self.precision = Path(config), classes, device, precision
+        self.train_options, self.seed = dict(train_options or {}), seed
+        self.keep = {"class_scores": class_scores, "features": features}
+
+    def predict(self, checkpoint: Path, images: Mapping[str, Path], out: Path) -> RotatedInstances:
+        return self.detector(checkpoint).predict(dict(images), out=out, **self.keep)
+
+    def detector(self, checkpoint: Path) -> Detector:
+        from .detector import Detector  # torch and OpenMMLab load here, not when a workspace is only looked at
+
+        return Detector(self.config, checkpoint, self.device, classes=self.classes, precision=self.precision)  # type: ignore[arg-type]
+
+    def train(
+        self, checkpoint: Path, images: Mapping[str, Path], labels: RotatedInstances, work_dir: Path
+    ) -> tuple[Path, dict[str, float]]:
+        from .training import finetune
+
+        result = finetune(
+            self.config, images, labels, self.classes, work_dir, checkpoint, self.train_options, seed=self.seed
+        )
+        for leftover in work_dir.glob("*_*.pth"):  # the Runner's own checkpoints: several times the weights
+            leftover.unlink()
+        return result.checkpoint, result.metrics

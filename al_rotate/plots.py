@@ -1,0 +1,129 @@
+"""Pictures: rotated boxes on images, learning curves. Every function draws on Axes and returns them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.collections import LineCollection
+from numpy.typing import NDArray
+
+from .boxes import to_corners
+from .instances import RotatedInstances
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Distinct on land and on water, and apart for the colour-blind (after Okabe and Ito 2008, brightened).
+COLOURS = ("#ffb000", "#3db8ff", "#ff5d8f", "#4ade80", "#ffffff", "#c084fc", "#ff7a1a", "#f5f749", "#00e0c6", "#b08968")
+
+
+def colour(label: int) -> str:
+    """The colour of a class, the same in every picture."""
+    return COLOURS[label % len(COLOURS)]
+
+
+def show_boxes(
+    image: NDArray[np.uint8],
+    found: RotatedInstances | None = None,
+    truth: RotatedInstances | None = None,
+    ax: Axes | None = None,
+    title: str | None = None,
+    least_score: float = 0.0,
+    legend: bool = False,
+) -> Axes:
+    """An image with rotated boxes, one colour a class: `found` in full lines with scores, `truth` dashed.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        found: detections of this one image.
+        truth: labels of this one image.
+        ax: where to draw; new Axes if None.
+        title: above the image.
+        least_score: detections below it are left out.
+        legend: name the classes that appear.
+    """
+    ax = ax or _new_axes()
+    ax.imshow(image, interpolation="antialiased")
+    ax.set(xticks=[], yticks=[], xlim=(0, image.shape[1]), ylim=(image.shape[0], 0))
+    seen: dict[int, str] = {}
+    # Many boxes ask for thin lines.
+    thin = 0.6 if max(x.n_boxes if x is not None else 0 for x in (found, truth)) > 40 else 1.0
+    for one, style in ((truth, "--"), (found, "-")):
+        if one is None:
+            continue
+        if one.scores is not None:
+            one = one.where(one.scores >= least_score)
+        _outlines(ax, one, style, (1.6 if style == "-" else 1.3) * thin)
+        for label in np.unique(one.labels):
+            seen[int(label)] = one.classes[label] if one.classes else str(label)
+        if style == "-" and one.scores is not None and one.n_boxes <= 30:
+            _write_scores(ax, one)
+    if title:
+        ax.set_title(title, fontsize=8, loc="left")
+    if legend and seen:
+        handles = [ax.plot([], [], color=colour(label), lw=2, label=name)[0] for label, name in sorted(seen.items())]
+        ax.legend(handles=handles, fontsize=6, loc="lower right", framealpha=0.6, facecolor="#333", labelcolor="white")
+    return ax
+
+
+def learning_curve(
+    history: pd.DataFrame, x: str = "n_labelled", y: str = "mAP", ax: Axes | None = None, **line: Any
+) -> Axes:
+    """A metric against what it cost, one point a trained round.
+
+    Args:
+        history: :meth:`al_rotate.workspace.Workspace.history`.
+        x: ``n_labelled`` images, ``n_boxes`` or ``cost`` (seconds, drawn in hours).
+        y: a metric's column.
+        ax: where to draw; new Axes if None.
+        **line: for ``Axes.plot``, e.g. ``label="entropy"``.
+    """
+    ax = ax or _new_axes()
+    known = history.dropna(subset=[y]) if y in history else history.iloc[:0]
+    along = known[x].astype(float) / (3600 if x == "cost" else 1)
+    ax.plot(along, known[y] if len(known) else [], **{"marker": "o", "lw": 1.8, **line})
+    names = {"n_labelled": "labelled images", "n_boxes": "labelled boxes", "cost": "labelling time, hours (estimated)"}
+    ax.set(xlabel=names.get(x, x), ylabel=y)
+    ax.set_ylim(bottom=0)
+    ax.grid(alpha=0.25)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    return ax
+
+
+def class_curves(history: pd.DataFrame, classes: Sequence[str], x: str = "n_labelled", ax: Axes | None = None) -> Axes:
+    """Each class's average precision against `x`, from the history's ``AP/class`` columns."""
+    ax = ax or _new_axes()
+    for label, name in enumerate(classes):
+        if f"AP/{name}" in history:
+            dark = "#888888" if colour(label) == "#ffffff" else colour(label)
+            learning_curve(history, x, f"AP/{name}", ax, label=name, color=dark, marker=".", lw=1.3)
+    ax.set_ylabel("AP")
+    ax.legend(fontsize=7, frameon=False)
+    return ax
+
+
+def _outlines(ax: Axes, one: RotatedInstances, style: str, width: float) -> None:
+    corners = to_corners(one.boxes)
+    closed = np.concatenate([corners, corners[:, :1]], axis=1)
+    colours = [colour(int(label)) for label in one.labels]
+    # A dark line below keeps the box visible on bright ground.
+    ax.add_collection(LineCollection(list(closed), colors="black", linewidths=width + 0.9, alpha=0.45))
+    ax.add_collection(LineCollection(list(closed), colors=colours, linewidths=width, linestyles=style))
+
+
+def _write_scores(ax: Axes, one: RotatedInstances) -> None:
+    assert one.scores is not None
+    for corners, label, score in zip(to_corners(one.boxes), one.labels, one.scores, strict=True):
+        x, y = corners[corners[:, 1].argmin()]
+        box = {"facecolor": "black", "alpha": 0.45, "pad": 0.6, "lw": 0}
+        ax.text(x, y, f"{score:.2f}", color=colour(int(label)), fontsize=5, va="bottom", clip_on=True, bbox=box)
+
+
+def _new_axes() -> Axes:
+    from matplotlib import pyplot
+
+    return pyplot.subplots()[1]
