@@ -17,6 +17,7 @@ _HOME = {
     "dota": None,
     "evaluation": None,
     "images": None,
+    "instances": None,
     "plots": None,
     "sampling": None,
     "synthetic": None,

@@ -222,7 +222,7 @@ def _intersection(a: Floats, b: Floats) -> NDArray[np.float64]:
     x, y = corners[..., 0], corners[..., 1]  # (N, 4) starts of the edges
     run, rise = np.roll(x, -1, axis=1) - x, np.roll(y, -1, axis=1) - y
     p, q = a[:, 2:3] / 2, a[:, 3:4] / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         y_low, y_high = (-q - y) / rise, (q - y) / rise
         x_low, x_high = (-p - x) / run, (p - x) / run
     # A level edge adds nothing (dy = 0); an upright one has no knot in x.

@@ -35,7 +35,9 @@ def kept(model: nn.Module) -> Iterator[None]:
     elif "multiclass_nms" in names:
         patches = _two_stage(head, names)
     else:
-        raise NotImplementedError(f"class scores of {type(head).__name__} cannot be kept: its post-processing is unknown")
+        raise NotImplementedError(
+            f"class scores of {type(head).__name__} cannot be kept: its post-processing is unknown"
+        )
     with patches:
         yield
 

@@ -55,7 +55,9 @@ def find(config: str | Path) -> Path:
         return shipped[path.stem]
     close = difflib.get_close_matches(path.stem, shipped, n=3)
     hint = f"did you mean {' or '.join(close)}?" if close else f"the {len(shipped)} shipped ones are under {SHIPPED}"
-    raise FileNotFoundError(f"expected the path of a config or the name of one shipped with MMRotate, got {config}; {hint}")
+    raise FileNotFoundError(
+        f"expected the path of a config or the name of one shipped with MMRotate, got {config}; {hint}"
+    )
 
 
 def published_weights(config: str | Path | Config) -> Path:
@@ -69,7 +71,9 @@ def published_weights(config: str | Path | Config) -> Path:
     models = [model for file in SHIPPED.rglob("metafile.yml") for model in load_file(file).get("Models") or []]
     addresses = {model["Name"]: model["Weights"] for model in models if model.get("Weights")}
     if name not in addresses:
-        raise ValueError(f"expected a config whose weights MMRotate publishes, got {name}; there are: {', '.join(sorted(addresses))}")
+        raise ValueError(
+            f"expected a config whose weights MMRotate publishes, got {name}; there are: {', '.join(sorted(addresses))}"
+        )
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "al_rotate" / "checkpoints"
     target = cache / addresses[name].rsplit("/", 1)[-1]
     if not target.is_file():

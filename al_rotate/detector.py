@@ -76,7 +76,9 @@ class Detector:
         known = loaded.classes if loaded else None
         self.classes = tuple(classes or known or configs.dataset_classes(self.config))
         if known and len(known) != len(self.classes):
-            raise ValueError(f"expected the {len(known)} classes of {checkpoint}, got {len(self.classes)}: {self.classes}")
+            raise ValueError(
+                f"expected the {len(known)} classes of {checkpoint}, got {len(self.classes)}: {self.classes}"
+            )
         configs.set_classes(self.config, self.classes)
         self.device = torch.device(("cuda:0" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         self.precision = precision
@@ -158,7 +160,9 @@ class Detector:
             found = RotatedInstances.concat(shards) if shards else RotatedInstances.empty([], self.classes)
         if found.skipped:
             image_id, reason = next(iter(found.skipped.items()))
-            warnings.warn(f"{len(found.skipped)} images could not be read, the first {image_id}: {reason}", stacklevel=2)
+            warnings.warn(
+                f"{len(found.skipped)} images could not be read, the first {image_id}: {reason}", stacklevel=2
+            )
         return found
 
     def save(self, path: str | Path) -> Path:
@@ -293,12 +297,20 @@ class Detector:
             digest.update(name.encode())
             digest.update(values.cpu().contiguous().view(torch.uint8).numpy() if values.ndim else str(values).encode())
         pipeline = str(self._pipeline)
-        notes = {"model": digest.hexdigest(), "pipeline": pipeline, "precision": self.precision, "shard": SHARD, **options}
+        notes = {
+            "model": digest.hexdigest(),
+            "pipeline": pipeline,
+            "precision": self.precision,
+            "shard": SHARD,
+            **options,
+        }
         file = out / "detections.json"
         if file.is_file():
             there = json.loads(file.read_text())
             if changed := [name for name in notes if there.get(name) != notes[name]]:
-                raise ValueError(f"{out} holds detections with another {', '.join(changed)}; choose another folder or delete it")
+                raise ValueError(
+                    f"{out} holds detections with another {', '.join(changed)}; choose another folder or delete it"
+                )
             return
         if any(out.glob("*.parquet")):
             raise ValueError(f"expected {out} to be empty or to hold this detector's shards, got other Parquet files")
@@ -355,7 +367,9 @@ def _pooled(levels: list[Tensor], rotated: Tensor, sample: Any) -> dict[str, NDA
         corners = rotated.view(-1, 4, 2).mean(dim=1)
         centres = corners * scale / rotated.new_tensor([width, height]) * 2 - 1
     grid = centres.view(1, -1, 1, 2)
-    at_boxes = [F.grid_sample(level[None], grid, align_corners=False, padding_mode="border")[0, ..., 0] for level in levels]
+    at_boxes = [
+        F.grid_sample(level[None], grid, align_corners=False, padding_mode="border")[0, ..., 0] for level in levels
+    ]
     return {
         "image_features": torch.stack([level.mean(dim=(1, 2)) for level in levels]).mean(dim=0).cpu().numpy(),
         "box_features": torch.stack(at_boxes).mean(dim=0).T.cpu().numpy(),
@@ -364,7 +378,9 @@ def _pooled(levels: list[Tensor], rotated: Tensor, sample: Any) -> dict[str, NDA
 
 def _as_pairs(given: Images) -> tuple[Iterator[tuple[str, Source]], int | None]:
     """(image id, file or array) one after the other, and how many if that is known."""
-    if isinstance(given, (str, Path, Mapping)) or (isinstance(given, Sequence) and all(isinstance(i, (str, Path)) for i in given)):
+    if isinstance(given, (str, Path, Mapping)) or (
+        isinstance(given, Sequence) and all(isinstance(i, (str, Path)) for i in given)
+    ):
         files = images.resolve(given)  # type: ignore[arg-type]
         return iter(files.items()), len(files)
     total = len(given) if isinstance(given, Sequence) else None
@@ -399,4 +415,6 @@ def _same_images(file: Path, shard: list[tuple[str, Source]]) -> None:
     there = RotatedInstances.load(file)
     expected = {image_id for image_id, _ in shard}
     if {*there.image_ids, *there.skipped} != expected:
-        raise ValueError(f"{file} holds detections of other images than these; choose another `out` folder or delete it")
+        raise ValueError(
+            f"{file} holds detections of other images than these; choose another `out` folder or delete it"
+        )

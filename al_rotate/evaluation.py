@@ -67,7 +67,9 @@ def evaluate(
     detections = _on_images_of(detections, labels)
     assert detections.scores is not None
     classes = labels.classes or detections.classes
-    names = classes or tuple(map(str, range(1 + int(max(labels.labels.max(initial=-1), detections.labels.max(initial=-1))))))
+    names = classes or tuple(
+        map(str, range(1 + int(max(labels.labels.max(initial=-1), detections.labels.max(initial=-1)))))
+    )
     overlap, taken = best_overlaps(detections, labels)
     order = np.argsort(-detections.scores, kind="stable")
 
@@ -140,5 +142,7 @@ def _on_images_of(detections: RotatedInstances, labels: RotatedInstances) -> Rot
     missing = [image_id for image_id in labels.image_ids if image_id not in detections]
     if missing:
         hint = detections.skipped.get(missing[0], "predict on it first")
-        raise ValueError(f"expected detections on all labelled images, got none for {len(missing)}, e.g. {missing[0]!r}: {hint}")
+        raise ValueError(
+            f"expected detections on all labelled images, got none for {len(missing)}, e.g. {missing[0]!r}: {hint}"
+        )
     return detections.subset(labels.image_ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -127,9 +128,8 @@ class RotatedInstances:
             filled = [part for part in parts if (part.n_boxes if per == "box" else len(part))]
             arrays = [array for part in filled or parts if (array := getattr(part, name)) is not None]
             if filled and 0 < len(arrays) < len(filled):
-                raise ValueError(
-                    f"expected {name} in all parts or in none, got it in {len(arrays)} of {len(filled)} with rows for it"
-                )
+                there = f"{len(arrays)} of {len(filled)}"
+                raise ValueError(f"expected {name} in all parts or in none, got it in {there} with rows for it")
             if filled and len(widths := {array.shape[1:] for array in arrays}) > 1:
                 raise ValueError(f"expected {name} of one width in all parts, got {sorted(w for (w,) in widths)}")
             columns[name] = np.concatenate(arrays if filled else arrays[:1]) if arrays else None
@@ -273,8 +273,7 @@ class RotatedInstances:
         for name, (_, per, _) in COLUMNS.items():
             values = getattr(self, name)
             setattr(part, name, None if values is None else values[rows if per == "box" else positions])
-        if len(np.unique(part.image_ids)) != len(part):
-            raise ValueError("expected distinct image ids, got one twice")
+        _require_distinct(part.image_ids)
         return part
 
     def _view(self, position: int) -> RotatedInstances:
@@ -301,7 +300,7 @@ class RotatedInstances:
             raise ValueError(f"expected {name} of shape ({wanted}{',' * (len(expected) == 1)}), got {array.shape}")
         if np.dtype(dtype).kind in "iu" and array.size and array.dtype.kind not in "iub":
             raise ValueError(f"expected integers in {name}, got {array.dtype}")
-        column = np.ascontiguousarray(array, dtype=dtype)
+        column: NDArray = np.ascontiguousarray(array, dtype=dtype)
         if column.dtype.kind in "iu" and not np.array_equal(column, array):
             raise ValueError(f"expected {name} that fit {column.dtype}, got {array.min()} to {array.max()}")
         return column
@@ -341,10 +340,14 @@ def _as_ids(image_ids: Sequence[str] | NDArray) -> NDArray[np.object_]:
     for image_id in ids:
         if not isinstance(image_id, str) or not image_id:
             raise ValueError(f"expected image ids to be non-empty strings, got {image_id!r}")
-    if len(set(ids)) != len(ids):
-        values, counts = np.unique(ids.astype(str), return_counts=True)
-        raise ValueError(f"expected distinct image ids, got {values[counts > 1][0]!r} more than once")
+    _require_distinct(ids)
     return ids
+
+
+def _require_distinct(ids: NDArray[np.object_]) -> None:
+    if len(set(ids)) != len(ids):
+        (twice, _), *_ = Counter(ids).most_common(1)
+        raise ValueError(f"expected distinct image ids, got {twice!r} more than once")
 
 
 def _as_offsets(offsets: ArrayLike, images: int) -> NDArray[np.int64]:

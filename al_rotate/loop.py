@@ -286,7 +286,9 @@ def _check(workspace: Workspace, images: Images | None, classes: Any) -> None:
     if images is not None:
         known = sum(workspace.counts().values())
         if (got := len(image_files.resolve(images))) != known:
-            raise ValueError(f"{workspace.folder} was made with {known} images, got {got}; a new pool needs a new folder")
+            raise ValueError(
+                f"{workspace.folder} was made with {known} images, got {got}; a new pool needs a new folder"
+            )
 
 
 def _remembered_annotator(folder: Path) -> Annotator | None:

@@ -87,7 +87,9 @@ def finetune(
     if done.is_file():
         finished = json.loads(done.read_text())
         if finished["request"] != request:
-            raise ValueError(f"{work_dir} holds a finished training with other settings or labels; choose another work_dir")
+            raise ValueError(
+                f"{work_dir} holds a finished training with other settings or labels; choose another work_dir"
+            )
         return Finetuned(result.checkpoint, result.config, finished["metrics"])
 
     if checkpoint is not None:
@@ -203,9 +205,18 @@ def _request(cfg: Config, checkpoint: str | Path | None) -> dict[str, str]:
     data = Path(cfg.train_dataloader.dataset.ann_file)
     text = cfg.pretty_text.replace(cfg.work_dir, "")
     labels = RotatedInstances.load(data)
-    parts = [labels.boxes.tobytes(), labels.labels.tobytes(), labels.offsets.tobytes(), *(i.encode() for i in labels.image_ids)]
+    parts = [
+        labels.boxes.tobytes(),
+        labels.labels.tobytes(),
+        labels.offsets.tobytes(),
+        *(i.encode() for i in labels.image_ids),
+    ]
     digest = hashlib.sha256(b"\0".join(parts))
-    return {"config": hashlib.sha256(text.encode()).hexdigest(), "labels": digest.hexdigest(), "checkpoint": str(checkpoint)}
+    return {
+        "config": hashlib.sha256(text.encode()).hexdigest(),
+        "labels": digest.hexdigest(),
+        "checkpoint": str(checkpoint),
+    }
 
 
 def _metrics(runner: Runner) -> dict[str, float]:

@@ -47,8 +47,11 @@ def main() -> int:
         wheel = mmcv_wheel()
         pip("mmcv from the wheel cache", "--no-deps", wheel)
         # No build isolation: the sdists of mmdet and mmrotate import torch while they build.
-        pip("OpenMMLab, the core and the developers' tools", "--no-build-isolation",
-            *(part for name in ("torch", "mm", "core", "dev") for part in ("-r", REQUIREMENTS / f"{name}.txt")))
+        pip(
+            "OpenMMLab, the core and the developers' tools",
+            "--no-build-isolation",
+            *(part for name in ("torch", "mm", "core", "dev") for part in ("-r", REQUIREMENTS / f"{name}.txt")),
+        )
         # The headless build goes in last, so that the shared cv2/ folder needs no libGL on a server.
         headless = next(line for line in read_lines("mm.txt") if line.startswith("opencv-python-headless"))
         pip("headless OpenCV on top", "--no-deps", "--force-reinstall", headless)
@@ -66,8 +69,10 @@ def use_supported_python() -> None:
         other = shutil.which(f"python3.{minor}")
         if other and subprocess.run([other, "-c", "import venv"], capture_output=True).returncode == 0:
             os.execv(other, [other, *sys.argv])
-    sys.exit(f"al_rotate needs Python 3.10, 3.11 or 3.12; `{sys.executable}` is {platform.python_version()} and no "
-             "other was found. Install one, then run `make PYTHON=/path/to/python3.12 demo`.")
+    sys.exit(
+        f"al_rotate needs Python 3.10, 3.11 or 3.12; `{sys.executable}` is {platform.python_version()} and no "
+        "other was found. Install one, then run `make PYTHON=/path/to/python3.12 demo`."
+    )
 
 
 def fingerprint() -> str:
@@ -81,8 +86,11 @@ def fingerprint() -> str:
 def create_venv() -> None:
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if PYTHON.exists():
-        probe = subprocess.run([PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2], sys.prefix)"],
-                               capture_output=True, text=True)
+        probe = subprocess.run(
+            [PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2], sys.prefix)"],
+            capture_output=True,
+            text=True,
+        )
         if probe.stdout.strip() == f"{version} {VENV}":
             return
     say(f"creating .venv with Python {version}")
@@ -92,11 +100,20 @@ def create_venv() -> None:
 def mmcv_wheel() -> Path:
     """The mmcv wheel with compiled ops for this Python and torch: from our cache, or built into it."""
     requirement = next(line for line in read_lines("mm.txt") if "mmcv==" in line)
-    facts = subprocess.run([PYTHON, "-c", (
-        "import torch, torch.utils.cpp_extension as e;"
-        "cuda = torch.cuda.is_available() and e.CUDA_HOME;"
-        "print(torch.__version__, 'cuda-sm%d%d' % torch.cuda.get_device_capability() if cuda else 'cpu')")],
-        capture_output=True, text=True, check=True).stdout.split()
+    facts = subprocess.run(
+        [
+            PYTHON,
+            "-c",
+            (
+                "import torch, torch.utils.cpp_extension as e;"
+                "cuda = torch.cuda.is_available() and e.CUDA_HOME;"
+                "print(torch.__version__, 'cuda-sm%d%d' % torch.cuda.get_device_capability() if cuda else 'cpu')"
+            ),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
     torch_version, device = facts
     tag = f"cp{sys.version_info[0]}{sys.version_info[1]}"
     key = f"{requirement.replace('==', '-')}_torch-{torch_version}_{tag}_{platform.machine()}_{device}"
@@ -110,13 +127,21 @@ def mmcv_wheel() -> Path:
 
 def check_compiler() -> None:
     if not (shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++")):
-        sys.exit("building mmcv's ops needs a C++ compiler and none was found. On Debian or Ubuntu: "
-                 "`apt-get install g++`; then run the same make command again.")
-    header = subprocess.run([PYTHON, "-c", "import sysconfig; print(sysconfig.get_path('include'))"],
-                            capture_output=True, text=True, check=True).stdout.strip()
+        sys.exit(
+            "building mmcv's ops needs a C++ compiler and none was found. On Debian or Ubuntu: "
+            "`apt-get install g++`; then run the same make command again."
+        )
+    header = subprocess.run(
+        [PYTHON, "-c", "import sysconfig; print(sysconfig.get_path('include'))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
     if not Path(header, "Python.h").exists():
-        sys.exit(f"building mmcv's ops needs Python's headers and {header}/Python.h is not there. On Debian or "
-                 "Ubuntu: `apt-get install python3-dev`; then run the same make command again.")
+        sys.exit(
+            f"building mmcv's ops needs Python's headers and {header}/Python.h is not there. On Debian or "
+            "Ubuntu: `apt-get install python3-dev`; then run the same make command again."
+        )
 
 
 def build_mmcv(requirement: str, folder: Path, cuda: bool) -> None:
@@ -128,11 +153,24 @@ def build_mmcv(requirement: str, folder: Path, cuda: bool) -> None:
         env[flags] = f"{env.get(flags, '')} -g0".strip()
     folder.parent.mkdir(parents=True, exist_ok=True)
     log = folder.parent / f"{folder.name}.log"
-    say(f"building {requirement}'s ops, once for this Python and torch: some minutes on few cores ({jobs} jobs; log: {log})")
+    say(
+        f"building {requirement}'s ops, once for this Python and torch: some minutes on few cores ({jobs} jobs; log: {log})"
+    )
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         # No isolation: an isolated build has no torch, succeeds without the ops, and fails at first use.
-        command = [PYTHON, "-m", "pip", "wheel", "-v", "--no-cache-dir", "--no-build-isolation", "--no-deps",
-                   "-w", scratch, requirement]
+        command = [
+            PYTHON,
+            "-m",
+            "pip",
+            "wheel",
+            "-v",
+            "--no-cache-dir",
+            "--no-build-isolation",
+            "--no-deps",
+            "-w",
+            scratch,
+            requirement,
+        ]
         if run_with_progress(command, env, log) != 0:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
             sys.exit(f"{tail}\nbuilding {requirement} failed; the whole log is {log}")
@@ -146,8 +184,12 @@ def build_mmcv(requirement: str, folder: Path, cuda: bool) -> None:
 def run_with_progress(command: list, env: dict, log: Path) -> int:
     """Run, keep the output in `log`, and show ninja's [done/total] as it goes."""
     started = shown = time.monotonic()
-    with open(log, "w") as out, subprocess.Popen(command, env=env, text=True, errors="replace",
-                                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    with (
+        open(log, "w") as out,
+        subprocess.Popen(
+            command, env=env, text=True, errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process,
+    ):
         for line in process.stdout:
             out.write(line)
             step = re.search(r"\[(\d+)/(\d+)\]", line)
@@ -164,7 +206,9 @@ def pip(what: str, *arguments) -> None:
     say(f"installing {what}")
     command = [PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check", *map(str, arguments)]
     if subprocess.run(command).returncode != 0:
-        sys.exit(f"installing {what} failed (above); mend it and run the same make command again: finished steps are kept.")
+        sys.exit(
+            f"installing {what} failed (above); mend it and run the same make command again: finished steps are kept."
+        )
 
 
 def read_lines(name: str) -> list[str]:
