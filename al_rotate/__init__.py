@@ -18,6 +18,7 @@ _HOME = {
     "evaluation": None,
     "images": None,
     "instances": None,
+    "demo": None,
     "plots": None,
     "sampling": None,
     "synthetic": None,

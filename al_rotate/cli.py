@@ -1,0 +1,300 @@
+"""The al-rotate command: thin, everything it does can be done from Python."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import __version__, dota
+from ._files import whole
+from .instances import RotatedInstances
+from .loop import ActiveLoop
+from .sampling import STRATEGIES, Budget, rank
+from .workspace import Workspace
+
+CLASSES = {"dota-v1": dota.DOTA_V1, "dota-v1.5": dota.DOTA_V15, "dota-v2": dota.DOTA_V2}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 when it did what was asked, 1 when it could not (the reason is on standard error), 2 for words it does
+        not understand, 130 when interrupted.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.run(arguments) or 0
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        text = error.args[0] if isinstance(error, KeyError) and error.args else error
+        hint = "\nrun `al-rotate doctor`: it names what is missing" if isinstance(error, ImportError) else ""
+        print(f"al-rotate {arguments.command}: {text}{hint}", file=sys.stderr)
+        return 1
+
+
+def _init(args: argparse.Namespace) -> None:
+    from .detector import Detector
+
+    held_back = dota.read(args.simulate) if args.simulate else None
+    names = _classes(args.classes) or (held_back.classes if held_back else None)
+    if not names:
+        raise ValueError("expected --classes (dota-v1, a list, or a file with one name a line)")
+    if held_back is not None:
+        held_back = dota.read(args.simulate, names)
+    detector = Detector(args.config, args.checkpoint, args.device, args.cfg_options, names)
+    annotator = None
+    if held_back is not None:
+        from .annotators import SimulatedAnnotator
+
+        annotator = SimulatedAnnotator(held_back)
+    test = None
+    if args.test_images or args.test_labels:
+        if not (args.test_images and args.test_labels):
+            raise ValueError("expected --test-images and --test-labels together")
+        test = (args.test_images, dota.read(args.test_labels, names))
+    with ActiveLoop(
+        args.workspace, args.images, names, detector, args.strategy, annotator=annotator, test=test, seed=args.seed
+    ) as loop:
+        print(f"{loop.workspace.folder}: {loop.workspace.counts()['unlabelled']} images, {len(names)} classes")
+        print(f"next: al-rotate query {args.workspace} --images 50")
+
+
+def _predict(args: argparse.Namespace) -> None:
+    from .detector import Detector
+
+    detector = Detector(args.config, args.checkpoint, args.device, args.cfg_options, precision=args.precision)
+    found = detector.predict(
+        args.images, args.batch_size, args.workers, args.score_thr, out=args.out, class_scores=args.class_scores
+    )
+    print(f"{args.out}: {found!r}, {len(found.skipped)} images could not be read")
+    for image_id, reason in found.skipped.items():
+        print(f"  {image_id}: {reason}")
+
+
+def _rank(args: argparse.Namespace) -> None:
+    detections = RotatedInstances.load(args.detections)
+    rng = np.random.default_rng(args.seed)
+    ranking = rank(detections, args.strategy, rng, **_options(args.options))
+    if args.out:
+        with whole(args.out) as file:
+            ranking.to_csv(file, index=False)
+    print(ranking.head(args.top).to_string(index=False))
+
+
+def _query(args: argparse.Namespace) -> None:
+    limits = Budget(images=args.images, boxes=args.boxes) if args.images or args.boxes else None
+    with ActiveLoop(
+        args.workspace, strategy=args.strategy, budget=limits, strategy_options=_options(args.options) or None
+    ) as loop:
+        asked = loop.query()
+        number = loop.workspace.begin_round().number
+        print(f"round {number}: {len(asked)} images asked for; the most wanted first:")
+        print(asked.head(10).to_string(index=False))
+        print(f"all of them: {loop.workspace.folder / 'rounds' / f'{number:03d}' / 'selection.csv'}")
+
+
+def _collect(args: argparse.Namespace) -> None:
+    with ActiveLoop(args.workspace) as loop:
+        states = loop.collect()["status"].value_counts()
+    print(", ".join(f"{count} {status}" for status, count in states.items()))
+    if "queried" not in states:
+        print(f"next: al-rotate train {args.workspace}")
+
+
+def _train(args: argparse.Namespace) -> None:
+    with ActiveLoop(args.workspace, train_options=args.cfg_options) as loop:
+        metrics = loop.train()
+    for name, value in metrics.items():
+        print(f"{name}: {value:.4g}")
+
+
+def _status(args: argparse.Namespace) -> None:
+    with Workspace.open(args.workspace, read_only=True) as workspace:
+        counts, history = workspace.counts(), workspace.history()
+        rounds = workspace.rounds()
+    print(", ".join(f"{count} {status}" for status, count in counts.items()))
+    if len(history):
+        shown = [c for c in ("round", "stage", "strategy", "n_labelled", "n_boxes", "cost", "mAP") if c in history]
+        with pd.option_context("display.width", 120):
+            print(history[shown].to_string(index=False, na_rep="", float_format="{:.3f}".format))
+    stage = rounds[-1].stage if rounds else "trained"
+    following = {"new": "query", "queried": "collect", "collected": "train", "trained": "query"}[stage]
+    print(f"next: al-rotate {following} {args.workspace}")
+
+
+def _report(args: argparse.Namespace) -> None:
+    from .report import write_report
+
+    with Workspace.open(args.workspace, read_only=True) as workspace:
+        print(write_report(workspace, args.out))
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from . import demo
+
+    with demo.run(args.folder, args.rounds, args.strategy, args.seed) as loop:
+        history = loop.workspace.history()
+        print(history[["round", "strategy", "n_labelled", "n_boxes", "mAP"]].to_string(index=False))
+        print(f"open {loop.workspace.folder / 'report.html'} in a browser")
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from . import doctor
+
+    return doctor.main([])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="al-rotate", description="Active learning for rotated object detection around MMRotate."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, summary: str, example: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(run=run)
+        return sub
+
+    init = command(
+        "init",
+        _init,
+        "Make a workspace from a folder of images.",
+        "al-rotate init work --images tiles/ --classes dota-v1 --config rotated_rtmdet_tiny-3x-dota --checkpoint zoo",
+    )
+    init.add_argument("workspace", type=Path)
+    init.add_argument("--images", type=Path, required=True, help="folder with the pool of images")
+    init.add_argument("--classes", help="dota-v1, dota-v1.5, dota-v2, names with commas, or a file with one a line")
+    _detector_arguments(init)
+    _strategy_arguments(init, default="entropy", with_options=False)
+    init.add_argument("--simulate", type=Path, metavar="LABELTXT", help="answer queries from these DOTA labels")
+    init.add_argument("--test-images", type=Path, help="images to measure each round on")
+    init.add_argument("--test-labels", type=Path, help="their DOTA labels")
+
+    predict = command(
+        "predict",
+        _predict,
+        "Detect on a folder of images; run it again after a kill and it goes on.",
+        "al-rotate predict tiles/ --config rotated_rtmdet_tiny-3x-dota --checkpoint rtmdet.pth --out detections/",
+    )
+    predict.add_argument("images", type=Path)
+    _detector_arguments(predict)
+    predict.add_argument("--out", type=Path, required=True, help="folder for the Parquet shards")
+    predict.add_argument("--batch-size", type=int, default=8)
+    predict.add_argument("--workers", type=int, help="decoding threads")
+    predict.add_argument("--score-thr", type=float, help="keep boxes scored at least this")
+    predict.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    predict.add_argument("--class-scores", action="store_true", help="keep each box's score of every class")
+
+    ranking = command(
+        "rank",
+        _rank,
+        "Rank the images of predicted detections.",
+        "al-rotate rank detections/ --strategy entropy --options how=sum --out ranking.csv",
+    )
+    ranking.add_argument("detections", type=Path, help="a Parquet file or a folder of shards")
+    _strategy_arguments(ranking, default="entropy")
+    ranking.add_argument("--out", type=Path, help="CSV of the whole ranking")
+    ranking.add_argument("--top", type=int, default=10, help="rows to print")
+
+    query = command(
+        "query",
+        _query,
+        "Predict, rank, and ask for the most useful images.",
+        "al-rotate query work --images 100 --strategy entropy",
+    )
+    query.add_argument("workspace", type=Path)
+    query.add_argument("--images", type=int, help="budget in images")
+    query.add_argument("--boxes", type=int, help="budget in predicted boxes")
+    _strategy_arguments(query, default=None)
+
+    collect = command("collect", _collect, "Take over the answers there are.", "al-rotate collect work")
+    collect.add_argument("workspace", type=Path)
+
+    train = command(
+        "train",
+        _train,
+        "Fine-tune on all labels and evaluate.",
+        "al-rotate train work --cfg-options train_cfg.max_epochs=12",
+    )
+    train.add_argument("workspace", type=Path)
+    train.add_argument("--cfg-options", nargs="+", action=_DictAction, metavar="KEY=VALUE")
+
+    status = command("status", _status, "Show where a workspace stands.", "al-rotate status work")
+    status.add_argument("workspace", type=Path)
+
+    report = command("report", _report, "Write the HTML report.", "al-rotate report work --out report.html")
+    report.add_argument("workspace", type=Path)
+    report.add_argument("--out", type=Path)
+
+    demo = command("demo", _demo, "Three rounds on rendered scenes, on a CPU.", "al-rotate demo demo")
+    demo.add_argument("folder", type=Path)
+    demo.add_argument("--rounds", type=int, default=3)
+    _strategy_arguments(demo, default="entropy", with_options=False)
+
+    command("doctor", _doctor, "Check the installation and name the repair.", "al-rotate doctor")
+    return parser
+
+
+def _detector_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", required=True, help="path, or the name of a config shipped with MMRotate")
+    parser.add_argument("--checkpoint", help="path, or zoo for the published weights")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--cfg-options", nargs="+", action=_DictAction, metavar="KEY=VALUE")
+
+
+def _strategy_arguments(parser: argparse.ArgumentParser, default: str | None, with_options: bool = True) -> None:
+    parser.add_argument("--strategy", default=default, help=", ".join(STRATEGIES))
+    if with_options:
+        parser.add_argument("--options", nargs="+", metavar="KEY=VALUE", help="of the strategy, e.g. how=sum")
+    if default is not None:
+        parser.add_argument("--seed", type=int, default=0)
+
+
+class _DictAction(argparse.Action):
+    """MMEngine's DictAction, loaded when it is used: without it the core needs no MMEngine."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        from mmengine.config import DictAction
+
+        DictAction(self.option_strings, self.dest, nargs="+")(parser, namespace, values, option_string)
+
+
+def _classes(given: str | None) -> tuple[str, ...] | None:
+    if given is None:
+        return None
+    if given in CLASSES:
+        return tuple(CLASSES[given])
+    if Path(given).is_file():
+        return tuple(line.strip() for line in Path(given).read_text(encoding="utf-8").splitlines() if line.strip())
+    return tuple(name.strip() for name in given.split(",") if name.strip())
+
+
+def _options(pairs: list[str] | None) -> dict[str, Any]:
+    """``how=sum k=3 use_class_scores=false`` as Python values."""
+    options: dict[str, Any] = {}
+    for pair in pairs or []:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise ValueError(f"expected --options as KEY=VALUE, got {pair!r}")
+        value: Any = {"true": True, "false": False}.get(text.lower(), text)
+        options[name] = int(text) if text.lstrip("-").isdigit() else value
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
