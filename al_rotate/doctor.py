@@ -197,7 +197,7 @@ def _install_fork(facts: Facts, name: str) -> str:
         torch = facts.checks.get("torch", Check()).values
         cuda = f"FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST={torch['arch']} " if "arch" in torch else ""
         flags = "--no-cache-dir --no-build-isolation --no-deps --force-reinstall --no-binary onedl-mmcv"
-        steps.append(f"CFLAGS=-g0 CXXFLAGS=-g0 {cuda}{facts.pip} install {flags} {fork}")
+        steps.append(f"CFLAGS='-O3 -g0' CXXFLAGS='-O3 -g0' {cuda}{facts.pip} install {flags} {fork}")
     else:
         steps.append(f"{facts.pip} install --no-build-isolation {fork}")
     return " && ".join(steps)

@@ -27,8 +27,8 @@ TOOLS = f"{PIP} install setuptools==80.9.0 wheel ninja psutil"
 BUILD = (
     "install --no-cache-dir --no-build-isolation --no-deps --force-reinstall --no-binary onedl-mmcv onedl-mmcv==2.3.6"
 )
-REBUILD = f"{TOOLS} && CFLAGS=-g0 CXXFLAGS=-g0 {PIP} {BUILD}"
-REBUILD_CUDA = f"{TOOLS} && CFLAGS=-g0 CXXFLAGS=-g0 FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST=9.0 {PIP} {BUILD}"
+REBUILD = f"{TOOLS} && CFLAGS='-O3 -g0' CXXFLAGS='-O3 -g0' {PIP} {BUILD}"
+REBUILD_CUDA = f"{TOOLS} && CFLAGS='-O3 -g0' CXXFLAGS='-O3 -g0' FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST=9.0 {PIP} {BUILD}"
 REMATCH = f"{PIP} uninstall -y torchvision && {PIP} install"
 NMS_MISSING = "RuntimeError: operator torchvision::nms does not exist"
 NO_DRIVER = {"cuda": "13.0", "no_gpu": "Found no NVIDIA driver on your system"}

@@ -148,14 +148,16 @@ def build_mmcv(requirement: str, folder: Path, cuda: bool) -> None:
     """Compile mmcv's ops against the installed torch; the finished wheel appears in `folder` at once or not at all."""
     jobs = os.environ.get("MAX_JOBS") or str(max(1, min(os.cpu_count() or 1, memory_gb() // 2)))
     env = dict(os.environ, MAX_JOBS=jobs, MMCV_WITH_OPS="1", FORCE_CUDA="1" if cuda else "0")
+    if not cuda:
+        env["CUDA_VISIBLE_DEVICES"] = ""  # mmcv would build for a GPU that it sees, even without nvcc
     for flags in ("CFLAGS", "CXXFLAGS"):
-        # The interpreter's own flags carry -g: debug information doubles the build and the wheel.
-        env[flags] = f"{env.get(flags, '')} -g0".strip()
+        # The interpreter's own flags carry -g: debug information doubles the build and the wheel. CXXFLAGS
+        # replaces those flags whole, so the optimisation has to be named again.
+        env[flags] = f"-DNDEBUG -fwrapv -O3 {env.get(flags, '')} -g0"
     folder.parent.mkdir(parents=True, exist_ok=True)
     log = folder.parent / f"{folder.name}.log"
-    say(
-        f"building {requirement}'s ops, once for this Python and torch: some minutes on few cores ({jobs} jobs; log: {log})"
-    )
+    say(f"building {requirement}'s ops, once for this Python and torch, in {jobs} jobs: some minutes on few cores")
+    say(f"the build's log: {log}")
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         # No isolation: an isolated build has no torch, succeeds without the ops, and fails at first use.
         command = [
