@@ -85,7 +85,12 @@ def small_rtmdet(size: int, iterations: int = 300, lr: float = 4e-3) -> dict[str
         "train_dataloader.sampler": {"_delete_": True, "type": "InfiniteSampler", "shuffle": True},
         "train_dataloader.dataset.pipeline": train,
         "test_dataloader.dataset.pipeline": [load, resize, pad, {"type": "mmdet.PackDetInputs", "meta_keys": keys}],
-        "train_cfg": {"_delete_": True, "type": "IterBasedTrainLoop", "max_iters": iterations, "val_interval": iterations},
+        "train_cfg": {
+            "_delete_": True,
+            "type": "IterBasedTrainLoop",
+            "max_iters": iterations,
+            "val_interval": iterations,
+        },
         "optim_wrapper.optimizer.lr": lr,
         "param_scheduler": [
             {"type": "LinearLR", "start_factor": 0.01, "by_epoch": False, "begin": 0, "end": warm_up},

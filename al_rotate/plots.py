@@ -15,6 +15,7 @@ from .instances import RotatedInstances
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Distinct on land and on water, and apart for the colour-blind (after Okabe and Ito 2008, brightened).
 COLOURS = ("#ffb000", "#3db8ff", "#ff5d8f", "#4ade80", "#ffffff", "#c084fc", "#ff7a1a", "#f5f749", "#00e0c6", "#b08968")
@@ -32,7 +33,6 @@ def show_boxes(
     ax: Axes | None = None,
     title: str | None = None,
     least_score: float = 0.0,
-    legend: bool = False,
 ) -> Axes:
     """An image with rotated boxes, one colour a class: `found` in full lines with scores, `truth` dashed.
 
@@ -43,12 +43,10 @@ def show_boxes(
         ax: where to draw; new Axes if None.
         title: above the image.
         least_score: detections below it are left out.
-        legend: name the classes that appear.
     """
     ax = ax or _new_axes()
     ax.imshow(image, interpolation="antialiased")
     ax.set(xticks=[], yticks=[], xlim=(0, image.shape[1]), ylim=(image.shape[0], 0))
-    seen: dict[int, str] = {}
     # Many boxes ask for thin lines.
     thin = 0.6 if max(x.n_boxes if x is not None else 0 for x in (found, truth)) > 40 else 1.0
     for one, style in ((truth, "--"), (found, "-")):
@@ -57,16 +55,22 @@ def show_boxes(
         if one.scores is not None:
             one = one.where(one.scores >= least_score)
         _outlines(ax, one, style, (1.6 if style == "-" else 1.3) * thin)
-        for label in np.unique(one.labels):
-            seen[int(label)] = one.classes[label] if one.classes else str(label)
-        if style == "-" and one.scores is not None and one.n_boxes <= 30:
+        if style == "-" and one.scores is not None and one.n_boxes <= 15:
             _write_scores(ax, one)
     if title:
         ax.set_title(title, fontsize=8, loc="left")
-    if legend and seen:
-        handles = [ax.plot([], [], color=colour(label), lw=2, label=name)[0] for label, name in sorted(seen.items())]
-        ax.legend(handles=handles, fontsize=6, loc="lower right", framealpha=0.6, facecolor="#333", labelcolor="white")
     return ax
+
+
+def class_legend(figure: Figure, instances: RotatedInstances) -> Figure:
+    """Name the classes that appear in `instances`, with their colours, below a figure's pictures."""
+    from matplotlib.patches import Patch
+
+    labels = [int(label) for label in np.unique(instances.labels)]
+    names = [instances.classes[label] if instances.classes else str(label) for label in labels]
+    handles = [Patch(facecolor=colour(k), edgecolor="#555", label=n) for k, n in zip(labels, names, strict=True)]
+    figure.legend(handles=handles, loc="outside lower left", ncols=max(1, len(handles)), fontsize=7, frameon=False)
+    return figure
 
 
 def learning_curve(
@@ -110,9 +114,10 @@ def _outlines(ax: Axes, one: RotatedInstances, style: str, width: float) -> None
     corners = to_corners(one.boxes)
     closed = np.concatenate([corners, corners[:, :1]], axis=1)
     colours = [colour(int(label)) for label in one.labels]
+    line = "-" if style == "-" else (0, (2.2, 1.1))  # short dashes: vehicles are small
     # A dark line below keeps the box visible on bright ground.
     ax.add_collection(LineCollection(list(closed), colors="black", linewidths=width + 0.9, alpha=0.45))
-    ax.add_collection(LineCollection(list(closed), colors=colours, linewidths=width, linestyles=style))
+    ax.add_collection(LineCollection(list(closed), colors=colours, linewidths=width, linestyles=line))
 
 
 def _write_scores(ax: Axes, one: RotatedInstances) -> None:

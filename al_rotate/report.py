@@ -33,11 +33,11 @@ def write_report(workspace: Workspace, path: str | Path | None = None) -> Path:
         classes=workspace.classes,
         counts=workspace.counts(),
         metric=_last(history),
-        curves=_curves(history, workspace.classes),
+        curves=_png(curves_figure(history, workspace.classes)),
         history=_history_table(history),
         effort=_effort(workspace),
         rounds=[_round(workspace, r) for r in workspace.rounds() if r.stage != "new"],
-        tested=_tested(workspace),
+        tested=_png(tested_figure(workspace)),
         shown=SHOWN,
     )
     with whole(path) as file:
@@ -46,11 +46,12 @@ def write_report(workspace: Workspace, path: str | Path | None = None) -> Path:
 
 
 def _last(history: pd.DataFrame) -> tuple[float, float] | None:
-    known = history["mAP"].dropna() if "mAP" in history else []
+    known = history["mAP"].dropna() if "mAP" in history else pd.Series(dtype=float)
     return (float(known.iloc[0]), float(known.iloc[-1])) if len(known) else None
 
 
-def _curves(history: pd.DataFrame, classes: tuple[str, ...]) -> str | None:
+def curves_figure(history: pd.DataFrame, classes: tuple[str, ...]) -> Figure | None:
+    """mAP against images and boxes, and each class's; None before a round was measured."""
     if "mAP" not in history or history["mAP"].isna().all():
         return None
     figure = Figure(figsize=(11, 3.1), layout="constrained")
@@ -58,7 +59,7 @@ def _curves(history: pd.DataFrame, classes: tuple[str, ...]) -> str | None:
     plots.learning_curve(history, "n_labelled", ax=axes[0], color="#0a6cff")
     plots.learning_curve(history, "n_boxes", ax=axes[1], color="#0a6cff")
     plots.class_curves(history, classes, ax=axes[2])
-    return _png(figure)
+    return figure
 
 
 def _history_table(history: pd.DataFrame) -> str:
@@ -88,17 +89,18 @@ def _round(workspace: Workspace, current: Round) -> dict[str, object]:
     found = _detections(current.folder / "detections")
     labels = workspace.labels()
     some = asked["image_id"].tolist()[:PICKED]
-    figure = Figure(figsize=(1.9 * PICKED, 4.3), layout="constrained")
+    pictures = {image_id: images.read(path) for image_id, path in workspace.paths(some).items()}
+    aspect = max(picture.shape[0] / picture.shape[1] for picture in pictures.values())
+    figure = Figure(figsize=(1.9 * PICKED, 2 * (1.9 * aspect + 0.25)), layout="constrained")
     axes = figure.subplots(2, PICKED, squeeze=False)
     for column in axes.T:
         for ax in column:
             ax.set_axis_off()
-    for column, (image_id, path) in zip(axes.T, workspace.paths(some).items(), strict=False):
-        picture = images.read(path)
+    for column, (image_id, picture) in zip(axes.T, pictures.items(), strict=False):
         before = found[image_id] if found is not None and image_id in found else None
         after = labels[image_id] if image_id in labels else None
         plots.show_boxes(picture, before, ax=column[0], title=image_id, least_score=SHOWN)
-        plots.show_boxes(picture, None, after, ax=column[1], title="labelled" if after else "not labelled yet")
+        plots.show_boxes(picture, after, ax=column[1], title="labelled" if after else "not labelled yet")
     return {
         "number": current.number,
         "strategy": current.strategy,
@@ -118,36 +120,57 @@ def _why(image_id: str, ranking: pd.DataFrame) -> str:
     return f"{image_id}: {', '.join(parts)}, {row['n_boxes']:.0f} predicted boxes"
 
 
-def _tested(workspace: Workspace) -> str | None:
-    """The same test images after every round: what the rounds have taught."""
+def tested_figure(workspace: Workspace) -> Figure | None:
+    """The same test images after every round: what the rounds have taught. None without a test set."""
     file = workspace.folder / "test.parquet"
     rounds = [r for r in workspace.rounds() if (r.folder / "test_detections").exists() and r.stage == "trained"]
     if not file.exists() or not rounds:
         return None
     labels, files = labelled.read(file)
-    kinds = np.array([len(np.unique(one.labels)) for _, one in labels])
-    # Images with several classes and not too many boxes say most at a glance.
-    chosen = labels.image_ids[np.lexsort((labels.counts, -np.minimum(kinds, 3)))][: TESTED * 3 : 3]
+    chosen = _telling(labels, TESTED)
     if len(rounds) > 4:
         rounds = [rounds[i] for i in np.linspace(0, len(rounds) - 1, 4).round().astype(int)]
-    figure = Figure(figsize=(2.3 * len(chosen), 2.4 * len(rounds)), layout="constrained")
+    pictures = {image_id: images.read(files[image_id]) for image_id in chosen}
+    aspect = max(picture.shape[0] / picture.shape[1] for picture in pictures.values())
+    figure = Figure(figsize=(2.6 * len(chosen), (2.6 * aspect + 0.25) * len(rounds) + 0.3), layout="constrained")
     axes = figure.subplots(len(rounds), len(chosen), squeeze=False)
     for row, current in zip(axes, rounds, strict=True):
         found = _detections(current.folder / "test_detections")
-        for ax, image_id in zip(row, chosen, strict=True):
+        for ax, (image_id, picture) in zip(row, pictures.items(), strict=True):
             one = found[image_id] if found is not None and image_id in found else None
             title = f"round {current.number}: {image_id}"
-            picture = images.read(files[image_id])
-            plots.show_boxes(picture, one, labels[image_id], ax, title, least_score=SHOWN, legend=True)
-    return _png(figure)
+            plots.show_boxes(picture, one, labels[image_id], ax, title, least_score=SHOWN)
+    plots.class_legend(figure, labels.subset(chosen))
+    return figure
+
+
+def _telling(labels: RotatedInstances, n: int) -> list[str]:
+    """Up to n images that show as many classes as possible, the rarest first, none of them crowded."""
+    frequency = np.bincount(labels.labels, minlength=1)
+    chosen: list[str] = []
+    seen: set[int] = set()
+    for _ in range(min(n, len(labels))):
+
+        def worth(position: int) -> tuple[float, int]:
+            one = set(labels.labels[labels.offsets[position] : labels.offsets[position + 1]].tolist())
+            return sum(1 / frequency[label] for label in one - seen), -abs(int(labels.counts[position]) - 8)
+
+        left = [k for k in range(len(labels)) if labels.image_ids[k] not in chosen]
+        calm = [k for k in left if labels.counts[k] <= 25] or left
+        best = max(calm, key=worth)
+        chosen.append(labels.image_ids[best])
+        seen |= set(labels[chosen[-1]].labels.tolist())
+    return chosen
 
 
 def _detections(folder: Path) -> RotatedInstances | None:
     return RotatedInstances.load(folder) if folder.exists() else None
 
 
-def _png(figure: Figure) -> str:
+def _png(figure: Figure | None) -> str | None:
     """The figure as the address of an image inside the page."""
+    if figure is None:
+        return None
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

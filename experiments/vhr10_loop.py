@@ -3,7 +3,8 @@
     python experiments/vhr10_loop.py --data PATH/TO/vhr10 --work work_dirs/vhr10
 
 The data are in DOTA form: images/, labelTxt/, splits/train.txt, splits/test.txt. Killed, the same command goes on.
-At the end the table of rounds, the curves and the report are in experiments/results/vhr10/.
+At the end the table of rounds, the curves and pictures of test images are in experiments/results/vhr10/, and the
+whole report in the workspace.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 from pathlib import Path
 
 import al_rotate as al
+from al_rotate import report
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # the config names lite0
@@ -47,10 +49,16 @@ def main() -> None:
         history = loop.run(args.rounds)
         args.results.mkdir(parents=True, exist_ok=True)
         history.to_csv(args.results / "rounds.csv", index=False, float_format="%.4f")
-        loop.report(args.results / "report.html")
+        for name, figure in (
+            ("curves", report.curves_figure(history, loop.classes)),
+            ("pictures", report.tested_figure(loop.workspace)),
+        ):
+            if figure:
+                figure.savefig(args.results / f"{name}.png", dpi=110)
+        print(f"report: {loop.report()}")
     columns = ["round", "strategy", "n_labelled", "n_boxes", "mAP"]
     print(history[columns].to_string(index=False, float_format="{:.3f}".format))
-    print(f"pictures and curves: {args.results / 'report.html'}")
+    print(f"table, curves and pictures: {args.results}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How fast scenes are rendered on one core, beside decoding the same scenes from JPEG with Pillow as the peer.
 
-    python experiments/benchmarks/render.py
+python experiments/benchmarks/render.py
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def main() -> None:
     for file in files:
         np.asarray(Image.open(file))
     decoding = time.process_time() - started
-    print(f"{SIZE} px: {SCENES / drawing:.0f} scenes drawn a second of one core, {drawing / decoding:.1f} x decoding them")
+    print(
+        f"{SIZE} px: {SCENES / drawing:.0f} scenes drawn a second of one core, {drawing / decoding:.1f} x decoding them"
+    )
 
 
 if __name__ == "__main__":
