@@ -42,7 +42,7 @@ def kept(model: nn.Module) -> Iterator[None]:
         yield
 
 
-def final_head(model: nn.Module) -> Any:
+def final_head(model: Any) -> Any:
     """The head whose boxes the detector returns."""
     if hasattr(model, "roi_head"):
         head = model.roi_head.bbox_head

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import difflib
+import hashlib
 import io
 import os
 import re
@@ -17,6 +19,7 @@ from mmengine.fileio import load as load_file
 
 with contextlib.redirect_stdout(io.StringIO()):  # the forks print on import
     import mmrotate
+    from mmdet.utils import get_test_pipeline_cfg
     from mmdet.utils import register_all_modules as register_mmdet
     from mmrotate.utils import register_all_modules as register_mmrotate
 
@@ -48,7 +51,7 @@ def load(config: str | Path | Config, cfg_options: dict[str, Any] | None = None)
 def find(config: str | Path) -> Path:
     """The file of a config given by path or by the name of one shipped with MMRotate."""
     path = Path(config).expanduser()
-    if path.suffix == ".py" and path.is_file():
+    if path.suffix and path.is_file():
         return path
     shipped = {file.stem: file for file in SHIPPED.rglob("*.py") if "_base_" not in file.parts}
     if path.stem in shipped and str(path) in (path.name, path.stem):
@@ -64,7 +67,7 @@ def published_weights(config: str | Path | Config) -> Path:
     """The published checkpoint of a shipped config: from the cache, else downloaded and checked by its hash.
 
     Raises:
-        ValueError: when MMRotate publishes no weights for it.
+        ValueError: when MMRotate publishes no weights for it, or the file in the cache is not what its name says.
         ConnectionError: offline; it says which file to put where.
     """
     name = Path(config.filename if isinstance(config, Config) else config).stem
@@ -76,17 +79,25 @@ def published_weights(config: str | Path | Config) -> Path:
         )
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "al_rotate" / "checkpoints"
     target = cache / addresses[name].rsplit("/", 1)[-1]
+    named = re.search(r"-([0-9a-f]{8})\.pth$", target.name)
+    expected = named[1] if named else ""  # the file's SHA-256 begins so
     if not target.is_file():
         from torch.hub import download_url_to_file  # reads the whole file through a hash; needs no other client
 
         cache.mkdir(parents=True, exist_ok=True)
-        digest = re.search(r"-([0-9a-f]{8})\.pth$", target.name)
         try:
-            download_url_to_file(addresses[name], str(target), hash_prefix=digest and digest[1])
-        except OSError as error:
+            download_url_to_file(addresses[name], str(target), hash_prefix=expected or None)
+        except (OSError, RuntimeError) as error:  # RuntimeError: another hash
             raise ConnectionError(
                 f"could not download {addresses[name]} ({error}). Fetch that file elsewhere and put it at {target}"
             ) from error
+    with open(target, "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    if not digest.hexdigest().startswith(expected):
+        got = digest.hexdigest()[:8]
+        raise ValueError(f"expected the SHA-256 of {target} to begin with {expected}, got {got}: fetch it again")
     return target
 
 
@@ -113,11 +124,26 @@ def dataset_classes(config: Config) -> tuple[str, ...]:
     return tuple(metainfo["classes"])
 
 
+def array_pipeline(config: Config) -> list[dict[str, Any]]:
+    """The config's test pipeline for images that are decoded already and have no labels."""
+    pipeline = copy.deepcopy(get_test_pipeline_cfg(config))
+    if _kind(pipeline[0]) not in ("LoadImageFromFile", "LoadImageAsShown"):
+        raise ValueError(f"expected a test pipeline that begins with LoadImageFromFile, got {pipeline[0]['type']}")
+    # We decode ourselves, so that files look as in Label Studio and a broken one is noticed.
+    pipeline[0] = {"type": "mmdet.LoadImageFromNDArray"}
+    # A config without a test set of its own tests on its validation set.
+    return [step for step in pipeline if _kind(step) not in ("LoadAnnotations", "ConvertBoxType")]
+
+
 def innermost(dataset: dict[str, Any]) -> dict[str, Any]:
     """The dataset inside RepeatDataset, ClassBalancedDataset and the like; of several, the first."""
     while "dataset" in dataset or "datasets" in dataset:
         dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
     return dataset
+
+
+def _kind(step: dict[str, Any]) -> str:
+    return step["type"].rsplit(".", 1)[-1]
 
 
 def _dicts(value: Any) -> Iterator[dict[str, Any]]:

@@ -3,39 +3,43 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from mmcv.transforms import Compose
-from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmrotate.registry import MODELS
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from tqdm.auto import tqdm
 
-from . import boxes, class_scores, configs, images
+from . import boxes, class_scores, configs, features, precision
+from ._shards import Shards
+from ._sources import Images, Source, ahead, as_pairs, batched, read
 from .checkpoints import read_checkpoint, write_checkpoint
+from .images import UnreadableImage
 from .instances import RotatedInstances
 
-Source = Path | NDArray[np.uint8]
-Images = str | Path | Sequence[str | Path] | Mapping[str, str | Path] | Iterable[Any]
-
 SHARD = 256  # images a shard: what a kill can cost
+
+
+class _Keep(NamedTuple):
+    """What of the predictions is kept."""
+
+    score_thr: float | None
+    class_scores: bool
+    features: bool
 
 
 class Detector:
@@ -75,10 +79,8 @@ class Detector:
             loaded = read_checkpoint(configs.published_weights(config) if str(checkpoint) == "zoo" else checkpoint)
         known = loaded.classes if loaded else None
         self.classes = tuple(classes or known or configs.dataset_classes(self.config))
-        if known and len(known) != len(self.classes):
-            raise ValueError(
-                f"expected the {len(known)} classes of {checkpoint}, got {len(self.classes)}: {self.classes}"
-            )
+        if known and (len(known) != len(self.classes) or (known != self.classes and {*known} == {*self.classes})):
+            raise ValueError(f"expected the {len(known)} classes of {checkpoint}, {known}, got {self.classes}")
         configs.set_classes(self.config, self.classes)
         self.device = torch.device(("cuda:0" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         self.precision = precision
@@ -90,7 +92,7 @@ class Detector:
             _init_quietly(model)
         self.checkpoint = loaded and loaded.path
         self.model: nn.Module = model.to(self.device).eval()
-        self._pipeline = self._build_pipeline()
+        self._pipeline = Compose(configs.array_pipeline(self.config))
 
     def predict(
         self,
@@ -129,35 +131,25 @@ class Detector:
             ValueError: when `out` holds detections of another model, of other settings or of other images.
         """
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = workers or min(8, cores)
-        threshold = self._threshold(score_thr)
-        out = None if out is None else Path(out)
-        if out is not None:
-            self._claim(out, {"score_thr": threshold, "class_scores": class_scores, "features": features})
-        sources, total = _as_pairs(images)
-        shards, number = [], 0
+        keep = _Keep(self._threshold(score_thr), class_scores, features)
+        shards = Shards(Path(out), self._notes(keep)) if out is not None else None
+        pairs, total = as_pairs(images)
+        parts: list[RotatedInstances] = []
+        count = 0
         with ExitStack() as stack:
             bar = stack.enter_context(tqdm(total=total, unit="image", disable=not progress, desc="predict"))
-            pool = stack.enter_context(ThreadPoolExecutor(workers))
-            for number, shard in enumerate(_batched(sources, SHARD)):
-                file = out and out / f"part-{number:05d}.parquet"
-                if file and file.is_file():
-                    _same_images(file, shard)
+            pool = stack.enter_context(ThreadPoolExecutor(workers or min(8, cores)))
+            for count, shard in enumerate(batched(pairs, SHARD), start=1):
+                if shards and shards.has(count - 1, (image_id for image_id, _ in shard)):
+                    bar.update(len(shard))
+                    continue
+                found = self._predict_shard(shard, pool, batch_size, keep, bar)
+                if shards:
+                    shards.add(count - 1, found)
                 else:
-                    found = self._predict_shard(shard, pool, batch_size, threshold, class_scores, features, bar)
-                    if file:
-                        found.save(file)
-                    else:
-                        shards.append(found)
-                    bar.update(-len(shard))  # the batches have moved it already
-                bar.update(len(shard))
-        if out is not None:
-            extra = [file for file in sorted(out.glob("part-*.parquet"))[number + 1 :]]
-            if extra:
-                raise ValueError(f"expected the shards of {number + 1} parts in {out}, got more: {extra[0].name}, …")
-            found = RotatedInstances.load(out) if number or sorted(out.glob("*.parquet")) else RotatedInstances.empty()
-        else:
-            found = RotatedInstances.concat(shards) if shards else RotatedInstances.empty([], self.classes)
+                    parts.append(found)
+        parts = shards.load(count) if shards else parts
+        found = RotatedInstances.concat(parts) if parts else RotatedInstances.empty([], self.classes)
         if found.skipped:
             image_id, reason = next(iter(found.skipped.items()))
             warnings.warn(
@@ -170,71 +162,71 @@ class Detector:
         return write_checkpoint(Path(path), {n: v.cpu() for n, v in self.model.state_dict().items()}, self.classes)
 
     def _predict_shard(
-        self,
-        shard: list[tuple[str, Source]],
-        pool: ThreadPoolExecutor,
-        batch_size: int,
-        threshold: float | None,
-        with_scores: bool,
-        with_features: bool,
-        bar: tqdm,
+        self, shard: list[tuple[str, Source]], pool: ThreadPoolExecutor, batch_size: int, keep: _Keep, bar: tqdm
     ) -> RotatedInstances:
         results: dict[int, dict[str, Any]] = {}
         skipped: dict[str, str] = {}
-        waiting: dict[tuple[int, ...], list[tuple[int, dict[str, Any]]]] = {}
+        waiting: dict[torch.Size, list[tuple[int, dict[str, Any]]]] = {}
 
         def run(batch: list[tuple[int, dict[str, Any]]]) -> None:
-            outputs = self._forward([inputs for _, inputs in batch], threshold, with_scores, with_features)
+            outputs = self._forward([inputs for _, inputs in batch], keep)
             results.update(zip((position for position, _ in batch), outputs, strict=True))
             bar.update(len(batch))
 
-        for position, inputs in enumerate(_ahead(pool, self._decode, shard, 4 * batch_size)):
-            if isinstance(inputs, images.UnreadableImage):
+        for position, inputs in enumerate(ahead(pool, self._prepare, shard, 4 * batch_size)):
+            if isinstance(inputs, UnreadableImage):
                 skipped[shard[position][0]] = str(inputs)
                 bar.update()
                 continue
-            same = waiting.setdefault(tuple(inputs["inputs"].shape), [])
-            same.append((position, inputs))
-            if len(same) == batch_size:
-                run(waiting.pop(tuple(inputs["inputs"].shape)))
+            waiting.setdefault(inputs["inputs"].shape, []).append((position, inputs))
+            # Of images that all differ in shape only so many wait for their like.
+            most = max(waiting, key=lambda shape: len(waiting[shape]))
+            if len(waiting[most]) == batch_size or sum(map(len, waiting.values())) == 4 * batch_size:
+                run(waiting.pop(most))
         for batch in waiting.values():
             run(batch)
-        return self._gather([(shard[p][0], results[p]) for p in sorted(results)], skipped, with_scores)
+        return self._gather([(shard[p][0], results[p]) for p in sorted(results)], skipped)
+
+    def _prepare(self, pair: tuple[str, Source]) -> dict[str, Any] | UnreadableImage:
+        array = read(pair)
+        if isinstance(array, UnreadableImage):
+            return array
+        return self._pipeline({"img": array, "img_id": pair[0]})
 
     @torch.no_grad()
-    def _forward(
-        self, batch: list[dict[str, Any]], threshold: float | None, with_scores: bool, with_features: bool
-    ) -> list[dict[str, Any]]:
-        levels: list[tuple[Tensor, ...]] = []
+    def _forward(self, batch: list[dict[str, Any]], keep: _Keep) -> list[dict[str, Any]]:
+        model: Any = self.model
         with ExitStack() as stack:
-            if with_scores:
-                stack.enter_context(class_scores.kept(self.model))
+            if keep.class_scores:
+                stack.enter_context(class_scores.kept(model))
             if self.precision == "bf16":
-                stack.enter_context(_bf16(self.model, self.device.type))
-            if with_features:
-                part = getattr(self.model, "neck", self.model.backbone)
-                stack.callback(part.register_forward_hook(lambda _m, _i, output: levels.append(output)).remove)
+                stack.enter_context(precision.bf16(model, self.device.type))
+            levels = stack.enter_context(features.kept(model)) if keep.features else []
             data = {"inputs": [b["inputs"] for b in batch], "data_samples": [b["data_samples"] for b in batch]}
-            samples = self.model.test_step(data)
+            samples = model.test_step(data)
         outputs = []
         for i, sample in enumerate(samples):
             found = sample.pred_instances
-            if threshold is not None:
-                found = found[found.scores >= threshold]
+            if keep.score_thr is not None:
+                found = found[found.scores >= keep.score_thr]
             rotated = getattr(found.bboxes, "tensor", found.bboxes).float()
             output = {"rotated": rotated.cpu().numpy(), "size": sample.ori_shape[1::-1]}
             output.update(scores=found.scores.float().cpu().numpy(), labels=found.labels.cpu().numpy())
-            if with_scores:
+            if keep.class_scores:
                 kept = found.class_scores.float().cpu().numpy() if "class_scores" in found else None
                 output["class_scores"] = kept if kept is not None else np.zeros((0, len(self.classes)))
-            if with_features:
-                output.update(_pooled([level[i].float() for level in levels[0]], rotated, sample))
+            if keep.features:
+                centres = rotated.view(-1, 4, 2).mean(dim=1) if rotated.shape[1] == 8 else rotated[:, :2]
+                image, at_boxes = features.pooled(
+                    [level[i].float() for level in levels[0]],
+                    centres * centres.new_tensor(sample.get("scale_factor", (1, 1))),
+                    sample.batch_input_shape[::-1],
+                )
+                output.update(image_features=image.cpu().numpy(), box_features=at_boxes.cpu().numpy())
             outputs.append(output)
         return outputs
 
-    def _gather(
-        self, found: list[tuple[str, dict[str, Any]]], skipped: dict[str, str], with_scores: bool
-    ) -> RotatedInstances:
+    def _gather(self, found: list[tuple[str, dict[str, Any]]], skipped: dict[str, str]) -> RotatedInstances:
         if not found:
             return RotatedInstances.empty([], self.classes).replace(skipped=skipped)
         outputs = [output for _, output in found]
@@ -261,25 +253,6 @@ class Detector:
         except ValueError as error:
             raise ValueError(f"the model's predictions are unusable (has its training diverged?): {error}") from error
 
-    def _decode(self, source: Source) -> dict[str, Any] | images.UnreadableImage:
-        try:
-            array = images.read(source)[..., ::-1] if isinstance(source, Path) else source
-        except images.UnreadableImage as error:
-            return error
-        if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
-            raise ValueError(f"expected image arrays (H, W, 3) uint8 BGR, got {array.dtype} {array.shape}")
-        return self._pipeline(dict(img=np.ascontiguousarray(array), img_id=0))
-
-    def _build_pipeline(self) -> Compose:
-        pipeline = [dict(step) for step in get_test_pipeline_cfg(self.config)]
-        if pipeline[0]["type"].split(".")[-1] not in ("LoadImageFromFile", "LoadImageAsShown"):
-            raise ValueError(f"expected a test pipeline that begins with LoadImageFromFile, got {pipeline[0]['type']}")
-        # We decode ourselves, so that files look as in Label Studio and a broken one is noticed.
-        pipeline[0] = {"type": "mmdet.LoadImageFromNDArray"}
-        # A config without a test set of its own tests on its validation set, whose labels we do not have.
-        labels = ("LoadAnnotations", "ConvertBoxType")
-        return Compose([step for step in pipeline if step["type"].split(".")[-1] not in labels])
-
     def _threshold(self, wanted: float | None) -> float | None:
         test_cfg = self.config.model.get("test_cfg") or {}
         own = (test_cfg.get("rcnn") or test_cfg).get("score_thr")
@@ -290,34 +263,19 @@ class Detector:
             )
         return wanted
 
-    def _claim(self, out: Path, options: dict[str, Any]) -> None:
-        """Note in `out` whose detections these are; refuse a folder that holds another model's."""
+    def _notes(self, keep: _Keep) -> dict[str, Any]:
+        """What detections follow from, beside the images."""
         digest = hashlib.sha256(json.dumps(self.config.model.to_dict(), sort_keys=True, default=str).encode())
         for name, values in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(values.cpu().contiguous().view(torch.uint8).numpy() if values.ndim else str(values).encode())
-        pipeline = str(self._pipeline)
-        notes = {
+        return {
             "model": digest.hexdigest(),
-            "pipeline": pipeline,
+            "pipeline": str(self._pipeline),
             "precision": self.precision,
             "shard": SHARD,
-            **options,
+            **keep._asdict(),
         }
-        file = out / "detections.json"
-        if file.is_file():
-            there = json.loads(file.read_text())
-            if changed := [name for name in notes if there.get(name) != notes[name]]:
-                raise ValueError(
-                    f"{out} holds detections with another {', '.join(changed)}; choose another folder or delete it"
-                )
-            return
-        if any(out.glob("*.parquet")):
-            raise ValueError(f"expected {out} to be empty or to hold this detector's shards, got other Parquet files")
-        out.mkdir(parents=True, exist_ok=True)
-        scratch = out / f".detections.{os.getpid()}.tmp"
-        scratch.write_text(json.dumps(notes, indent=1))
-        os.replace(scratch, file)
 
 
 def _init_quietly(model: nn.Module) -> None:
@@ -329,92 +287,3 @@ def _init_quietly(model: nn.Module) -> None:
         model.init_weights()
     finally:
         logger.setLevel(level)
-
-
-def _bf16(model: nn.Module, device: str) -> ExitStack:
-    """Autocast inside backbone, neck and the heads' layers only: decoding and NMS must see float32."""
-    stack = ExitStack()
-    parts = [getattr(model, name) for name in ("backbone", "neck", "bbox_head", "rpn_head") if hasattr(model, name)]
-    if hasattr(model, "roi_head"):
-        head = model.roi_head.bbox_head
-        parts += list(head) if isinstance(head, nn.ModuleList) else [head]
-    for part in parts:
-        original = part.forward
-
-        def forward(*args: Any, _original: Any = original, **kwargs: Any) -> Any:
-            with torch.autocast(device, dtype=torch.bfloat16):
-                return _to_float(_original(*args, **kwargs))
-
-        part.forward = forward
-        stack.callback(part.__dict__.pop, "forward")
-    return stack
-
-
-def _to_float(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.float()
-    return type(value)(map(_to_float, value)) if isinstance(value, (list, tuple)) else value
-
-
-def _pooled(levels: list[Tensor], rotated: Tensor, sample: Any) -> dict[str, NDArray]:
-    """The image's and the boxes' feature vectors from one image's levels, each (C, h, w)."""
-    if len({level.shape[0] for level in levels}) > 1:
-        raise NotImplementedError("features need a neck whose levels have the same number of channels")
-    scale = rotated.new_tensor(sample.scale_factor)
-    height, width = sample.batch_input_shape
-    centres = rotated[:, :2] * scale / rotated.new_tensor([width, height]) * 2 - 1
-    if rotated.shape[1] == 8:
-        corners = rotated.view(-1, 4, 2).mean(dim=1)
-        centres = corners * scale / rotated.new_tensor([width, height]) * 2 - 1
-    grid = centres.view(1, -1, 1, 2)
-    at_boxes = [
-        F.grid_sample(level[None], grid, align_corners=False, padding_mode="border")[0, ..., 0] for level in levels
-    ]
-    return {
-        "image_features": torch.stack([level.mean(dim=(1, 2)) for level in levels]).mean(dim=0).cpu().numpy(),
-        "box_features": torch.stack(at_boxes).mean(dim=0).T.cpu().numpy(),
-    }
-
-
-def _as_pairs(given: Images) -> tuple[Iterator[tuple[str, Source]], int | None]:
-    """(image id, file or array) one after the other, and how many if that is known."""
-    if isinstance(given, (str, Path, Mapping)) or (
-        isinstance(given, Sequence) and all(isinstance(i, (str, Path)) for i in given)
-    ):
-        files = images.resolve(given)  # type: ignore[arg-type]
-        return iter(files.items()), len(files)
-    total = len(given) if isinstance(given, Sequence) else None
-
-    def pairs() -> Iterator[tuple[str, Source]]:
-        for position, item in enumerate(given):
-            image_id, source = item if isinstance(item, tuple) else (None, item)
-            if isinstance(source, (str, Path)):
-                yield image_id or Path(source).stem, Path(source)
-            else:
-                yield image_id or str(position), np.asarray(source)
-
-    return pairs(), total
-
-
-def _batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch
-
-
-def _ahead(pool: ThreadPoolExecutor, function: Any, shard: list[tuple[str, Source]], depth: int) -> Iterator[Any]:
-    """function(source) in order, at most `depth` of them under way or waiting, so that memory stays bounded."""
-    sources = iter(source for _, source in shard)
-    pending = [pool.submit(function, source) for source in itertools.islice(sources, depth)]
-    while pending:
-        yield pending.pop(0).result()
-        pending += [pool.submit(function, source) for source in itertools.islice(sources, 1)]
-
-
-def _same_images(file: Path, shard: list[tuple[str, Source]]) -> None:
-    there = RotatedInstances.load(file)
-    expected = {image_id for image_id, _ in shard}
-    if {*there.image_ids, *there.skipped} != expected:
-        raise ValueError(
-            f"{file} holds detections of other images than these; choose another `out` folder or delete it"
-        )

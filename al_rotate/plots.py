@@ -47,14 +47,12 @@ def show_boxes(
     ax = ax or _new_axes()
     ax.imshow(image, interpolation="antialiased")
     ax.set(xticks=[], yticks=[], xlim=(0, image.shape[1]), ylim=(image.shape[0], 0))
-    # Many boxes ask for thin lines.
-    thin = 0.6 if max(x.n_boxes if x is not None else 0 for x in (found, truth)) > 40 else 1.0
     for one, style in ((truth, "--"), (found, "-")):
         if one is None:
             continue
         if one.scores is not None:
             one = one.where(one.scores >= least_score)
-        _outlines(ax, one, style, (1.6 if style == "-" else 1.3) * thin)
+        _outlines(ax, one, style, 1.2 if one.n_boxes <= 40 else 0.8)
         if style == "-" and one.scores is not None and one.n_boxes <= 15:
             _write_scores(ax, one)
     if title:

@@ -76,45 +76,43 @@ def finetune(
         seed: of the Runner.
 
     Raises:
-        ValueError: for labels without an image, with other classes or with nothing to train on.
+        ValueError: for labels without an image, with other classes or with nothing to train on; for a `work_dir` of
+            a training with other settings, labels or start, before anything in it is changed.
+        ConnectionError: when the config starts from a pretrained backbone that cannot be fetched.
         TrainingDiverged: when the loss is no longer finite.
     """
     work_dir = Path(work_dir).absolute()
     done = work_dir / "finetuned.json"
     result = Finetuned(work_dir / "finetuned.pth", work_dir / "config.py", {})
-    cfg = training_config(config, images, labels, classes, work_dir, cfg_options, val, keep_empty, seed)
-    request = _request(cfg, checkpoint)
+    _check_labels(labels, classes)
+    _claim(work_dir, _request(configs.load(config, cfg_options), labels, classes, checkpoint, val, keep_empty, seed))
     if done.is_file():
-        finished = json.loads(done.read_text())
-        if finished["request"] != request:
-            raise ValueError(
-                f"{work_dir} holds a finished training with other settings or labels; choose another work_dir"
-            )
-        return Finetuned(result.checkpoint, result.config, finished["metrics"])
+        return replace(result, metrics=json.loads(done.read_text(encoding="utf-8"))["metrics"])
 
-    if checkpoint is not None:
+    cfg = training_config(config, images, labels, classes, work_dir, cfg_options, val, keep_empty, seed)
+    last = _last_checkpoint(work_dir)
+    cfg.resume = last is not None
+    if last or checkpoint:
+        cfg.load_from = last and str(last)
         configs.without_pretrained(cfg)
     rotated_iou_cpu.install()
+    if cfg.launcher == "pytorch" and not torch.cuda.is_available() and not is_distributed():
+        torch.distributed.init_process_group("gloo")  # MMEngine would ask CUDA for this process's device
     runner = _quiet_runner(cfg)
-    last = find_latest_checkpoint(str(work_dir))
-    if last is None and checkpoint is not None:
-        path = configs.published_weights(config) if str(checkpoint) == "zoo" else checkpoint
-        weights = read_checkpoint(path)
-        runner.model.init_weights()
-        unfitting = weights.warm_start(_unwrapped(runner.model))
-        runner.logger.info(f"warm start from {path}; new weights: {', '.join(unfitting) or 'none'}")
-        # The Runner initialises the weights once more when training starts, unless told that it is done.
-        runner.model.init_weights = lambda: None
-    model = runner.train()
+    if last is None:
+        _start(runner, configs.published_weights(config) if str(checkpoint) == "zoo" else checkpoint)
+    runner.train()
+    if last and val is not None and runner.iter == _iterations(last):
+        runner.val_loop.run()  # the kill came after the last iteration, before its evaluation was over
 
     metrics = _metrics(runner)
     if get_rank() == 0:
-        state = _ema_state(runner) or _unwrapped(model).state_dict()
+        state = _ema_state(runner) or _unwrapped(runner.model).state_dict()
         write_checkpoint(result.checkpoint, {n: v.cpu() for n, v in state.items()}, tuple(classes))
-        scratch = done.with_suffix(f".{os.getpid()}.tmp")
-        scratch.write_text(json.dumps({"request": request, "metrics": metrics}, indent=1))
-        os.replace(scratch, done)
-    return Finetuned(result.checkpoint, result.config, metrics)
+        with whole(done) as file:
+            json.dump({"metrics": metrics}, file, indent=1)
+    barrier()
+    return replace(result, metrics=metrics)
 
 
 def training_config(
@@ -133,15 +131,14 @@ def training_config(
     configs.set_classes(cfg, classes)
     cfg.work_dir = str(work_dir)
     cfg.custom_imports = {"imports": ["al_rotate.registered"], "allow_failed_imports": False}
-    cfg.launcher = "pytorch" if "LOCAL_RANK" in os.environ else "slurm" if "SLURM_PROCID" in os.environ else "none"
+    slurm = "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1
+    cfg.launcher = "pytorch" if "LOCAL_RANK" in os.environ else "slurm" if slurm else "none"
     cfg.randomness = {"seed": seed, **(cfg.get("randomness") or {})}
-    cfg.resume = True  # from work_dir, if a checkpoint is there
+    cfg.resume = not cfg.get("load_from")  # from work_dir, if a checkpoint is there
     cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), {"type": "StopWhenDiverged"}, {"type": "ProgressBar"}]
 
     files = resolve(images)
     train = labelled.write(work_dir / "data" / "train.parquet", files, labels, classes)
-    if not labels.n_boxes:
-        raise ValueError(f"expected labels with at least one box to train on, got {labels!r}")
     _use_data(cfg.train_dataloader, train, classes, {"filter_empty_gt": not keep_empty})
     if val is None:
         cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
@@ -156,6 +153,8 @@ def training_config(
         # SyncBN needs a GPU; on one process it is BN anyway.
         _replace_types(cfg.model, "SyncBN", "BN")
         cfg.env_cfg.dist_cfg = {"backend": "gloo"}
+        if cfg.launcher != "none":
+            cfg.model_wrapper_cfg = {"type": "MMDistributedDataParallel", "device_ids": None, **_DDP}
     work_dir.mkdir(parents=True, exist_ok=True)
     cfg.dump(work_dir / "config.py")
     return cfg
@@ -200,23 +199,76 @@ def _replace_types(value: Any, old: str, new: str) -> None:
             _replace_types(item, old, new)
 
 
-def _request(cfg: Config, checkpoint: str | Path | None) -> dict[str, str]:
-    """What a finished training is recognised by."""
-    data = Path(cfg.train_dataloader.dataset.ann_file)
-    text = cfg.pretty_text.replace(cfg.work_dir, "")
-    labels = RotatedInstances.load(data)
-    parts = [
-        labels.boxes.tobytes(),
-        labels.labels.tobytes(),
-        labels.offsets.tobytes(),
-        *(i.encode() for i in labels.image_ids),
-    ]
-    digest = hashlib.sha256(b"\0".join(parts))
+def _check_labels(labels: RotatedInstances, classes: Sequence[str]) -> None:
+    if labels.classes is not None and labels.classes != tuple(classes):
+        raise ValueError(f"expected labels of the classes {tuple(classes)}, got {labels.classes}")
+    if not labels.n_boxes:
+        raise ValueError(f"expected labels with at least one box to train on, got {labels!r}")
+
+
+def _request(
+    cfg: Config,
+    labels: RotatedInstances,
+    classes: Sequence[str],
+    checkpoint: str | Path | None,
+    val: RotatedInstances | None,
+    keep_empty: bool,
+    seed: int,
+) -> dict[str, str]:
+    """What a training is recognised by, wherever it runs."""
+
+    def digest(*parts: Any) -> str:
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+    def content(given: RotatedInstances | None) -> list[Any]:
+        return [] if given is None else [a.tolist() for a in (given.image_ids, given.offsets, given.labels, given.boxes)]
+
     return {
-        "config": hashlib.sha256(text.encode()).hexdigest(),
-        "labels": digest.hexdigest(),
+        "config": digest(cfg.to_dict(), list(classes), seed, keep_empty),
+        "labels": digest(content(labels)),
+        "val": digest(content(val)),
         "checkpoint": str(checkpoint),
     }
+
+
+def _claim(work_dir: Path, request: dict[str, str]) -> None:
+    """Note in `work_dir` what is trained there; refuse one in which something else is."""
+    file = work_dir / "request.json"
+    if file.is_file():
+        there = json.loads(file.read_text(encoding="utf-8"))
+        if changed := [name for name in request if there.get(name) != request[name]]:
+            raise ValueError(f"{work_dir} holds a training with another {', '.join(changed)}; choose another work_dir")
+        return
+    with whole(file) as text:
+        json.dump(request, text, indent=1)
+
+
+def _last_checkpoint(work_dir: Path) -> Path | None:
+    """The newest of the Runner's checkpoints that is whole: a kill while one is written leaves a part of it."""
+    named = [(int(match[1]), file) for file in work_dir.glob("*.pth") if (match := _NUMBERED.fullmatch(file.name))]
+    for _, file in sorted(named, reverse=True):
+        with contextlib.suppress(ValueError):
+            read_checkpoint(file)
+            return file
+    return None
+
+
+def _start(runner: Runner, checkpoint: str | Path | None) -> None:
+    """The config's own start, and over it the weights of `checkpoint` that fit."""
+    model = _unwrapped(runner.model)
+    try:
+        model.init_weights()
+    except OSError as error:
+        raise ConnectionError(
+            f"could not fetch the pretrained weights that the config starts from ({error}). Put the file into "
+            f"{torch.hub.get_dir()}/checkpoints, start from a checkpoint, or start at random with "
+            "cfg_options={'model.backbone.init_cfg': None}"
+        ) from error
+    if checkpoint is not None:
+        unfitting = read_checkpoint(checkpoint).warm_start(model)
+        runner.logger.info(f"warm start from {checkpoint}; new weights: {', '.join(unfitting) or 'none'}")
+    # The Runner initialises the weights once more when training starts, unless told that it is done.
+    model.init_weights = lambda: None
 
 
 def _metrics(runner: Runner) -> dict[str, float]:

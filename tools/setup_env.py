@@ -45,7 +45,7 @@ def main() -> int:
         pip("build tools", "-r", REQUIREMENTS / "build.txt")
         pip("torch (several GB, the tested pair)", "-r", REQUIREMENTS / "torch.txt")
         wheel = mmcv_wheel()
-        pip("mmcv from the wheel cache", "--no-deps", wheel)
+        pip("mmcv from the wheel cache", "--no-deps", "--force-reinstall", wheel)
         # No build isolation: the sdists of mmdet and mmrotate import torch while they build.
         pip(
             "OpenMMLab, the core and the developers' tools",

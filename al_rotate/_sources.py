@@ -1,0 +1,72 @@
+"""What a detector is given: images by id, as files or arrays, decoded ahead of their use."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import images
+
+Source = Path | NDArray[np.uint8]
+Images = str | Path | Sequence[str | Path] | Mapping[str, str | Path] | Iterable[Any]
+
+
+def as_pairs(given: Images) -> tuple[Iterator[tuple[str, Source]], int | None]:
+    """(image id, file or array) one after the other, and how many if that is known."""
+    if isinstance(given, (str, Path, Mapping)) or (
+        isinstance(given, Sequence) and all(isinstance(item, (str, Path)) for item in given)
+    ):
+        files = images.resolve(given)  # type: ignore[arg-type]
+        return iter(files.items()), len(files)
+    return _pairs(given), len(given) if isinstance(given, Sequence) else None
+
+
+def _pairs(given: Iterable[Any]) -> Iterator[tuple[str, Source]]:
+    for position, item in enumerate(given):
+        image_id, source = item if isinstance(item, tuple) else (None, item)
+        if isinstance(source, (str, Path)):
+            yield image_id or Path(source).stem, Path(source)
+        elif isinstance(source, np.ndarray):
+            yield image_id or str(position), source
+        else:
+            raise TypeError(f"expected image files or arrays, got {type(source).__name__} at position {position}")
+
+
+def read(pair: tuple[str, Source]) -> NDArray[np.uint8] | images.UnreadableImage:
+    """The pixels (H, W, 3) BGR, or why a file has none.
+
+    Raises:
+        ValueError: for an array of another kind: that is the caller's mistake, not a broken file.
+    """
+    image_id, source = pair
+    if isinstance(source, Path):
+        try:
+            return np.ascontiguousarray(images.read(source)[..., ::-1])
+        except images.UnreadableImage as error:
+            return error
+    if source.ndim != 3 or source.shape[2] != 3 or not source.size or source.dtype != np.uint8:
+        what = f"{source.dtype} {source.shape} for image {image_id!r}"
+        raise ValueError(f"expected image arrays (H, W, 3) uint8 BGR, got {what}")
+    return np.ascontiguousarray(source)
+
+
+def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of `size` items, the last one shorter."""
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
+
+
+def ahead(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: list[Any], depth: int) -> Iterator[Any]:
+    """function(item) in order, at most `depth` of them under way or waiting, so that memory stays bounded."""
+    remaining = iter(items)
+    pending = [pool.submit(function, item) for item in itertools.islice(remaining, depth)]
+    while pending:
+        yield pending.pop(0).result()
+        pending += [pool.submit(function, item) for item in itertools.islice(remaining, 1)]
