@@ -55,7 +55,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from . import boxes, coco, dota, evaluation, images, plots, sampling, synthetic
+    from . import boxes, coco, demo, dota, evaluation, images, instances, plots, sampling, synthetic
     from .annotators import Annotator, SimulatedAnnotator
     from .detector import Detector
     from .dota import DOTA_V1, DOTA_V2, DOTA_V15

@@ -1,7 +1,8 @@
-"""Text files that appear whole or not at all, and image ids as paths below a folder."""
+"""Text files that appear whole or not at all, digests of files, and image ids as paths below a folder."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,15 @@ def whole(path: Path) -> Iterator[TextIO]:
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def under(folder: Path, image_id: str, suffix: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -91,17 +92,34 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if not path.is_file():
         raise FileNotFoundError(f"expected a checkpoint file, got {path}")
     try:
+        if _is_scripted(path):
+            raise ValueError("a TorchScript archive, whose code would run")
         loaded: Any = torch.load(path, map_location="cpu", pickle_module=_PICKLE, weights_only=False)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, AttributeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a broken file fails in any way
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"expected a checkpoint, got {path}: {first}") from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"expected a checkpoint with a state_dict of tensors, got {path}")
     state = {name.removeprefix("module."): value for name, value in state.items()}
-    meta = loaded.get("meta") or {}
-    known = (meta.get("dataset_meta") or {}).get("classes") or meta.get("CLASSES")
-    return Checkpoint(path, state, tuple(known) if known else None)
+    meta = _lowered(loaded.get("meta"))
+    known = _lowered(meta.get("dataset_meta")).get("classes") or meta.get("classes")
+    return Checkpoint(path, state, tuple(known) if isinstance(known, (list, tuple)) and known else None)
+
+
+def _lowered(meta: Any) -> dict[str, Any]:
+    """Older checkpoints say CLASSES."""
+    return {str(name).lower(): value for name, value in meta.items()} if isinstance(meta, dict) else {}
+
+
+def _is_scripted(path: Path) -> bool:
+    """Whether torch.load would hand the file to torch.jit.load."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def write_checkpoint(path: Path, state: dict[str, Tensor], classes: tuple[str, ...], **meta: Any) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import difflib
-import hashlib
 import io
 import os
 import re
@@ -16,6 +15,8 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.fileio import load as load_file
+
+from ._files import sha256
 
 with contextlib.redirect_stdout(io.StringIO()):  # the forks print on import
     import mmrotate
@@ -43,7 +44,7 @@ def load(config: str | Path | Config, cfg_options: dict[str, Any] | None = None)
     for known in ("torch.meshgrid: in an upcoming", "The `clip` function does nothing"):  # of the code we wrap
         warnings.filterwarnings("ignore", message=known)
     loaded = config.copy() if isinstance(config, Config) else Config.fromfile(find(config))
-    loaded.merge_from_dict(cfg_options or {})
+    loaded.merge_from_dict(copy.deepcopy(cfg_options or {}))  # it eats the _delete_ of what it is given
     loaded.setdefault("default_scope", "mmrotate")
     return loaded
 
@@ -91,13 +92,8 @@ def published_weights(config: str | Path | Config) -> Path:
             raise ConnectionError(
                 f"could not download {addresses[name]} ({error}). Fetch that file elsewhere and put it at {target}"
             ) from error
-    with open(target, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    if not digest.hexdigest().startswith(expected):
-        got = digest.hexdigest()[:8]
-        raise ValueError(f"expected the SHA-256 of {target} to begin with {expected}, got {got}: fetch it again")
+    if not (digest := sha256(target)).startswith(expected):
+        raise ValueError(f"expected the SHA-256 of {target} to begin with {expected}, got {digest[:8]}: fetch it again")
     return target
 
 

@@ -62,19 +62,24 @@ def small_rtmdet(size: int, iterations: int = 300, lr: float = 4e-3) -> dict[str
     resize = {"type": "mmdet.Resize", "scale": (size, size), "keep_ratio": True}
     pad = {"type": "mmdet.Pad", "size": (size, size), "pad_val": {"img": (114, 114, 114)}}
     load = {"type": "mmdet.LoadImageFromFile"}
-    train = [
-        load,
+    labels = [
         {"type": "mmdet.LoadAnnotations", "with_bbox": True, "box_type": "qbox"},
         {"type": "ConvertBoxType", "box_type_mapping": {"gt_bboxes": "rbox"}},
+    ]
+    train = [
+        load,
+        *labels,
         resize,
         {"type": "mmdet.RandomFlip", "prob": 0.75, "direction": ["horizontal", "vertical", "diagonal"]},
         pad,
         {"type": "mmdet.PackDetInputs"},
     ]
     keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
+    pack = {"type": "mmdet.PackDetInputs", "meta_keys": keys}
     warm_up = min(50, iterations // 5)
     return {
         "model.backbone.widen_factor": width / 256,
+        "model.backbone.init_cfg": None,  # no published weights are this narrow
         "model.neck.in_channels": [width, 2 * width, 4 * width],
         "model.neck.out_channels": width,
         "model.bbox_head.in_channels": width,
@@ -84,7 +89,8 @@ def small_rtmdet(size: int, iterations: int = 300, lr: float = 4e-3) -> dict[str
         "train_dataloader.num_workers": 1,
         "train_dataloader.sampler": {"_delete_": True, "type": "InfiniteSampler", "shuffle": True},
         "train_dataloader.dataset.pipeline": train,
-        "test_dataloader.dataset.pipeline": [load, resize, pad, {"type": "mmdet.PackDetInputs", "meta_keys": keys}],
+        "val_dataloader.dataset.pipeline": [load, resize, pad, *labels, pack],
+        "test_dataloader.dataset.pipeline": [load, resize, pad, pack],
         "train_cfg": {
             "_delete_": True,
             "type": "IterBasedTrainLoop",
@@ -103,7 +109,8 @@ def small_rtmdet(size: int, iterations: int = 300, lr: float = 4e-3) -> dict[str
                 "T_max": iterations - warm_up,
             },
         ],
-        "default_hooks.checkpoint": {"type": "CheckpointHook", "interval": 100, "by_epoch": False, "max_keep_ckpts": 1},
+        # Two, because the Runner deletes the older one before it has written the newer.
+        "default_hooks.checkpoint": {"type": "CheckpointHook", "interval": 100, "by_epoch": False, "max_keep_ckpts": 2},
         "default_hooks.logger.interval": 25,
         "log_processor.by_epoch": False,
     }

@@ -278,7 +278,7 @@ class Detector:
         }
 
 
-def _init_quietly(model: nn.Module) -> None:
+def _init_quietly(model: Any) -> None:
     """The config's own random start; MMEngine would report on every single weight."""
     logger = MMLogger.get_current_instance()
     level = logger.level

@@ -21,7 +21,7 @@ class Evaluation:
     """Rotated average precision.
 
     Attributes:
-        mean_ap: mean over the classes that have a label, and over the IoU thresholds.
+        mean_ap: mean over the classes that have a label, and over the IoU thresholds; 0 where no class has one.
         per_class: one row a class: class, labels, detections, recall and ap, both averaged over the thresholds;
             ap is NaN for a class without a label.
         thresholds: the rotated IoUs from which a detection counts as a hit.
@@ -65,13 +65,13 @@ def evaluate(
     if eval_mode not in ("11points", "area"):
         raise ValueError(f"expected eval_mode 11points or area, got {eval_mode!r}")
     detections = _on_images_of(detections, labels)
-    assert detections.scores is not None
+    scores = np.zeros(0) if detections.scores is None else detections.scores
     classes = labels.classes or detections.classes
     names = classes or tuple(
         map(str, range(1 + int(max(labels.labels.max(initial=-1), detections.labels.max(initial=-1)))))
     )
     overlap, taken = best_overlaps(detections, labels)
-    order = np.argsort(-detections.scores, kind="stable")
+    order = np.argsort(-scores, kind="stable")
 
     rows = []
     for number, name in enumerate(names):
@@ -135,7 +135,7 @@ def _hits(overlap: NDArray, taken: NDArray, threshold: float) -> NDArray[np.bool
 
 
 def _on_images_of(detections: RotatedInstances, labels: RotatedInstances) -> RotatedInstances:
-    if detections.scores is None:
+    if detections.scores is None and detections.n_boxes:
         raise ValueError("expected detections with scores, got labels")
     if None not in (detections.classes, labels.classes) and detections.classes != labels.classes:
         raise ValueError(f"expected detections of the classes {labels.classes}, got {detections.classes}")

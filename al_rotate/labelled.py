@@ -16,22 +16,30 @@ def write(path: str | Path, files: Mapping[str, str | Path], labels: RotatedInst
     Raises:
         ValueError: for labels of other classes, or without an image file.
     """
-    path = Path(path)
-    if labels.classes is not None and labels.classes != tuple(classes):
-        raise ValueError(f"expected labels of the classes {tuple(classes)}, got {labels.classes}")
+    path, labels = Path(path), plain(labels, classes)
     missing = [image_id for image_id in labels.image_ids if image_id not in files]
     if missing:
         raise ValueError(f"expected an image file for every label, got none for {len(missing)}, e.g. {missing[0]!r}")
     with whole(_listing(path)) as listing:
         json.dump({image_id: str(Path(files[image_id]).absolute()) for image_id in labels.image_ids}, listing, indent=0)
-    plain = labels.replace(classes=tuple(classes), class_scores=None, box_features=None, image_features=None)
-    return plain.save(path)
+    return labels.save(path)
 
 
 def read(path: str | Path) -> tuple[RotatedInstances, dict[str, Path]]:
     """The labels and the image files of :func:`write`."""
     files = json.loads(_listing(Path(path)).read_text(encoding="utf-8"))
     return RotatedInstances.load(path), {image_id: Path(file) for image_id, file in files.items()}
+
+
+def plain(labels: RotatedInstances, classes: Sequence[str]) -> RotatedInstances:
+    """Labels as :func:`write` keeps them.
+
+    Raises:
+        ValueError: for labels of other classes.
+    """
+    if labels.classes not in (None, tuple(classes)):
+        raise ValueError(f"expected labels of the classes {tuple(classes)}, got {labels.classes}")
+    return labels.replace(classes=tuple(classes), class_scores=None, box_features=None, image_features=None)
 
 
 def _listing(path: Path) -> Path:

@@ -16,12 +16,15 @@ class Learner(Protocol):
     """Both calls must go on where they stood when they are made again after a kill, and end alike."""
 
     def predict(self, checkpoint: Path, images: Mapping[str, Path], out: Path) -> RotatedInstances:
-        """Detections with scores on `images`, streamed to the folder `out`."""
+        """Detections with scores on `images`, and the same in the folder `out` (see RotatedInstances.save)."""
 
     def train(
-        self, checkpoint: Path, images: Mapping[str, Path], labels: RotatedInstances, work_dir: Path
+        self, checkpoint: Path | None, images: Mapping[str, Path], labels: RotatedInstances, work_dir: Path
     ) -> tuple[Path, dict[str, float]]:
-        """New weights, started from `checkpoint`, and what the training has to say of itself."""
+        """New weights in `work_dir`, started from `checkpoint`, and what the training has to say of itself.
+
+        `checkpoint` is None in the first training of a loop that was made without a detector.
+        """
 
 
 class MMRotateLearner:
@@ -61,7 +64,7 @@ class MMRotateLearner:
         return Detector(self.config, checkpoint, self.device, classes=self.classes, precision=self.precision)  # type: ignore[arg-type]
 
     def train(
-        self, checkpoint: Path, images: Mapping[str, Path], labels: RotatedInstances, work_dir: Path
+        self, checkpoint: Path | None, images: Mapping[str, Path], labels: RotatedInstances, work_dir: Path
     ) -> tuple[Path, dict[str, float]]:
         from .training import finetune
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from . import images as image_files
-from . import labelled
+from . import _opening, labelled
 from ._files import whole
-from .annotators import Annotator, SimulatedAnnotator
+from ._opening import Images
+from .annotators import Annotator
 from .evaluation import evaluate
 from .instances import RotatedInstances
 from .learner import Learner, MMRotateLearner
@@ -22,8 +23,6 @@ from .workspace import Round, Workspace
 
 if TYPE_CHECKING:
     from .detector import Detector
-
-Images = str | Path | Mapping[str, str | Path]
 
 
 class ActiveLoop:
@@ -45,7 +44,7 @@ class ActiveLoop:
         strategy_options: options of a named strategy.
         warm_start: train each round from the last round's weights; False: from the first ones each time.
         seed: of everything random.
-        learner: something else than MMRotate that predicts and trains.
+        learner: something else than MMRotate that predicts and trains; without a detector it starts from nothing.
 
     Raises:
         WorkspaceBusy: when another process has the workspace.
@@ -56,7 +55,7 @@ class ActiveLoop:
         self,
         folder: str | Path,
         images: Images | None = None,
-        classes: tuple[str, ...] | list[str] | None = None,
+        classes: Sequence[str] | None = None,
         detector: Detector | None = None,
         strategy: str | Strategy | None = None,
         budget: Budget | int | None = None,
@@ -70,27 +69,33 @@ class ActiveLoop:
     ) -> None:
         folder = Path(folder).absolute()
         limits = budget if isinstance(budget, Budget) or budget is None else Budget(images=budget)
-        given = {
-            "strategy": strategy if isinstance(strategy, str) or strategy is None else "custom",
-            "budget": limits and {"images": limits.images, "boxes": limits.boxes},
+        arguments = {
+            "strategy": "custom" if callable(strategy) else strategy,
+            "budget": limits and asdict(limits),
             "train_options": train_options and dict(train_options),
             "strategy_options": strategy_options and dict(strategy_options),
             "warm_start": warm_start,
             "seed": seed,
         }
+        given = {name: value for name, value in arguments.items() if value is not None}
         if not (folder / "state.db").exists():
-            _make(folder, images, classes, detector, annotator, test, given, learner is not None)
+            if images is None or classes is None or (detector is None and learner is None):
+                raise ValueError(f"{folder} is no workspace yet: give images, classes and a detector to make one")
+            make_strategy(strategy or _opening.DEFAULTS["strategy"], **(strategy_options or {}))  # refuses a wrong one
+            _opening.make(folder, images, classes, detector, annotator, test, given)
         self.workspace = Workspace.open(folder)
         try:
-            _check(self.workspace, images, classes)
-            settings = {**self.workspace.settings, **{k: v for k, v in given.items() if v is not None}}
-            self.settings, self.classes = settings, self.workspace.classes
-            if settings["strategy"] == "custom" and not callable(strategy):
+            _opening.check(self.workspace, images, classes, detector, test)
+            remembered = self.workspace.settings
+            if given.get("strategy", remembered["strategy"]) != remembered["strategy"]:
+                given.setdefault("strategy_options", {})  # those remembered are another strategy's
+            self.settings, self.classes = {**remembered, **given}, self.workspace.classes
+            if self.settings["strategy"] == "custom" and not callable(strategy):
                 raise ValueError(f"{folder} was made with a strategy of your own: give it again, or a name")
-            self.strategy = make_strategy(strategy or settings["strategy"], **(settings["strategy_options"] or {}))
-            self.budget = Budget(**settings["budget"])
-            self.annotator = annotator or _remembered_annotator(folder)
-            self.learner = learner or _mmrotate(folder, settings, self.classes)
+            self.strategy = make_strategy(strategy or self.settings["strategy"], **self.settings["strategy_options"])
+            self.budget = Budget(**self.settings["budget"])
+            self.annotator = annotator or _opening.remembered_annotator(folder)
+            self.learner = learner or self._mmrotate()
         except BaseException:
             self.workspace.close()
             raise
@@ -109,18 +114,18 @@ class ActiveLoop:
             pool = self.workspace.ids("unlabelled")
             if not pool:
                 raise ValueError(f"no unlabelled image is left in {self.workspace.folder}: the loop is done")
-            detections = self._detect(current, pool)
-            ranking, chosen = self._choose(detections, np.random.default_rng([self.settings["seed"], current.number]))
+            ranking, chosen = self._choose(current, self._detect(current, pool))
+            selection = ranking.set_index("image_id").loc[chosen].reset_index()
             _table(current.folder / "ranking.csv", ranking)
-            _table(current.folder / "selection.csv", ranking.set_index("image_id").loc[chosen].reset_index())
-            scores = ranking.set_index("image_id").loc[chosen, "score"].tolist()
-            self.workspace.record_query(current.number, chosen, scores, self._strategy_name(current))
-        if self.annotator:
+            _table(current.folder / "selection.csv", selection)
+            name = "random" if self._is_cold(current) else self.settings["strategy"]
+            self.workspace.record_query(current.number, chosen, selection["score"].tolist(), name)
+        if self.annotator and current.stage in ("new", "queried"):
             self._push(current)
         return self.workspace.query(current.number)
 
     def collect(self) -> pd.DataFrame:
-        """Take over all answers there are; when none is missing, the round's collection closes.
+        """Take over all answers there are; when none is missing and something is labelled, the collection closes.
 
         Returns:
             The round's query with the status each image has now.
@@ -134,7 +139,7 @@ class ActiveLoop:
             self._push(current)  # again, in case a kill came between recording the query and handing it over
             answer = self.annotator.pull()
             self.workspace.record_answers(current.number, answer.labels, answer.skipped, answer.costs)
-            if not self.workspace.ids("queried"):
+            if not self.workspace.ids("queried") and self.workspace.ids("labelled"):
                 self.workspace.close_collection(current.number)
         return self.workspace.query(current.number)
 
@@ -154,16 +159,18 @@ class ActiveLoop:
                 raise ValueError("nothing is labelled yet: query() and collect() first")
             return rounds[-1].metrics
         if current.stage == "queried":
-            if not (self.workspace.query(current.number)["status"] == "labelled").any():
-                raise ValueError(f"nothing of round {current.number} is labelled yet: collect() first")
+            states = self.workspace.query(current.number)["status"].value_counts()
+            if "labelled" not in states:
+                count = ", ".join(f"{count} {status}" for status, count in states.items())
+                raise ValueError(f"nothing of round {current.number} is labelled yet ({count}): collect() when it is")
             self.workspace.close_collection(current.number)
         labels = self.workspace.labels()
-        start = self._checkpoint() if self.settings["warm_start"] else self._first_checkpoint()
+        start = self._checkpoint(first=not self.settings["warm_start"])
         paths = self.workspace.paths(labels.image_ids)
         checkpoint, metrics = self.learner.train(start, paths, labels, current.folder / "training")
         metrics = {**self._measure(current, checkpoint), **metrics}
         with whole(current.folder / "metrics.json") as file:
-            json.dump(metrics, file, indent=1)
+            json.dump(metrics, file, indent=1, default=float)
         self.workspace.record_training(current.number, checkpoint, metrics)
         return metrics
 
@@ -174,8 +181,8 @@ class ActiveLoop:
             ValueError: when the annotator has not answered everything; call again when it has.
         """
         while sum(r.stage == "trained" for r in self.workspace.rounds()) < rounds:
-            open_round = self.workspace.begin_round().stage != "new"
-            if not open_round and not self.workspace.ids("unlabelled"):
+            between = all(r.stage in ("new", "trained") for r in self.workspace.rounds())
+            if between and not self.workspace.ids("unlabelled"):
                 break
             self.query()
             missing = int((self.collect()["status"] == "queried").sum())
@@ -203,21 +210,28 @@ class ActiveLoop:
     # What the steps are made of.
 
     def _detect(self, current: Round, pool: list[str]) -> RotatedInstances:
-        if self._is_cold(current):
+        checkpoint = self._checkpoint()
+        if self._is_cold(current) or checkpoint is None:
             return RotatedInstances.empty(pool, self.classes)
-        return self.learner.predict(self._checkpoint(), self.workspace.paths(pool), current.folder / "detections")
+        found = self.learner.predict(checkpoint, self.workspace.paths(pool), current.folder / "detections")
+        if not len(found):
+            image_id, reason = next(iter(found.skipped.items()), (pool[0], "not detected on"))
+            raise ValueError(f"none of the {len(pool)} unlabelled images can be read, e.g. {image_id!r}: {reason}")
+        return found
 
-    def _choose(self, detections: RotatedInstances, rng: np.random.Generator) -> tuple[pd.DataFrame, list[str]]:
-        cold = not detections.n_boxes and self._is_cold(self.workspace.begin_round())
-        strategy = make_strategy("random") if cold else self.strategy
+    def _choose(self, current: Round, detections: RotatedInstances) -> tuple[pd.DataFrame, list[str]]:
+        rng = np.random.default_rng([self.settings["seed"], current.number])
+        strategy = make_strategy("random") if self._is_cold(current) else self.strategy
         if isinstance(strategy, Ranking):
             ranking = strategy.rank(detections, rng)
             chosen = self.budget.take(ranking["image_id"], ranking["n_boxes"])
         else:
             chosen = select(detections, strategy, self.budget, rng)
-            counts = [int(detections.counts[detections.position(image_id)]) for image_id in chosen]
-            descending = np.arange(len(chosen), 0, -1) / max(1, len(chosen))
-            ranking = pd.DataFrame({"image_id": chosen, "score": descending, "n_boxes": counts})
+            ids = [*chosen, *sorted({*detections.image_ids} - {*chosen})]
+            # It only picks: a score says no more than the order in which it did, and the others have none.
+            scores = np.full(len(ids), np.nan)
+            scores[: len(chosen)] = 1 - np.arange(len(chosen)) / max(1, len(chosen))
+            ranking = pd.DataFrame({"image_id": ids, "score": scores, "n_boxes": detections.subset(ids).counts})
         if not chosen:
             raise ValueError(f"{self.budget} covers none of the {len(detections)} images: raise it")
         return ranking, chosen
@@ -235,76 +249,28 @@ class ActiveLoop:
             return {}
         labels, files = labelled.read(test)
         detections = self.learner.predict(checkpoint, files, current.folder / "test_detections")
-        return evaluate(detections, labels.subset(i for i in labels.image_ids if i in detections)).metrics()
+        found = labels.subset(i for i in labels.image_ids if i not in detections.skipped)
+        skipped = {"test_images_skipped": len(labels) - len(found)} if len(found) < len(labels) else {}
+        return evaluate(detections, found).metrics() | skipped
 
     def _is_cold(self, current: Round) -> bool:
-        return bool(self.settings["cold"]) and current.number == 0
+        return self.settings["cold"] and current.number == 0
 
-    def _strategy_name(self, current: Round) -> str:
-        return "random" if self._is_cold(current) else self.settings["strategy"]
-
-    def _first_checkpoint(self) -> Path:
-        return self.workspace.folder / self.settings["checkpoint"]
-
-    def _checkpoint(self) -> Path:
+    def _checkpoint(self, first: bool = False) -> Path | None:
+        """The weights of the last round, or the first ones; None where there were none."""
         trained = [r.checkpoint for r in self.workspace.rounds() if r.checkpoint is not None]
-        return trained[-1] if trained else self._first_checkpoint()
+        if trained and not first:
+            return trained[-1]
+        return self.settings["checkpoint"] and self.workspace.folder / self.settings["checkpoint"]
 
-
-def _make(
-    folder: Path,
-    images: Images | None,
-    classes: tuple[str, ...] | list[str] | None,
-    detector: Detector | None,
-    annotator: Annotator | None,
-    test: tuple[Images, RotatedInstances] | None,
-    given: dict[str, Any],
-    own_learner: bool,
-) -> None:
-    if images is None or classes is None or (detector is None and not own_learner):
-        raise ValueError(f"{folder} is no workspace yet: give images, classes and a detector to make one")
-    folder.mkdir(parents=True, exist_ok=True)
-    defaults = {"strategy": "entropy", "budget": {"images": 50, "boxes": None}, "warm_start": True, "seed": 0}
-    settings = {**{name: value if value is not None else defaults.get(name) for name, value in given.items()}}
-    settings.update(checkpoint="initial.pth", cold=False, device="auto", precision="fp32")
-    if detector is not None:
-        if detector.classes != tuple(classes):
-            raise ValueError(f"expected a detector of the classes {tuple(classes)}, got {detector.classes}")
-        settings.update(cold=detector.checkpoint is None, device=str(detector.device), precision=detector.precision)
-        detector.save(folder / "initial.pth")
-        detector.config.dump(folder / "config.py")
-    if isinstance(annotator, SimulatedAnnotator):
-        annotator.held_back.save(folder / "held_back.parquet")
-    if test is not None:
-        labelled.write(folder / "test.parquet", image_files.resolve(test[0]), test[1], classes)
-    Workspace.create(folder, image_files.resolve(images), classes, settings).close()
-
-
-def _check(workspace: Workspace, images: Images | None, classes: Any) -> None:
-    if classes is not None and tuple(classes) != workspace.classes:
-        raise ValueError(f"{workspace.folder} has the classes {workspace.classes}, got {tuple(classes)}")
-    if images is not None:
-        known = sum(workspace.counts().values())
-        if (got := len(image_files.resolve(images))) != known:
-            raise ValueError(
-                f"{workspace.folder} was made with {known} images, got {got}; a new pool needs a new folder"
-            )
-
-
-def _remembered_annotator(folder: Path) -> Annotator | None:
-    held_back = folder / "held_back.parquet"
-    return SimulatedAnnotator(RotatedInstances.load(held_back)) if held_back.exists() else None
-
-
-def _mmrotate(folder: Path, settings: dict[str, Any], classes: tuple[str, ...]) -> MMRotateLearner:
-    return MMRotateLearner(
-        folder / "config.py",
-        classes,
-        settings["device"],
-        settings["precision"],
-        settings["train_options"],
-        seed=settings["seed"],
-    )
+    def _mmrotate(self) -> MMRotateLearner:
+        config, settings = self.workspace.folder / "config.py", self.settings
+        if not config.exists():
+            raise ValueError(f"{self.workspace.folder} was made with a learner of your own: give it again")
+        options = settings.get("train_options")
+        return MMRotateLearner(
+            config, self.classes, settings["device"], settings["precision"], options, seed=settings["seed"]
+        )
 
 
 def _table(path: Path, frame: pd.DataFrame) -> None:

@@ -9,25 +9,29 @@ import io
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import get_rank
+from mmengine.dist import barrier, get_rank, is_distributed
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 from . import configs, labelled, rotated_iou_cpu
+from ._files import sha256, whole
 from .checkpoints import read_checkpoint, write_checkpoint
 from .images import resolve
 from .instances import RotatedInstances
 from .registered import TrainingDiverged
 
 __all__ = ["Finetuned", "TrainingDiverged", "finetune", "training_config"]
+
+_NUMBERED = re.compile(r"(?:epoch|iter)_(\d+)\.pth")  # the Runner's own checkpoints
 
 
 @dataclass(frozen=True)
@@ -84,15 +88,25 @@ def finetune(
     work_dir = Path(work_dir).absolute()
     done = work_dir / "finetuned.json"
     result = Finetuned(work_dir / "finetuned.pth", work_dir / "config.py", {})
-    _check_labels(labels, classes)
-    _claim(work_dir, _request(configs.load(config, cfg_options), labels, classes, checkpoint, val, keep_empty, seed))
+    if str(checkpoint) == "zoo":
+        checkpoint = configs.published_weights(config)
+    settings = configs.load(config, cfg_options).to_dict(), list(classes), seed, keep_empty
+    _claim(
+        work_dir,
+        {
+            "config": hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest(),
+            "labels": _digest(labels),
+            "val": None if val is None else _digest(val),
+            "checkpoint": None if checkpoint is None else sha256(Path(checkpoint)),
+        },
+    )
     if done.is_file():
         return replace(result, metrics=json.loads(done.read_text(encoding="utf-8"))["metrics"])
 
     cfg = training_config(config, images, labels, classes, work_dir, cfg_options, val, keep_empty, seed)
-    last = _last_checkpoint(work_dir)
+    last, reached = _last_checkpoint(work_dir)
     cfg.resume = last is not None
-    if last or checkpoint:
+    if last is not None or checkpoint is not None:
         cfg.load_from = last and str(last)
         configs.without_pretrained(cfg)
     rotated_iou_cpu.install()
@@ -100,9 +114,10 @@ def finetune(
         torch.distributed.init_process_group("gloo")  # MMEngine would ask CUDA for this process's device
     runner = _quiet_runner(cfg)
     if last is None:
-        _start(runner, configs.published_weights(config) if str(checkpoint) == "zoo" else checkpoint)
+        _start(runner, checkpoint)
     runner.train()
-    if last and val is not None and runner.iter == _iterations(last):
+    end = runner.max_epochs if last and last.name.startswith("epoch") else runner.max_iters
+    if val is not None and reached >= end:
         runner.val_loop.run()  # the kill came after the last iteration, before its evaluation was over
 
     metrics = _metrics(runner)
@@ -154,7 +169,9 @@ def training_config(
         _replace_types(cfg.model, "SyncBN", "BN")
         cfg.env_cfg.dist_cfg = {"backend": "gloo"}
         if cfg.launcher != "none":
-            cfg.model_wrapper_cfg = {"type": "MMDistributedDataParallel", "device_ids": None, **_DDP}
+            unused = cfg.get("find_unused_parameters", False)
+            wrapper = {"type": "MMDistributedDataParallel", "find_unused_parameters": unused}
+            cfg.model_wrapper_cfg = {**(cfg.get("model_wrapper_cfg") or wrapper), "device_ids": None}
     work_dir.mkdir(parents=True, exist_ok=True)
     cfg.dump(work_dir / "config.py")
     return cfg
@@ -199,58 +216,30 @@ def _replace_types(value: Any, old: str, new: str) -> None:
             _replace_types(item, old, new)
 
 
-def _check_labels(labels: RotatedInstances, classes: Sequence[str]) -> None:
-    if labels.classes is not None and labels.classes != tuple(classes):
-        raise ValueError(f"expected labels of the classes {tuple(classes)}, got {labels.classes}")
-    if not labels.n_boxes:
-        raise ValueError(f"expected labels with at least one box to train on, got {labels!r}")
+def _digest(labels: RotatedInstances) -> str:
+    arrays = (labels.offsets, labels.labels, labels.boxes)
+    parts = [*(image_id.encode() for image_id in labels.image_ids), *(array.tobytes() for array in arrays)]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def _request(
-    cfg: Config,
-    labels: RotatedInstances,
-    classes: Sequence[str],
-    checkpoint: str | Path | None,
-    val: RotatedInstances | None,
-    keep_empty: bool,
-    seed: int,
-) -> dict[str, str]:
-    """What a training is recognised by, wherever it runs."""
-
-    def digest(*parts: Any) -> str:
-        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-    def content(given: RotatedInstances | None) -> list[Any]:
-        return [] if given is None else [a.tolist() for a in (given.image_ids, given.offsets, given.labels, given.boxes)]
-
-    return {
-        "config": digest(cfg.to_dict(), list(classes), seed, keep_empty),
-        "labels": digest(content(labels)),
-        "val": digest(content(val)),
-        "checkpoint": str(checkpoint),
-    }
-
-
-def _claim(work_dir: Path, request: dict[str, str]) -> None:
-    """Note in `work_dir` what is trained there; refuse one in which something else is."""
+def _claim(work_dir: Path, request: dict[str, str | None]) -> None:
+    """Note in `work_dir` what is trained there; refuse one in which something else was."""
     file = work_dir / "request.json"
-    if file.is_file():
-        there = json.loads(file.read_text(encoding="utf-8"))
-        if changed := [name for name in request if there.get(name) != request[name]]:
-            raise ValueError(f"{work_dir} holds a training with another {', '.join(changed)}; choose another work_dir")
-        return
+    there = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else request
+    changed = [name for name in request if there.get(name) != request[name]]
+    if changed and any(work_dir.glob("*.pth")):
+        raise ValueError(f"{work_dir} holds a training with another {', '.join(changed)}; choose another work_dir")
     with whole(file) as text:
         json.dump(request, text, indent=1)
 
 
-def _last_checkpoint(work_dir: Path) -> Path | None:
-    """The newest of the Runner's checkpoints that is whole: a kill while one is written leaves a part of it."""
+def _last_checkpoint(work_dir: Path) -> tuple[Path | None, int]:
+    """The newest of the Runner's checkpoints that is whole, and its number: a kill may leave a part of one."""
     named = [(int(match[1]), file) for file in work_dir.glob("*.pth") if (match := _NUMBERED.fullmatch(file.name))]
-    for _, file in sorted(named, reverse=True):
+    for number, file in sorted(named, reverse=True):
         with contextlib.suppress(ValueError):
-            read_checkpoint(file)
-            return file
-    return None
+            return read_checkpoint(file).path, number
+    return None, 0
 
 
 def _start(runner: Runner, checkpoint: str | Path | None) -> None:
@@ -281,7 +270,7 @@ def _metrics(runner: Runner) -> dict[str, float]:
     return metrics
 
 
-def _unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+def _unwrapped(model: Any) -> Any:
     return model.module if is_model_wrapper(model) else model
 
 
