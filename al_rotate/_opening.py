@@ -46,6 +46,8 @@ def make(
         if one is not None and one.classes not in (None, names):
             raise ValueError(f"expected {what} of the classes {names}, got {one.classes}")
     folder.mkdir(parents=True, exist_ok=True)
+    for scratch in folder.glob(".*.tmp"):  # of a process that was killed here
+        scratch.unlink()
     if isinstance(annotator, SimulatedAnnotator):
         unknown = [image_id for image_id in files if image_id not in annotator.held_back]
         if unknown:

@@ -89,7 +89,7 @@ def learning_curve(
     ax.plot(along, known[y] if len(known) else [], **{"marker": "o", "lw": 1.8, **line})
     names = {"n_labelled": "labelled images", "n_boxes": "labelled boxes", "cost": "labelling time, hours (estimated)"}
     ax.set(xlabel=names.get(x, x), ylabel=y)
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(0, max(0.05, ax.dataLim.y1 * 1.08))
     ax.grid(alpha=0.25)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
@@ -104,7 +104,7 @@ def class_curves(history: pd.DataFrame, classes: Sequence[str], x: str = "n_labe
             dark = "#888888" if colour(label) == "#ffffff" else colour(label)
             learning_curve(history, x, f"AP/{name}", ax, label=name, color=dark, marker=".", lw=1.3)
     ax.set_ylabel("AP")
-    ax.legend(fontsize=7, frameon=False)
+    ax.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 

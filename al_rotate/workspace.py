@@ -79,8 +79,9 @@ class Workspace:
         meta = dict(self._db.execute("SELECT key, value FROM meta"))
         self.settings, self.classes = json.loads(meta["settings"]), tuple(json.loads(meta["classes"]))
         if lock:
-            for scratch in (folder / "labels").glob(".*.tmp"):  # of a process that was killed
-                scratch.unlink()
+            for part in ("labels", "rounds"):
+                for scratch in (folder / part).rglob(".*.tmp"):  # of a process that was killed
+                    scratch.unlink()
 
     @classmethod
     def create(

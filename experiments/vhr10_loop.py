@@ -54,7 +54,7 @@ def main() -> None:
             ("pictures", report.tested_figure(loop.workspace)),
         ):
             if figure:
-                figure.savefig(args.results / f"{name}.png", dpi=110)
+                figure.savefig(args.results / f"{name}.jpg", dpi=110, pil_kwargs={"quality": 88})
         print(f"report: {loop.report()}")
     columns = ["round", "strategy", "n_labelled", "n_boxes", "mAP"]
     print(history[columns].to_string(index=False, float_format="{:.3f}".format))

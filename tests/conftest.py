@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,18 +58,39 @@ def detector(finetuned: Finetuned) -> Detector:
     return Detector(finetuned.config, finetuned.checkpoint, "cpu", MANY_BOXES)
 
 
-def oriented_rcnn_options(size: int = 128, **test_cfg: Any) -> dict[str, Any]:
-    """cfg_options that make Oriented R-CNN quick on a CPU."""
-    resize = {"type": "mmdet.Resize", "scale": (size, size), "keep_ratio": True}
+def _resnet18(name: str) -> dict[str, Any]:
+    """cfg_options that make a config with a ResNet-50 quick on a CPU, with boxes from random weights."""
+    resize = {"type": "mmdet.Resize", "scale": (SIZE, SIZE), "keep_ratio": True}
     keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
-    load = {"type": "mmdet.LoadImageFromFile"}
+    pipeline = [{"type": "mmdet.LoadImageFromFile"}, resize, {"type": "mmdet.PackDetInputs", "meta_keys": keys}]
+    if "rcnn" in name or "roi" in name or "gliding" in name:
+        test = {"rpn.nms_pre": 100, "rpn.max_per_img": 60, "rcnn.max_per_img": 40}
+    else:
+        test = {"score_thr": 0.001, "nms_pre": 60, "max_per_img": 40}
     return {
         "model.backbone.depth": 18,
         "model.backbone.init_cfg": None,
         "model.neck.in_channels": [64, 128, 256, 512],
-        "model.test_cfg.rpn.nms_pre": 100,
-        "model.test_cfg.rpn.max_per_img": 60,
-        "model.test_cfg.rcnn.max_per_img": 40,
-        **{f"model.test_cfg.rcnn.{name}": value for name, value in test_cfg.items()},
-        "test_dataloader.dataset.pipeline": [load, resize, {"type": "mmdet.PackDetInputs", "meta_keys": keys}],
+        **{f"model.test_cfg.{key}": value for key, value in test.items()},
+        "test_dataloader.dataset.pipeline": pipeline,
     }
+
+
+@pytest.fixture(scope="session")
+def resnet18() -> Callable[[str], dict[str, Any]]:
+    return _resnet18
+
+
+@pytest.fixture(scope="session")
+def two_stage() -> Detector:
+    """Oriented R-CNN with random weights, whose scores lie far enough apart to have one order in any batch."""
+    import torch
+
+    from al_rotate.detector import Detector
+
+    torch.manual_seed(0)
+    name = "oriented-rcnn-le90_r50_fpn_1x_dota"
+    made = Detector(name, device="cpu", cfg_options=_resnet18(name))
+    made.model.rpn_head.rpn_cls.weight.data *= 30
+    made.model.roi_head.bbox_head.fc_cls.weight.data *= 30
+    return made
