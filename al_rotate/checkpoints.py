@@ -55,7 +55,7 @@ class Checkpoint:
         """Load all weights.
 
         Raises:
-            ValueError: when the checkpoint is of another model: names or shapes that do not fit.
+            ValueError: when the checkpoint is of another model (names or shapes that do not fit), or holds NaN.
         """
         own = model.state_dict()
         wrong = [n for n in own if n in self.state and own[n].shape != self.state[n].shape]
@@ -68,6 +68,8 @@ class Checkpoint:
                 f"{len(wrong)} of another shape, e.g. {name}: {tuple(own[name].shape)} expected, {there} there. "
                 "Use the config it was trained with (for finetune's results: the config.py beside it)"
             )
+        if spoilt := [name for name, _ in model.named_parameters() if not self.state[name].isfinite().all()]:
+            raise ValueError(f"expected finite weights, got {self.path} with NaN in {spoilt[0]}: its training diverged")
         model.load_state_dict({name: self.state[name] for name in own})
 
     def warm_start(self, model: nn.Module) -> list[str]:

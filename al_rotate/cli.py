@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pandas as pd
 
 from . import __version__, dota
 from ._files import whole
+from .annotators import SimulatedAnnotator
 from .instances import RotatedInstances
 from .loop import ActiveLoop
 from .sampling import STRATEGIES, Budget, rank
@@ -27,8 +29,10 @@ def main(argv: list[str] | None = None) -> int:
         0 when it did what was asked, 1 when it could not (the reason is on standard error), 2 for words it does
         not understand, 130 when interrupted.
     """
-    arguments = _parser().parse_args(argv)
+    command = ""
     try:
+        arguments = _parser().parse_args(argv)
+        command = f" {arguments.command}"
         return arguments.run(arguments) or 0
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
@@ -36,30 +40,23 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
         hint = "\nrun `al-rotate doctor`: it names what is missing" if isinstance(error, ImportError) else ""
-        print(f"al-rotate {arguments.command}: {text}{hint}", file=sys.stderr)
+        print(f"al-rotate{command}: {text}{hint}", file=sys.stderr)
         return 1
 
 
 def _init(args: argparse.Namespace) -> None:
     from .detector import Detector
 
-    held_back = dota.read(args.simulate) if args.simulate else None
-    names = _classes(args.classes) or (held_back.classes if held_back else None)
+    if bool(args.test_images) != bool(args.test_labels):
+        raise ValueError("expected --test-images and --test-labels together")
+    names = _classes(args.classes)
+    held_back = dota.read(args.simulate, names) if args.simulate else None
+    names = names or (held_back.classes if held_back else None)
     if not names:
         raise ValueError("expected --classes (dota-v1, a list, or a file with one name a line)")
-    if held_back is not None:
-        held_back = dota.read(args.simulate, names)
     detector = Detector(args.config, args.checkpoint, args.device, args.cfg_options, names)
-    annotator = None
-    if held_back is not None:
-        from .annotators import SimulatedAnnotator
-
-        annotator = SimulatedAnnotator(held_back)
-    test = None
-    if args.test_images or args.test_labels:
-        if not (args.test_images and args.test_labels):
-            raise ValueError("expected --test-images and --test-labels together")
-        test = (args.test_images, dota.read(args.test_labels, names))
+    annotator = SimulatedAnnotator(held_back) if held_back else None
+    test = (args.test_images, dota.read(args.test_labels, names)) if args.test_images else None
     with ActiveLoop(
         args.workspace, args.images, names, detector, args.strategy, annotator=annotator, test=test, seed=args.seed
     ) as loop:
@@ -90,7 +87,8 @@ def _rank(args: argparse.Namespace) -> None:
 
 
 def _query(args: argparse.Namespace) -> None:
-    limits = Budget(images=args.images, boxes=args.boxes) if args.images or args.boxes else None
+    asks = args.images is not None or args.boxes is not None
+    limits = Budget(images=args.images, boxes=args.boxes) if asks else None
     with ActiveLoop(
         args.workspace, strategy=args.strategy, budget=limits, strategy_options=_options(args.options) or None
     ) as loop:
@@ -118,8 +116,7 @@ def _train(args: argparse.Namespace) -> None:
 
 def _status(args: argparse.Namespace) -> None:
     with Workspace.open(args.workspace, read_only=True) as workspace:
-        counts, history = workspace.counts(), workspace.history()
-        rounds = workspace.rounds()
+        counts, history, rounds = workspace.counts(), workspace.history(), workspace.rounds()
     print(", ".join(f"{count} {status}" for status, count in counts.items()))
     if len(history):
         shown = [c for c in ("round", "stage", "strategy", "n_labelled", "n_boxes", "cost", "mAP") if c in history]
@@ -285,14 +282,16 @@ def _classes(given: str | None) -> tuple[str, ...] | None:
 
 
 def _options(pairs: list[str] | None) -> dict[str, Any]:
-    """``how=sum k=3 use_class_scores=false`` as Python values."""
+    """``how=sum k=3 share=0.5 use_class_scores=false`` as Python values."""
     options: dict[str, Any] = {}
     for pair in pairs or []:
         name, equals, text = pair.partition("=")
         if not equals:
             raise ValueError(f"expected --options as KEY=VALUE, got {pair!r}")
-        value: Any = {"true": True, "false": False}.get(text.lower(), text)
-        options[name] = int(text) if text.lstrip("-").isdigit() else value
+        try:
+            options[name] = json.loads(text.lower())
+        except json.JSONDecodeError:
+            options[name] = text
     return options
 
 

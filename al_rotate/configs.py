@@ -19,7 +19,7 @@ from mmengine.fileio import load as load_file
 from ._files import sha256
 
 with contextlib.redirect_stdout(io.StringIO()):  # the forks print on import
-    import mmrotate
+    import mmrotate.datasets
     from mmdet.utils import get_test_pipeline_cfg
     from mmdet.utils import register_all_modules as register_mmdet
     from mmrotate.utils import register_all_modules as register_mmrotate

@@ -32,6 +32,7 @@ from .images import UnreadableImage
 from .instances import RotatedInstances
 
 SHARD = 256  # images a shard: what a kill can cost
+_FAR = 1e9  # pixels: no box reaches so far
 
 
 class _Keep(NamedTuple):
@@ -125,7 +126,7 @@ class Detector:
 
         Returns:
             RotatedInstances with scores, in the order given, with ``image_sizes``. Images that could not be read
-            are in ``skipped`` with the reason, and warned of.
+            are in ``skipped`` with the reason, and warned of; so are boxes whose numbers are not finite.
 
         Raises:
             ValueError: when `out` holds detections of another model, of other settings or of other images.
@@ -209,8 +210,11 @@ class Detector:
             found = sample.pred_instances
             if keep.score_thr is not None:
                 found = found[found.scores >= keep.score_thr]
+            # A model trained for minutes puts out an exponential that overflows now and then.
+            usable = (getattr(found.bboxes, "tensor", found.bboxes).abs() < _FAR).all(dim=1)
+            unusable, found = int((~usable).sum()), found[usable]
             rotated = getattr(found.bboxes, "tensor", found.bboxes).float()
-            output = {"rotated": rotated.cpu().numpy(), "size": sample.ori_shape[1::-1]}
+            output = {"rotated": rotated.cpu().numpy(), "size": sample.ori_shape[1::-1], "unusable": unusable}
             output.update(scores=found.scores.float().cpu().numpy(), labels=found.labels.cpu().numpy())
             if keep.class_scores:
                 kept = found.class_scores.float().cpu().numpy() if "class_scores" in found else None
@@ -239,19 +243,22 @@ class Detector:
         }
         if "image_features" in outputs[0]:
             columns["image_features"] = np.stack([output["image_features"] for output in outputs])
-        try:
-            return RotatedInstances(
-                [image_id for image_id, _ in found],
-                offsets,
-                boxes.canonical(np.concatenate(rotated)),
-                np.concatenate([output["labels"] for output in outputs]),
-                classes=self.classes,
-                image_sizes=np.array([output["size"] for output in outputs]),
-                skipped=skipped,
-                **columns,
+        if unusable := {image_id: output["unusable"] for image_id, output in found if output["unusable"]}:
+            warnings.warn(
+                f"{sum(unusable.values())} boxes in {len(unusable)} images, the first {next(iter(unusable))}, are left "
+                "out: their numbers are not finite. Was the training too short, or has it diverged?",
+                stacklevel=4,
             )
-        except ValueError as error:
-            raise ValueError(f"the model's predictions are unusable (has its training diverged?): {error}") from error
+        return RotatedInstances(
+            [image_id for image_id, _ in found],
+            offsets,
+            boxes.canonical(np.concatenate(rotated)),
+            np.concatenate([output["labels"] for output in outputs]),
+            classes=self.classes,
+            image_sizes=np.array([output["size"] for output in outputs]),
+            skipped=skipped,
+            **columns,
+        )
 
     def _threshold(self, wanted: float | None) -> float | None:
         test_cfg = self.config.model.get("test_cfg") or {}

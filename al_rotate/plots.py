@@ -16,6 +16,7 @@ from .instances import RotatedInstances
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
 
 # Distinct on land and on water, and apart for the colour-blind (after Okabe and Ito 2008, brightened).
 COLOURS = ("#ffb000", "#3db8ff", "#ff5d8f", "#4ade80", "#ffffff", "#c084fc", "#ff7a1a", "#f5f749", "#00e0c6", "#b08968")
@@ -56,18 +57,19 @@ def show_boxes(
         if style == "-" and one.scores is not None and one.n_boxes <= 15:
             _write_scores(ax, one)
     if title:
-        ax.set_title(title, fontsize=8, loc="left")
+        ax.set_title(title, fontsize=8, loc="left", parse_math=False)  # ids may hold a $
     return ax
 
 
-def class_legend(figure: Figure, instances: RotatedInstances) -> Figure:
-    """Name the classes that appear in `instances`, with their colours, below a figure's pictures."""
+def class_legend(figure: Figure, *shown: RotatedInstances) -> Figure:
+    """Name the classes that appear in any of `shown`, with their colours, below a figure's pictures."""
     from matplotlib.patches import Patch
 
-    labels = [int(label) for label in np.unique(instances.labels)]
-    names = [instances.classes[label] if instances.classes else str(label) for label in labels]
-    handles = [Patch(facecolor=colour(k), edgecolor="#555", label=n) for k, n in zip(labels, names, strict=True)]
-    figure.legend(handles=handles, loc="outside lower left", ncols=max(1, len(handles)), fontsize=7, frameon=False)
+    names = {int(k): one.classes[k] if one.classes else str(k) for one in shown for k in np.unique(one.labels)}
+    handles = [Patch(facecolor=colour(k), edgecolor="#555", label=names[k]) for k in sorted(names)]
+    if handles:
+        columns = min(8, len(handles))
+        _plain(figure.legend(handles=handles, loc="outside lower left", ncols=columns, fontsize=7, frameon=False))
     return figure
 
 
@@ -104,7 +106,8 @@ def class_curves(history: pd.DataFrame, classes: Sequence[str], x: str = "n_labe
             dark = "#888888" if colour(label) == "#ffffff" else colour(label)
             learning_curve(history, x, f"AP/{name}", ax, label=name, color=dark, marker=".", lw=1.3)
     ax.set_ylabel("AP")
-    ax.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    if ax.lines:
+        _plain(ax.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1)))
     return ax
 
 
@@ -126,7 +129,12 @@ def _write_scores(ax: Axes, one: RotatedInstances) -> None:
         ax.text(x, y, f"{score:.2f}", color=colour(int(label)), fontsize=5, va="bottom", clip_on=True, bbox=box)
 
 
+def _plain(legend: Legend) -> None:
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # class names may hold a $
+
+
 def _new_axes() -> Axes:
     from matplotlib import pyplot
 
-    return pyplot.subplots()[1]
+    return pyplot.subplots(layout="constrained")[1]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import Path
+from typing import Literal
 
 import jinja2
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from . import images, labelled, plots
 from ._files import whole
@@ -25,6 +27,7 @@ def write_report(workspace: Workspace, path: str | Path | None = None) -> Path:
     """Write the report of a workspace; by default to ``report.html`` in it."""
     path = Path(path) if path else workspace.folder / "report.html"
     history = workspace.history()
+    history = history[history["stage"] != "new"]  # of which there is nothing to tell
     template = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     ).get_template("report.html.j2")
@@ -33,11 +36,12 @@ def write_report(workspace: Workspace, path: str | Path | None = None) -> Path:
         classes=workspace.classes,
         counts=workspace.counts(),
         metric=_last(history),
-        curves=_png(curves_figure(history, workspace.classes)),
-        history=_history_table(history),
+        curves=_address(curves_figure(history, workspace.classes), "png"),
+        history=_history_table(history, workspace.classes),
         effort=_effort(workspace),
         rounds=[_round(workspace, r) for r in workspace.rounds() if r.stage != "new"],
-        tested=_png(tested_figure(workspace)),
+        tested=_address(tested_figure(workspace), "webp"),
+        untested=max((r.metrics.get("test_images_skipped", 0) for r in workspace.rounds()), default=0),
         shown=SHOWN,
     )
     with whole(path) as file:
@@ -62,13 +66,13 @@ def curves_figure(history: pd.DataFrame, classes: tuple[str, ...]) -> Figure | N
     return figure
 
 
-def _history_table(history: pd.DataFrame) -> str:
+def _history_table(history: pd.DataFrame, classes: tuple[str, ...]) -> str:
     columns = ["round", "stage", "strategy", "n_queried", "n_labelled", "n_skipped", "n_boxes"]
-    table = history[columns].copy()
+    table = history[columns].rename(columns={"n_queried": "asked"}).rename(columns=_plain)
     table["hours"] = (history["cost"] / 3600).map("{:.2f}".format)
-    for name in history.columns:
-        if name == "mAP" or name.startswith("AP/"):
-            table[name] = (history[name] * 100).map(lambda v: "" if pd.isna(v) else f"{v:.1f}")
+    for name in ["mAP", *(f"AP/{name}" for name in classes)]:
+        if name in history:
+            table[name.replace("/", " ", 1)] = (history[name] * 100).map(lambda v: "" if pd.isna(v) else f"{v:.1f}")
     return table.to_html(index=False, border=0, na_rep="")
 
 
@@ -80,36 +84,49 @@ def _effort(workspace: Workspace) -> str | None:
     table = ledger.groupby("round")[[*columns, "seconds"]].sum(min_count=1)
     table.insert(0, "images", ledger.groupby("round").size())
     table["minutes"] = (table.pop("seconds") / 60).round(1)
-    return table.reset_index().to_html(index=False, border=0, na_rep="not known")
+    return table.rename(columns=_plain).reset_index().to_html(index=False, border=0, na_rep="not known")
+
+
+def _plain(column: str) -> str:
+    return column.removeprefix("n_")
 
 
 def _round(workspace: Workspace, current: Round) -> dict[str, object]:
     asked = workspace.query(current.number)
     ranking = pd.read_csv(current.folder / "ranking.csv", dtype={"image_id": str}).set_index("image_id")
     found = _detections(current.folder / "detections")
-    labels = workspace.labels()
     some = asked["image_id"].tolist()[:PICKED]
-    pictures = {image_id: images.read(path) for image_id, path in workspace.paths(some).items()}
-    aspect = max(picture.shape[0] / picture.shape[1] for picture in pictures.values())
-    figure = Figure(figsize=(1.9 * PICKED, 2 * (1.9 * aspect + 0.25)), layout="constrained")
-    axes = figure.subplots(2, PICKED, squeeze=False)
-    for column in axes.T:
-        for ax in column:
-            ax.set_axis_off()
-    for column, (image_id, picture) in zip(axes.T, pictures.items(), strict=False):
-        before = found[image_id] if found is not None and image_id in found else None
-        after = labels[image_id] if image_id in labels else None
-        plots.show_boxes(picture, before, ax=column[0], title=image_id, least_score=SHOWN)
-        plots.show_boxes(picture, after, ax=column[1], title="labelled" if after else "not labelled yet")
     return {
         "number": current.number,
         "strategy": current.strategy,
         "asked": len(asked),
         "pool": len(ranking),
+        "blind": found is None,
         "why": [_why(image_id, ranking) for image_id in some],
-        "picture": _png(figure),
+        "picture": _address(_picked_figure(workspace, asked.head(PICKED), found), "webp"),
         "skipped": list(found.skipped.items())[:20] if found is not None else [],
     }
+
+
+def _picked_figure(workspace: Workspace, asked: pd.DataFrame, found: RotatedInstances | None) -> Figure:
+    """What the detector saw in picked images, above the labels that came back."""
+    labels = workspace.labels()
+    ids = asked["image_id"].tolist()
+    before = [found[image_id] if found is not None and image_id in found else None for image_id in ids]
+    after = [labels[image_id] if image_id in labels else None for image_id in ids]
+    pictures = [_picture(path) for path in workspace.paths(ids).values()]
+    figure, axes = _grid(pictures, 2, PICKED, 1.9)
+    for ax in axes[:, len(ids) :].flat:
+        ax.set_axis_off()
+    for column, image_id, picture, seen, truth, status in zip(
+        axes.T, ids, pictures, before, after, asked["status"], strict=False
+    ):
+        plots.show_boxes(picture, seen, ax=column[0], title=_short(image_id), least_score=SHOWN)
+        empty = truth is not None and not truth.n_boxes
+        state = "labelled: no object" if empty else {"queried": "not labelled yet"}.get(status, status)
+        plots.show_boxes(picture, truth, ax=column[1], title=state)
+    seen_there = [one.where(one.scores >= SHOWN) for one in before if one is not None and one.scores is not None]
+    return plots.class_legend(figure, *seen_there, *(one for one in after if one is not None))
 
 
 def _why(image_id: str, ranking: pd.DataFrame) -> str:
@@ -117,7 +134,7 @@ def _why(image_id: str, ranking: pd.DataFrame) -> str:
     parts = [f"rank {row['rank']:.0f} of {len(ranking)}"] if "rank" in row else []
     parts.append(f"score {row['score']:.3f}")
     parts += [f"{n.replace('_', ' ')} {row[n]:.3f}" for n in ranking.columns if "uncertainty" in n and pd.notna(row[n])]
-    return f"{image_id}: {', '.join(parts)}, {row['n_boxes']:.0f} predicted boxes"
+    return f"{image_id}: {', '.join(parts)}, predicted boxes: {row['n_boxes']:.0f}"
 
 
 def tested_figure(workspace: Workspace) -> Figure | None:
@@ -130,47 +147,63 @@ def tested_figure(workspace: Workspace) -> Figure | None:
     chosen = _telling(labels, TESTED)
     if len(rounds) > 4:
         rounds = [rounds[i] for i in np.linspace(0, len(rounds) - 1, 4).round().astype(int)]
-    pictures = {image_id: images.read(files[image_id]) for image_id in chosen}
-    aspect = max(picture.shape[0] / picture.shape[1] for picture in pictures.values())
-    figure = Figure(figsize=(2.6 * len(chosen), (2.6 * aspect + 0.25) * len(rounds) + 0.3), layout="constrained")
-    axes = figure.subplots(len(rounds), len(chosen), squeeze=False)
+    pictures = [_picture(files[image_id]) for image_id in chosen]
+    figure, axes = _grid(pictures, len(rounds), len(chosen), 2.6)
+    shown = [labels.subset(chosen)]
     for row, current in zip(axes, rounds, strict=True):
         found = _detections(current.folder / "test_detections")
-        for ax, (image_id, picture) in zip(row, pictures.items(), strict=True):
+        for ax, image_id, picture in zip(row, chosen, pictures, strict=True):
             one = found[image_id] if found is not None and image_id in found else None
-            title = f"round {current.number}: {image_id}"
+            title = f"round {current.number}: {_short(image_id)}"
             plots.show_boxes(picture, one, labels[image_id], ax, title, least_score=SHOWN)
-    plots.class_legend(figure, labels.subset(chosen))
-    return figure
+            if one is not None and one.scores is not None:
+                shown.append(one.where(one.scores >= SHOWN))
+    return plots.class_legend(figure, *shown)
 
 
 def _telling(labels: RotatedInstances, n: int) -> list[str]:
     """Up to n images that show as many classes as possible, the rarest first, none of them crowded."""
     frequency = np.bincount(labels.labels, minlength=1)
+    left = {image_id: one for image_id, one in labels if one.n_boxes <= 25} or dict(labels)
     chosen: list[str] = []
     seen: set[int] = set()
-    for _ in range(min(n, len(labels))):
-
-        def worth(position: int) -> tuple[float, int]:
-            one = set(labels.labels[labels.offsets[position] : labels.offsets[position + 1]].tolist())
-            return sum(1 / frequency[label] for label in one - seen), -abs(int(labels.counts[position]) - 8)
-
-        left = [k for k in range(len(labels)) if labels.image_ids[k] not in chosen]
-        calm = [k for k in left if labels.counts[k] <= 25] or left
-        best = max(calm, key=worth)
-        chosen.append(labels.image_ids[best])
-        seen |= set(labels[chosen[-1]].labels.tolist())
+    while left and len(chosen) < n:
+        worth = {
+            image_id: (sum(1 / frequency[k] for k in {*one.labels.tolist()} - seen), -abs(one.n_boxes - 8))
+            for image_id, one in left.items()
+        }
+        chosen.append(max(worth, key=worth.__getitem__))
+        seen |= {*left.pop(chosen[-1]).labels.tolist()}
     return chosen
+
+
+def _grid(pictures: list[NDArray[np.uint8]], rows: int, columns: int, width: float) -> tuple[Figure, NDArray]:
+    """Axes for rows of pictures, so many inches wide each, with titles above and a legend below."""
+    aspect = min(2.0, max(picture.shape[0] / picture.shape[1] for picture in pictures))
+    figure = Figure(figsize=(width * columns, rows * (width * aspect + 0.25) + 0.3), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _picture(path: Path) -> NDArray[np.uint8]:
+    """An image, or a grey square in the place of one that cannot be read."""
+    try:
+        return images.read(path)
+    except images.UnreadableImage:
+        return np.full((64, 64, 3), 200, np.uint8)
+
+
+def _short(image_id: str) -> str:
+    return image_id if len(image_id) <= 24 else f"…{image_id[-23:]}"
 
 
 def _detections(folder: Path) -> RotatedInstances | None:
     return RotatedInstances.load(folder) if folder.exists() else None
 
 
-def _png(figure: Figure | None) -> str | None:
-    """The figure as the address of an image inside the page."""
+def _address(figure: Figure | None, kind: Literal["png", "webp"]) -> str | None:
+    """The figure as the address of an image inside the page; photographs are smaller as webp."""
     if figure is None:
         return None
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    figure.savefig(buffer, format=kind, dpi=130, pil_kwargs={"quality": 88} if kind == "webp" else {})
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

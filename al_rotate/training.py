@@ -265,7 +265,7 @@ def _metrics(runner: Runner) -> dict[str, float]:
     metrics = {"iterations": float(runner.iter)}
     for name, values in scalars.items():
         kind, _, short = name.partition("/")
-        if kind == "val" or (kind == "train" and "loss" in short):
+        if (kind == "val" and not short.endswith("time")) or (kind == "train" and "loss" in short):
             metrics[short if kind == "val" else f"last_{short}"] = float(values.current())
     return metrics
 

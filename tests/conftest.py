@@ -36,7 +36,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Scenes:
 
 @pytest.fixture(scope="session")
 def finetuned(scenes: Scenes, tmp_path_factory: pytest.TempPathFactory) -> Finetuned:
-    """RTMDet-R, narrow, after 24 iterations on the scenes, evaluated on four of them."""
+    """RTMDet-R, narrow, after 40 iterations on the scenes, evaluated on four of them."""
     from al_rotate.demo import small_rtmdet
     from al_rotate.training import finetune
 
@@ -46,7 +46,7 @@ def finetuned(scenes: Scenes, tmp_path_factory: pytest.TempPathFactory) -> Finet
         scenes.labels,
         synthetic.CLASSES,
         tmp_path_factory.mktemp("finetuned") / "work",
-        cfg_options=small_rtmdet(SIZE, iterations=24),
+        cfg_options=small_rtmdet(SIZE, iterations=40),
         val=scenes.labels.subset(scenes.labels.image_ids[:4]),
     )
 

@@ -52,7 +52,7 @@ def test_what_is_written_is_read_and_loaded(tmp_path: Path):
 
 
 def test_a_runners_checkpoint_is_read_with_its_log_history(finetuned):
-    runners = finetuned.checkpoint.with_name("iter_24.pth")
+    runners = finetuned.checkpoint.with_name("iter_40.pth")
     with pytest.raises(pickle.UnpicklingError, match="weights_only"):
         torch.load(runners, weights_only=True)  # else there would be nothing to test
     read = read_checkpoint(runners)
@@ -187,6 +187,14 @@ def test_another_models_weights_are_refused_with_a_reason(tmp_path: Path):
     bigger = torch.nn.Sequential(OrderedDict(**dict(model(2).named_children()), more=torch.nn.Linear(2, 2)))
     with pytest.raises(ValueError, match=r"2 weights missing and 0 of another shape, e\.g\. more\.weight"):
         read_checkpoint(path).into(bigger)
+
+
+def test_spoilt_weights_are_refused(tmp_path: Path):
+    state = model().state_dict()
+    state["backbone.bias"][1] = torch.nan
+    path = write_checkpoint(tmp_path / "spoilt.pth", state, ("a", "b"))
+    with pytest.raises(ValueError, match=r"finite weights, got .*spoilt\.pth with NaN in backbone\.bias: .* diverged"):
+        read_checkpoint(path).into(model())
 
 
 def test_a_warm_start_for_other_classes_keeps_the_backbone(tmp_path: Path):
