@@ -76,7 +76,7 @@ def small_rtmdet(size: int, iterations: int = 300, lr: float = 4e-3) -> dict[str
     ]
     keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
     pack = {"type": "mmdet.PackDetInputs", "meta_keys": keys}
-    warm_up = min(50, iterations // 5)
+    warm_up = max(1, min(50, iterations // 5))
     return {
         "model.backbone.widen_factor": width / 256,
         "model.backbone.init_cfg": None,  # no published weights are this narrow

@@ -1,4 +1,7 @@
-"""What configs of al_rotate name: our dataset, image loader, hooks and metric in MMEngine's registries."""
+"""What configs of al_rotate name: our dataset, image loader, hooks and metric in MMEngine's registries.
+
+Importing it, as ``custom_imports`` of those configs does, also lets ``RotatedIoULoss`` train on a CPU.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,11 @@ from mmengine.runner import Runner
 from mmrotate.registry import DATASETS, HOOKS, METRICS, TRANSFORMS
 from tqdm.auto import tqdm
 
-from . import boxes, images, labelled
+from . import boxes, images, labelled, rotated_iou_cpu
 from .evaluation import evaluate
 from .instances import RotatedInstances
+
+rotated_iou_cpu.install()
 
 
 class TrainingDiverged(RuntimeError):

@@ -22,7 +22,7 @@ from mmengine.dist import barrier, get_rank, is_distributed
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from . import configs, labelled, rotated_iou_cpu
+from . import configs, labelled
 from ._files import sha256, whole
 from .checkpoints import read_checkpoint, write_checkpoint
 from .images import resolve
@@ -109,7 +109,6 @@ def finetune(
     if last is not None or checkpoint is not None:
         cfg.load_from = last and str(last)
         configs.without_pretrained(cfg)
-    rotated_iou_cpu.install()
     if cfg.launcher == "pytorch" and not torch.cuda.is_available() and not is_distributed():
         torch.distributed.init_process_group("gloo")  # MMEngine would ask CUDA for this process's device
     runner = _quiet_runner(cfg)

@@ -35,20 +35,26 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Scenes:
 
 
 @pytest.fixture(scope="session")
-def finetuned(scenes: Scenes, tmp_path_factory: pytest.TempPathFactory) -> Finetuned:
-    """RTMDet-R, narrow, after 40 iterations on the scenes, evaluated on four of them."""
+def finetune_arguments(scenes: Scenes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     from al_rotate.demo import small_rtmdet
+
+    return {
+        "config": "rotated_rtmdet_tiny-3x-dota",
+        "images": scenes.images,
+        "labels": scenes.labels,
+        "classes": synthetic.CLASSES,
+        "work_dir": tmp_path_factory.mktemp("finetuned") / "work",
+        "cfg_options": small_rtmdet(SIZE, iterations=40),
+        "val": scenes.labels,
+    }
+
+
+@pytest.fixture(scope="session")
+def finetuned(finetune_arguments: dict[str, Any]) -> Finetuned:
+    """RTMDet-R, narrow, after 40 iterations on the scenes, evaluated on the same."""
     from al_rotate.training import finetune
 
-    return finetune(
-        "rotated_rtmdet_tiny-3x-dota",
-        scenes.images,
-        scenes.labels,
-        synthetic.CLASSES,
-        tmp_path_factory.mktemp("finetuned") / "work",
-        cfg_options=small_rtmdet(SIZE, iterations=40),
-        val=scenes.labels.subset(scenes.labels.image_ids[:4]),
-    )
+    return finetune(**finetune_arguments)
 
 
 @pytest.fixture(scope="session")

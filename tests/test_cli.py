@@ -295,10 +295,11 @@ def test_predict(al, tmp_path):
     synthetic.write_dataset(tmp_path, 2, 64)
     (tmp_path / "images" / "broken.jpg").write_bytes(b"no image")
     small = ["test_dataloader.dataset.pipeline.1.scale=(64,64)", "test_dataloader.dataset.pipeline.2.size=(64,64)"]
-    code, out, err = al(
-        "predict", tmp_path / "images", "--config", CONFIG, "--device", "cpu", "--out", tmp_path / "detections",
-        "--class-scores", "--batch-size", 2, "--workers", 1, "--score-thr", 0.2, "--cfg-options", *small,
-    )  # fmt: skip
+    with pytest.warns(UserWarning, match="1 images could not be read"):
+        code, out, err = al(
+            "predict", tmp_path / "images", "--config", CONFIG, "--device", "cpu", "--out", tmp_path / "detections",
+            "--class-scores", "--batch-size", 2, "--workers", 1, "--score-thr", 0.2, "--cfg-options", *small,
+        )  # fmt: skip
     assert code == 0, err
     found = RotatedInstances.load(tmp_path / "detections")
     assert found.image_ids.tolist() == ["scene_0000", "scene_0001"]
