@@ -19,7 +19,8 @@ from mmengine.fileio import load as load_file
 from ._files import sha256
 
 with contextlib.redirect_stdout(io.StringIO()):  # the forks print on import
-    import mmrotate.datasets
+    import mmdet.datasets  # noqa: F401
+    import mmrotate
     from mmdet.utils import get_test_pipeline_cfg
     from mmdet.utils import register_all_modules as register_mmdet
     from mmrotate.utils import register_all_modules as register_mmrotate

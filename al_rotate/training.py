@@ -152,6 +152,8 @@ def training_config(
     cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), {"type": "StopWhenDiverged"}, {"type": "ProgressBar"}]
 
     files = resolve(images)
+    if not labels.n_boxes:
+        raise ValueError(f"expected labels with at least one box to train on, got {labels!r}")
     train = labelled.write(work_dir / "data" / "train.parquet", files, labels, classes)
     _use_data(cfg.train_dataloader, train, classes, {"filter_empty_gt": not keep_empty})
     if val is None:
@@ -171,6 +173,8 @@ def training_config(
             unused = cfg.get("find_unused_parameters", False)
             wrapper = {"type": "MMDistributedDataParallel", "find_unused_parameters": unused}
             cfg.model_wrapper_cfg = {**(cfg.get("model_wrapper_cfg") or wrapper), "device_ids": None}
+            if cfg.model.type.endswith("RTMDet"):
+                cfg.model.use_syncbn = False  # by itself it converts all BN as soon as there are two processes
     work_dir.mkdir(parents=True, exist_ok=True)
     cfg.dump(work_dir / "config.py")
     return cfg
