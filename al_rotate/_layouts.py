@@ -53,7 +53,7 @@ def _harbour(c: Canvas, rng: np.random.Generator) -> None:
                 u += length
             u += rng.uniform(30, 110) * z
     for _ in range(_count(c, rng, 1.1)):
-        u, v, turn = rng.uniform(-r, r), rng.uniform(-r, shore - 70 * z), rng.uniform(0, 2 * pi)
+        u, v, turn = rng.uniform(-r, r), rng.uniform(-r, max(-r, shore - 70 * z)), rng.uniform(0, 2 * pi)
         kind, length = pick(rng, (("yacht", 30 * z), ("freighter", 56 * z)))
         if c.put(kind, u, v, turn, length, gap=4) and rng.random() < 0.7:
             _wake(c, u, v, turn, length, sea)

@@ -13,6 +13,7 @@ from .sampling import Budget
 SIZE = 192  # pixels: what a CPU can learn from in minutes
 POOL, TEST = 200, 80  # scenes
 ASKED = 30  # images a round
+ITERATIONS = 300  # of each training
 CONFIG = "rotated_rtmdet_tiny-3x-dota"
 
 
@@ -28,17 +29,22 @@ def run(folder: str | Path, rounds: int = 3, strategy: str = "entropy", seed: in
     Returns:
         The loop, still open.
     """
+    import torch
+
     from .detector import Detector
 
     folder = Path(folder)
     scenes = folder / "scenes"
     pool = synthetic.write_dataset(scenes / "pool", POOL, SIZE, seed)
     test = synthetic.write_dataset(scenes / "test", TEST, SIZE, seed + 1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # weights start at random, from PyTorch's own generator only
+        detector = Detector(CONFIG, cfg_options=small_rtmdet(SIZE, ITERATIONS), classes=synthetic.CLASSES)
     loop = ActiveLoop(
         folder,
         images=scenes / "pool" / "images",
         classes=synthetic.CLASSES,
-        detector=Detector(CONFIG, cfg_options=small_rtmdet(SIZE), classes=synthetic.CLASSES),
+        detector=detector,
         strategy=strategy,
         budget=Budget(images=ASKED),
         annotator=SimulatedAnnotator(pool),
@@ -110,7 +116,12 @@ def small_rtmdet(size: int, iterations: int = 300, lr: float = 4e-3) -> dict[str
             },
         ],
         # Two, because the Runner deletes the older one before it has written the newer.
-        "default_hooks.checkpoint": {"type": "CheckpointHook", "interval": 100, "by_epoch": False, "max_keep_ckpts": 2},
+        "default_hooks.checkpoint": {
+            "type": "CheckpointHook",
+            "interval": max(1, iterations // 3),
+            "by_epoch": False,
+            "max_keep_ckpts": 2,
+        },
         "default_hooks.logger.interval": 25,
         "log_processor.by_epoch": False,
     }

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import barrier, get_rank, is_distributed
+from mmengine.dist import barrier, broadcast_object_list, get_rank, is_distributed
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
@@ -119,14 +119,15 @@ def finetune(
     if val is not None and reached >= end:
         runner.val_loop.run()  # the kill came after the last iteration, before its evaluation was over
 
-    metrics = _metrics(runner)
+    figures = [_metrics(runner)]
+    broadcast_object_list(figures)  # each rank has its own losses
     if get_rank() == 0:
         state = _ema_state(runner) or _unwrapped(runner.model).state_dict()
         write_checkpoint(result.checkpoint, {n: v.cpu() for n, v in state.items()}, tuple(classes))
         with whole(done) as file:
-            json.dump({"metrics": metrics}, file, indent=1)
+            json.dump({"metrics": figures[0]}, file, indent=1)
     barrier()
-    return replace(result, metrics=metrics)
+    return replace(result, metrics=figures[0])
 
 
 def training_config(

@@ -1,6 +1,6 @@
 """What a detector without pretrained weights learns from the labels that vhr10_loop.py collected.
 
-    python experiments/vhr10_scratch.py --work work_dirs/vhr10
+python experiments/vhr10_scratch.py --work work_dirs/vhr10
 """
 
 from __future__ import annotations

@@ -159,6 +159,8 @@ def test_larger_scenes_hold_more_objects_of_the_same_size() -> None:
 
 def test_odd_sizes_render_and_tiny_ones_are_refused() -> None:
     assert synthetic.render(201, 4)[0].shape == (201, 201, 3)
+    for seed in (172, 319, 423):  # harbours whose shore leaves no room for ships at sea
+        assert synthetic.render(64, seed)[0].shape == (64, 64, 3)
     with pytest.raises(ValueError, match="expected size >= 64 pixels, got 32"):
         synthetic.render(32, 0)
 

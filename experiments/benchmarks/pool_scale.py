@@ -1,6 +1,6 @@
 """A pool of a million images: make a workspace, rank it, pick a thousand. The peer is pandas sorting the same ids.
 
-    python experiments/benchmarks/pool_scale.py
+python experiments/benchmarks/pool_scale.py
 """
 
 from __future__ import annotations
