@@ -114,10 +114,13 @@ def finetune(
     runner = _quiet_runner(cfg)
     if last is None:
         _start(runner, checkpoint)
-    runner.train()
-    end = runner.max_epochs if last and last.name.startswith("epoch") else runner.max_iters
-    if val is not None and reached >= end:
-        runner.val_loop.run()  # the kill came after the last iteration, before its evaluation was over
+    try:
+        runner.train()
+        end = runner.max_epochs if last and last.name.startswith("epoch") else runner.max_iters
+        if val is not None and reached >= end:
+            runner.val_loop.run()  # the kill came after the last iteration, before its evaluation was over
+    finally:
+        _stop_workers(runner)
 
     figures = [_metrics(runner)]
     broadcast_object_list(figures)  # each rank has its own losses
@@ -262,6 +265,15 @@ def _start(runner: Runner, checkpoint: str | Path | None) -> None:
         runner.logger.info(f"warm start from {checkpoint}; new weights: {', '.join(unfitting) or 'none'}")
     # The Runner initialises the weights once more when training starts, unless told that it is done.
     model.init_weights = lambda: None
+
+
+def _stop_workers(runner: Runner) -> None:
+    """End the data loaders' processes; left to the garbage collector they linger, and then take 5 s each to end."""
+    for loop in (runner._train_loop, runner._val_loop):
+        for holder in (getattr(loop, "dataloader", None), getattr(loop, "dataloader_iterator", None)):
+            iterator: Any = getattr(holder, "_iterator", None)
+            if hasattr(iterator, "_shutdown_workers"):
+                iterator._shutdown_workers()
 
 
 def _metrics(runner: Runner) -> dict[str, float]:

@@ -107,7 +107,7 @@ def test_oriented_rcnn_rows_are_the_softmax_of_the_proposal_of_the_box(two_stage
             away = np.min(
                 [np.abs(every - np.roll(corners, turn, axis=0)).max(axis=(1, 2)) for turn in range(4)], axis=0
             )
-            np.testing.assert_allclose(row, softmax[away.argmin()], atol=1e-6)
+            np.testing.assert_allclose(row, softmax[away.argmin()], atol=1e-5)
             assert away.min() < 1e-2
     del head.predict_by_feat
 

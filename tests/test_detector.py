@@ -91,8 +91,8 @@ class TestEqualsMMRotate:
         resize = {"type": "mmdet.Resize", "scale": (1024, 1024), "keep_ratio": True}
         keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
         options = {
-            "model.test_cfg.score_thr": 0.02,
-            "model.test_cfg.nms_pre": 1000,
+            "model.test_cfg.score_thr": 0.005,
+            "model.test_cfg.nms_pre": 2000,
             "test_dataloader.dataset.pipeline": [
                 {"type": "mmdet.LoadImageFromFile"},
                 resize,

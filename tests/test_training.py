@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -221,6 +222,7 @@ class TestFinished:
         again = finetune(**{**finetune_arguments, "work_dir": tmp_path / "work"})
         assert again.metrics == pytest.approx(finetuned.metrics)
         assert equal(weights(again.checkpoint), weights(finetuned.checkpoint))
+        assert multiprocessing.active_children() == []
 
 
 class TestResume:
@@ -303,10 +305,11 @@ class TestStart:
 
     def test_diverging_stops_with_advice(self, quick, tmp_path: Path):
         options = {**quick["cfg_options"], **small_rtmdet(64, iterations=30, lr=1e6)}
-        options.update({"train_dataloader.num_workers": 0, "optim_wrapper.clip_grad": None})
+        options["optim_wrapper.clip_grad"] = None
         with pytest.raises(TrainingDiverged, match=r"the loss is (nan|inf) at iteration \d+, learning rate .* Lower"):
             finetune(**{**quick, "cfg_options": options}, work_dir=tmp_path)
         assert not list(tmp_path.glob("*.pth"))
+        assert multiprocessing.active_children() == []  # the loader's process has ended, after an error too
 
 
 class TestElsewhere:
