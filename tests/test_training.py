@@ -280,6 +280,9 @@ class TestStart:
         options = {
             **resnet18("oriented-rcnn"),
             "load_from": NOWHERE,  # what a checkpoint of one's own replaces
+            "model.train_cfg.rpn_proposal.nms_pre": 100,
+            "model.train_cfg.rpn_proposal.max_per_img": 100,
+            "model.train_cfg.rcnn.sampler.num": 64,
             "train_cfg.max_epochs": 1,
             "optim_wrapper.optimizer.lr": 0.0,
             "train_dataloader.batch_size": 4,
