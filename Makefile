@@ -1,15 +1,22 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: setup demo test lint
+.PHONY: setup setup-studio demo studio test lint
 
 setup:  ## install everything into .venv (once; a no-op when nothing changed)
 	@$(PYTHON) tools/setup_env.py
 
+setup-studio: setup  ## Label Studio in an environment of its own, .venv-studio
+	@$(VENV)/python -m al_rotate.bridge.local_server .venv-studio
+
 demo: setup  ## three rounds of active learning on rendered scenes; leaves demo/report.html
 	@$(VENV)/al-rotate demo demo
 
-test: setup  ## the tests
+studio: setup-studio  ## the demo's next query in Label Studio, to be corrected in the browser; Ctrl-C stops it
+	@test -f demo/report.html || $(VENV)/al-rotate demo demo --rounds 1
+	@$(VENV)/al-rotate studio demo --venv .venv-studio
+
+test: setup-studio  ## the tests
 	@$(VENV)/python -m pytest
 
 lint: setup  ## format, lints and types, as CONTRIBUTING.md asks

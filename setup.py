@@ -38,8 +38,8 @@ setup(
             "onedl-mmdetection>=3.5.1",
             "onedl-mmrotate>=1.2.1",
         ],
-        "studio": ["label-studio-sdk>=2.1"],
-        "dev": ["pytest", "hypothesis", "pycocotools", "ruff", "mypy", "pandas-stubs"],
+        "studio": ["label-studio-sdk>=2.1", "httpx>=0.27", "fastapi>=0.115", "uvicorn>=0.30"],
+        "dev": ["pytest", "hypothesis", "pycocotools", "selenium", "ruff", "mypy", "pandas-stubs"],
     },
     entry_points={"console_scripts": ["al-rotate = al_rotate.cli:main"]},
     classifiers=[

@@ -15,6 +15,8 @@ from .instances import RotatedInstances
 COST_COLUMNS = ("annotator", "seconds", "n_added", "n_moved", "n_relabelled", "n_deleted")
 COLUMNS = ("status", "reason", "digest", "n_boxes", *COST_COLUMNS)
 
+WITHDRAWN = ("queried", "withdrawn", None, 0, *(None,) * len(COST_COLUMNS))  # the values of COLUMNS
+
 
 def plain(labels: RotatedInstances, classes: tuple[str, ...]) -> RotatedInstances:
     """Labels with only what labels have, in these classes.

@@ -111,6 +111,10 @@ def check(
 
 
 def remembered_annotator(folder: Path) -> Annotator | None:
-    """The simulated annotator that the workspace was made with."""
+    """The Label Studio project that the workspace is connected to, or the simulated annotator it was made with."""
+    if (folder / "label_studio.json").exists():
+        from .bridge.annotator import LabelStudioAnnotator  # the SDK loads here, for those who use it
+
+        return LabelStudioAnnotator(folder)
     held_back = folder / "held_back.parquet"
     return SimulatedAnnotator(RotatedInstances.load(held_back)) if held_back.exists() else None

@@ -15,7 +15,7 @@ from . import boxes as rboxes
 from .instances import RotatedInstances
 from .workspace import COST_COLUMNS
 
-__all__ = ["Annotator", "Answer", "Corrections", "CostModel", "SimulatedAnnotator", "corrections"]
+__all__ = ["Annotator", "Answer", "Corrections", "CostModel", "Query", "SimulatedAnnotator", "corrections"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +26,40 @@ class Answer:
         labels: the labelled images, without scores; an image without a box is confirmed empty.
         skipped: image id -> reason, for images that shall not be labelled.
         costs: ``image_id`` and :data:`~al_rotate.workspace.COST_COLUMNS`, one row an answered image.
+        unanswered: images looked at that have no answer now; one that was taken over earlier is withdrawn.
+        corrections: what became of each predicted box of the answered images, see :mod:`al_rotate.corrections`.
+        account: ``image_id``, ``action``, ``detail`` (and more): everything dropped, held back, kept or odd.
+        cursor: what the next pull may start from; None where an annotator always tells all.
     """
 
     labels: RotatedInstances
     skipped: dict[str, str] = field(default_factory=dict)
     costs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["image_id", *COST_COLUMNS]))
+    unanswered: Sequence[str] = ()
+    corrections: pd.DataFrame | None = None
+    account: pd.DataFrame | None = None
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """What a round asks for.
+
+    Args:
+        image_ids: the most wanted first.
+        paths: image id -> file, for each of them.
+        detections: boxes to correct, with scores; images without a detection may be missing here.
+        scores: how much each image is wanted, higher is more; None where nothing is known of it.
+        round: the number of the round that asks.
+        model_version: names the weights that detected, like ``initial`` or ``round-002``; None where none did.
+    """
+
+    image_ids: Sequence[str]
+    paths: Mapping[str, Path]
+    detections: RotatedInstances
+    scores: Sequence[float | None] | None = None
+    round: int = 0
+    model_version: str | None = None
 
 
 class Annotator(Protocol):
@@ -41,17 +70,15 @@ class Annotator(Protocol):
     An annotator then needs no memory of its own beside what it keeps elsewhere (Label Studio's server does).
     """
 
-    def push(self, image_ids: Sequence[str], paths: Mapping[str, Path], detections: RotatedInstances) -> None:
-        """Ask for labels.
+    def push(self, query: Query) -> None:
+        """Ask for labels."""
+
+    def pull(self, since: str | None = None) -> Answer:
+        """All answers there are to what was pushed, old ones included; it neither waits nor forgets.
 
         Args:
-            image_ids: the most wanted first.
-            paths: image id -> file, for each of them.
-            detections: boxes to correct, with scores; images without a detection may be missing here.
+            since: the cursor of an answer that has been recorded: what has not changed after it may be left out.
         """
-
-    def pull(self) -> Answer:
-        """All answers there are to what was pushed, old ones included; it neither waits nor forgets."""
 
 
 @dataclass(frozen=True)
@@ -157,21 +184,24 @@ class SimulatedAnnotator:
         self.held_back, self.cost, self.shown = held_back, cost or CostModel(), shown
         self._costs: dict[str, tuple[str | int | float, ...]] = {}
 
-    def push(self, image_ids: Sequence[str], paths: Mapping[str, Path], detections: RotatedInstances) -> None:
+    def push(self, query: Query) -> None:
         """See :meth:`Annotator.push`; `paths` are not looked at.
 
         Raises:
             ValueError: for detections without scores or of other classes.
             KeyError: for an image whose labels are not held back.
         """
+        detections = query.detections
         if detections.scores is None and detections.n_boxes:
             raise ValueError("expected detections with scores, got boxes without")
         if None not in (detections.classes, self.held_back.classes) and detections.classes != self.held_back.classes:
             raise ValueError(f"expected detections of the classes {self.held_back.classes}, got {detections.classes}")
-        new = {image_id: self._answer(image_id, detections) for image_id in image_ids if image_id not in self._costs}
+        new = {
+            image_id: self._answer(image_id, detections) for image_id in query.image_ids if image_id not in self._costs
+        }
         self._costs |= new
 
-    def pull(self) -> Answer:
+    def pull(self, since: str | None = None) -> Answer:
         """The held-back labels of all pushed images, in the order in which they were pushed."""
         costs = pd.DataFrame([(i, *row) for i, row in self._costs.items()], columns=["image_id", *COST_COLUMNS])
         return Answer(self.held_back.subset(self._costs), {}, costs)

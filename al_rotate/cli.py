@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import __version__, dota
+from . import __version__, _cli_studio, dota
 from ._files import whole
 from .annotators import SimulatedAnnotator
 from .instances import RotatedInstances
@@ -151,7 +151,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="al-rotate", description="Active learning for rotated object detection around MMRotate."
+        prog="al-rotate", description="Active learning for rotated object detection, around MMRotate and Label Studio."
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -243,6 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--rounds", type=int, default=3)
     _strategy_arguments(demo, default="entropy", with_options=False)
 
+    _cli_studio.add(command, _classes, _DictAction)
     command("doctor", _doctor, "Check the installation and name the repair.", "al-rotate doctor")
     return parser
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from . import _opening, labelled
+from . import _opening, _round_files, labelled
 from ._files import whole
 from ._opening import Images
-from .annotators import Annotator
+from .annotators import Annotator, Query
 from .evaluation import evaluate
 from .instances import RotatedInstances
 from .learner import Learner, MMRotateLearner
 from .sampling import Budget, Ranking, Strategy, make_strategy, select
-from .workspace import Round, Workspace
+from .workspace import STATUSES, Round, Workspace
 
 if TYPE_CHECKING:
     from .detector import Detector
@@ -116,8 +116,8 @@ class ActiveLoop:
                 raise ValueError(f"no unlabelled image is left in {self.workspace.folder}: the loop is done")
             ranking, chosen = self._choose(current, self._detect(current, pool))
             selection = ranking.set_index("image_id").loc[chosen].reset_index()
-            _table(current.folder / "ranking.csv", ranking)
-            _table(current.folder / "selection.csv", selection)
+            _round_files.write(current.folder / "ranking.csv", ranking)
+            _round_files.write(current.folder / "selection.csv", selection)
             name = "random" if self._is_cold(current) else self.settings["strategy"]
             self.workspace.record_query(current.number, chosen, selection["score"].tolist(), name)
         if self.annotator and current.stage in ("new", "queried"):
@@ -137,8 +137,13 @@ class ActiveLoop:
             if self.annotator is None:
                 raise ValueError(f"{self.workspace.folder} has no annotator: give one to ActiveLoop")
             self._push(current)  # again, in case a kill came between recording the query and handing it over
-            answer = self.annotator.pull()
-            self.workspace.record_answers(current.number, answer.labels, answer.skipped, answer.costs)
+            answer = self.annotator.pull(self.workspace.cursor)
+            asked = {i for status in STATUSES[1:] for i in self.workspace.ids(status)}
+            answer = _round_files.asked_for(answer, asked)
+            _round_files.keep(current.folder, answer)
+            self.workspace.record_answers(
+                current.number, answer.labels, answer.skipped, answer.costs, answer.unanswered, answer.cursor
+            )
             if not self.workspace.ids("queried") and self.workspace.ids("labelled"):
                 self.workspace.close_collection(current.number)
         return self.workspace.query(current.number)
@@ -237,11 +242,25 @@ class ActiveLoop:
         return ranking, chosen
 
     def _push(self, current: Round) -> None:
-        asked = self.workspace.query(current.number)["image_id"].tolist()
-        folder = current.folder / "detections"
-        shown = RotatedInstances.load(folder) if folder.exists() else RotatedInstances.empty(asked, self.classes)
+        asked = self.workspace.query(current.number)
+        ids, folder = asked["image_id"].tolist(), current.folder / "detections"
+        found = RotatedInstances.load(folder) if folder.exists() else RotatedInstances.empty(classes=self.classes)
         assert self.annotator is not None
-        self.annotator.push(asked, self.workspace.paths(asked), shown.subset(i for i in asked if i in shown))
+        self.annotator.push(
+            Query(
+                ids,
+                self.workspace.paths(ids),
+                found.subset(i for i in ids if i in found),
+                [None if pd.isna(score) else float(score) for score in asked["score"]],
+                current.number,
+                self._weights() if folder.exists() else None,
+            )
+        )
+
+    def _weights(self) -> str:
+        """The name of the weights that a query's detections come from."""
+        trained = [r.number for r in self.workspace.rounds() if r.checkpoint is not None]
+        return f"round-{trained[-1]:03d}" if trained else "initial"
 
     def _measure(self, current: Round, checkpoint: Path) -> dict[str, float]:
         test = self.workspace.folder / "test.parquet"
@@ -271,8 +290,3 @@ class ActiveLoop:
         return MMRotateLearner(
             config, self.classes, settings["device"], settings["precision"], options, seed=settings["seed"]
         )
-
-
-def _table(path: Path, frame: pd.DataFrame) -> None:
-    with whole(path) as file:
-        frame.to_csv(file, index=False)

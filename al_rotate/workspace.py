@@ -34,6 +34,7 @@ from .instances import RotatedInstances
 __all__ = ["COST_COLUMNS", "STAGES", "STATUSES", "Round", "Workspace", "WorkspaceBusy"]
 
 STATUSES = ("unlabelled", "queried", "labelled", "skipped")
+_ANSWERED = ("labelled", "skipped")
 STAGES = ("new", "queried", "collected", "trained")
 _LEDGER = ("image_id", "round", "status", "reason", "n_boxes", *COST_COLUMNS)
 _HISTORY = (
@@ -173,6 +174,12 @@ class Workspace:
         """image id -> file, in the given order; KeyError for an image that is not here."""
         return {image_id: Path(path) for image_id, (path,) in self._images(image_ids, "images.path").items()}
 
+    @property
+    def cursor(self) -> str | None:
+        """How far answers have been recorded since the last query, in the annotator's own terms; None: not at all."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'cursor'").fetchone()
+        return row and row[0]
+
     def labels(self) -> RotatedInstances:
         """The current labels of all labelled images, sorted by id; images confirmed empty have no box."""
         files: dict[str, list[str]] = {}
@@ -255,6 +262,8 @@ class Workspace:
                 ((number, image_id) for image_id in ids),
             )
             db.execute("UPDATE rounds SET stage = 'queried', strategy = ? WHERE round = ?", (strategy, number))
+            # What was answered before it was asked for lies behind the cursor: look at everything once more.
+            db.execute("DELETE FROM meta WHERE key = 'cursor'")
         return self._at(number)
 
     def record_answers(
@@ -263,6 +272,8 @@ class Workspace:
         labels: RotatedInstances,
         skipped: Mapping[str, str] | None = None,
         costs: pd.DataFrame | None = None,
+        withdrawn: Iterable[str] = (),
+        cursor: str | None = None,
     ) -> list[str]:
         """Answers to this round's query, or to an earlier one's; some of them or all, as often as they come.
 
@@ -274,6 +285,8 @@ class Workspace:
             labels: without scores; an image without a box is confirmed empty.
             skipped: image id -> reason.
             costs: ``image_id`` and COST_COLUMNS, at most one row an answered image; None and NaN: not known.
+            withdrawn: images without an answer now; those that had one are asked for again.
+            cursor: kept as :attr:`cursor`, in the same transaction.
 
         Returns:
             The sorted ids of images whose answer is new or changed.
@@ -284,19 +297,21 @@ class Workspace:
         """
         labels = _answers.plain(labels, self.classes)
         rows = _answers.rows(labels, skipped or {}, costs)
+        gone = self._images(withdrawn, "images.status")
+        rows |= {i: _answers.WITHDRAWN for i, (status,) in gone.items() if status in _ANSWERED and i not in rows}
         known = self._images(rows, "images.status", *(f"answers.{name}" for name in _answers.COLUMNS))
         early = [image_id for image_id, (status, *_) in known.items() if status == "unlabelled"]
         if early:
             raise ValueError(f"expected answers for images that were asked for, got one for {early[0]!r}")
         changed = sorted(image_id for image_id, (_, *was) in known.items() if rows[image_id] != tuple(was))
-        if not changed:
-            return []
         stage = self._at(number).stage
-        if stage != "queried":
+        if changed and stage != "queried":
             raise ValueError(
                 f"expected answers while round {number} is at stage 'queried', got {len(changed)} new at {stage!r}; "
                 "give them to the next round once it has queried"
             )
+        if not changed and cursor is None:
+            return []
         batch = labels.subset(i for i in changed if i in labels)
         file = f"labels/{number:03d}-{_answers.batch_name(rows, batch.image_ids)}.parquet"
         columns = ("image_id", "round", "time", "file", *_answers.COLUMNS)
@@ -310,6 +325,8 @@ class Workspace:
                 answer = db.execute(insert, row).lastrowid
                 status = rows[image_id][0]
                 db.execute("UPDATE images SET status = ?, answer = ? WHERE image_id = ?", (status, answer, image_id))
+            if cursor is not None:
+                db.execute("INSERT OR REPLACE INTO meta VALUES ('cursor', ?)", (cursor,))
         return changed
 
     def close_collection(self, number: int) -> Round:
@@ -378,7 +395,9 @@ class Workspace:
         """
         columns = ", ".join(f"answers.{column}" for column in _LEDGER)
         frame = pd.read_sql_query(
-            f"SELECT {columns} FROM images JOIN answers USING (answer, image_id) ORDER BY image_id", self._db
+            f"SELECT {columns} FROM images JOIN answers USING (answer, image_id) "
+            "WHERE images.status IN ('labelled', 'skipped') ORDER BY image_id",
+            self._db,
         )
         kinds = {column: "Int64" for column in _LEDGER if column.startswith("n_")} | {"seconds": "float64"}
         return frame.astype(kinds)

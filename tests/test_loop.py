@@ -31,7 +31,7 @@ class People(SimulatedAnnotator):
         super().__init__(POOL)
         self.answered, self.skips = answered, skipped
 
-    def pull(self):
+    def pull(self, since=None):
         told = super().pull()
         skipped = {i: "clouds" for i in told.labels.image_ids if i in self.skips}
         given = [i for i in told.labels.image_ids if i not in skipped and self.answered(i)]
@@ -253,15 +253,18 @@ def test_the_annotator_sees_what_the_detector_saw(tmp_path):
     pushed = []
 
     class Watching(SimulatedAnnotator):
-        def push(self, image_ids, paths, detections):
-            pushed.append((list(image_ids), paths, detections))
-            super().push(image_ids, paths, detections)
+        def push(self, query):
+            pushed.append(query)
+            super().push(query)
 
     with make(tmp_path, annotator=Watching(POOL), detector=Start(taught=40)) as loop:
         asked = loop.query()["image_id"].tolist()
-        ids, paths, detections = pushed[0]
-        assert ids == detections.image_ids.tolist() == asked
-        assert paths == {image_id: Path(FILES[image_id]) for image_id in asked}
+        (query,) = pushed
+        detections = query.detections
+        assert query.image_ids == detections.image_ids.tolist() == asked
+        assert query.scores == loop.workspace.query(0)["score"].tolist()
+        assert (query.round, query.model_version) == (0, "initial")
+        assert query.paths == {image_id: Path(FILES[image_id]) for image_id in asked}
         assert detections.n_boxes > 0
         assert detections == RotatedInstances.load(tmp_path / "rounds" / "000" / "detections").subset(asked)
         loop.collect()

@@ -48,9 +48,9 @@ def main() -> int:
         pip("mmcv from the wheel cache", "--no-deps", "--force-reinstall", wheel)
         # No build isolation: the sdists of mmdet and mmrotate import torch while they build.
         pip(
-            "OpenMMLab, the core and the developers' tools",
+            "OpenMMLab, the core, the bridge and the developers' tools",
             "--no-build-isolation",
-            *(part for name in ("torch", "mm", "core", "dev") for part in ("-r", REQUIREMENTS / f"{name}.txt")),
+            *(part for name in ("torch", "mm", "core", "studio", "dev") for part in ("-r", REQUIREMENTS / f"{name}.txt")),
         )
         # The headless build goes in last, so that the shared cv2/ folder needs no libGL on a server.
         headless = next(line for line in read_lines("mm.txt") if line.startswith("opencv-python-headless"))

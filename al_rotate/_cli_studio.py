@@ -1,0 +1,171 @@
+"""The al-rotate commands that have to do with Label Studio, and those that carry its labels elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+FORMATS = ("dota", "coco", "yolo-obb")
+
+
+def add(command: Any, classes: Any, dict_action: type[argparse.Action]) -> None:
+    """Add them to the parser.
+
+    Args:
+        command: makes a sub-parser of name, function, summary and example.
+        classes: parses ``--classes``.
+        dict_action: parses ``--cfg-options``.
+    """
+    studio = command(
+        "studio",
+        _studio,
+        "Start a Label Studio server of your own with the workspace's query in it.",
+        "al-rotate studio work",
+    )
+    studio.add_argument("workspace", type=Path)
+    studio.add_argument("--port", type=int, help="8080, or a free one where that is taken")
+    studio.add_argument(
+        "--venv", type=Path, help="where Label Studio is or shall be installed; by default in the cache"
+    )
+
+    connect = command(
+        "connect",
+        _connect,
+        "Let a Label Studio server that runs already answer a workspace; the token comes from LABEL_STUDIO_API_KEY.",
+        "al-rotate connect work --url http://localhost:8080 --images local --document-root /data",
+    )
+    connect.add_argument("workspace", type=Path)
+    connect.add_argument("--url", required=True, help="of the server")
+    connect.add_argument("--project", help="title of the project, made if there is none; the workspace's name")
+    connect.add_argument("--token-file", type=Path, help="instead of LABEL_STUDIO_API_KEY; read each time")
+    connect.add_argument(
+        "--images", default="upload", help="local, upload, or a template like 's3://bucket/{image_id}{suffix}'"
+    )
+    connect.add_argument("--document-root", type=Path, help="with local: the server's LOCAL_FILES_DOCUMENT_ROOT")
+    connect.add_argument("--shown", type=float, default=0.3, help="least score of a box that is sent")
+    connect.add_argument("--policy", choices=("latest", "ground-truth", "agreement"), default="latest")
+    connect.add_argument("--polygons", action="store_true", help="take polygons as their smallest rectangle")
+    connect.add_argument("--rename", nargs="+", metavar="LABEL=CLASS", help="labels that the project calls otherwise")
+
+    serve = command(
+        "serve",
+        _serve,
+        "Serve predictions and trainings to Label Studio (Settings, Model).",
+        "al-rotate serve --config rotated_rtmdet_tiny-3x-dota --checkpoint rtmdet.pth --device cpu --port 8003",
+    )
+    serve.add_argument("workspace", type=Path, nargs="?", help="its last checkpoint is served, and trained on")
+    serve.add_argument("--config", help="without a workspace: path, or the name of a config shipped with MMRotate")
+    serve.add_argument("--checkpoint", help="path, or zoo for the published weights")
+    serve.add_argument("--device", default="auto")
+    serve.add_argument("--cfg-options", nargs="+", action=dict_action, metavar="KEY=VALUE")
+    serve.add_argument("--work-dir", type=Path, help="without a workspace: where trainings go")
+    serve.add_argument("--host", default="127.0.0.1", help="another one needs --user, and AL_ROTATE_PASSWORD")
+    serve.add_argument("--port", type=int, default=8003)
+    serve.add_argument("--user", help="basic auth; the password comes from AL_ROTATE_PASSWORD")
+    serve.add_argument("--score-thr", type=float, default=0.3, help="least score of a box that is shown")
+    serve.add_argument("--document-root", type=Path, help="Label Studio's LOCAL_FILES_DOCUMENT_ROOT")
+    serve.add_argument("--allow-host", nargs="+", default=[], metavar="HOST", help="from which images may be fetched")
+    serve.add_argument("--train-every", type=int, default=0, help="fine-tune after so many new annotations")
+
+    convert = command(
+        "convert",
+        _convert,
+        "Convert Label Studio's JSON export to DOTA, COCO or YOLO-OBB, rotation kept.",
+        "al-rotate convert export.json --to dota --out labelTxt/",
+    )
+    convert.add_argument("export", type=Path, help="from Label Studio's Export, JSON")
+    convert.add_argument("--to", choices=FORMATS, required=True)
+    convert.add_argument("--out", type=Path, help="a folder, for coco a file; by default beside the export")
+    convert.add_argument(
+        "--classes", type=classes, help="names with commas, dota-v1, or a file; as the export has them"
+    )
+    convert.add_argument("--policy", choices=("latest", "ground-truth", "agreement"), default="latest")
+    convert.add_argument("--polygons", action="store_true", help="take polygons as their smallest rectangle")
+
+    export = command(
+        "export", _export, "Write a workspace's labels as DOTA, COCO or YOLO-OBB.", "al-rotate export work --to coco"
+    )
+    export.add_argument("workspace", type=Path)
+    export.add_argument("--to", choices=FORMATS, required=True)
+    export.add_argument("--out", type=Path, help="a folder, for coco a file; by default in the workspace")
+
+
+def _studio(args: argparse.Namespace) -> None:
+    from . import studio
+
+    studio.run(args.workspace, args.port, args.venv)
+
+
+def _connect(args: argparse.Namespace) -> None:
+    from .bridge import annotator
+    from .workspace import Workspace
+
+    with Workspace.open(args.workspace, read_only=True) as workspace:
+        names = workspace.classes
+    rename = dict(pair.split("=", 1) for pair in args.rename or [] if "=" in pair)
+    if len(rename) < len(args.rename or []):
+        raise ValueError(f"expected --rename as LABEL=CLASS, got {args.rename}")
+    options = {
+        "images": args.images,
+        "document_root": args.document_root and str(args.document_root.absolute()),
+        "token_file": args.token_file and str(args.token_file.absolute()),
+        "shown": args.shown,
+        "policy": args.policy,
+        "polygons": args.polygons,
+        "rename": rename or None,
+    }
+    token = annotator.Connection(args.url, 0, token_file=options["token_file"]).token()
+    made = annotator.connect(args.workspace, args.url, token, names, args.project, **options)
+    print(f"{args.workspace} is answered by {made.url}/projects/{made.project}/data")
+    print(f"next: al-rotate query {args.workspace} --images 50")
+
+
+def _serve(args: argparse.Namespace) -> None:
+    from .bridge import backend
+
+    if (args.workspace is None) == (args.config is None):
+        raise ValueError("expected a workspace, or --config and --checkpoint")
+    backend.serve(
+        workspace=args.workspace,
+        config=args.config,
+        checkpoint=args.checkpoint,
+        device=args.device,
+        cfg_options=args.cfg_options,
+        work_dir=args.work_dir,
+        host=args.host,
+        port=args.port,
+        user=args.user,
+        password=os.environ.get("AL_ROTATE_PASSWORD"),
+        score_thr=args.score_thr,
+        document_root=args.document_root,
+        allow_hosts=args.allow_host,
+        train_every=args.train_every,
+    )
+
+
+def _convert(args: argparse.Namespace) -> None:
+    from .bridge import export
+
+    out = args.out or _beside(args.export, args.to)
+    labels, account = export.convert(
+        args.export, args.to, out, args.classes, policy=args.policy, polygons=args.polygons
+    )
+    print(f"{out}: {labels!r}")
+    if len(account):
+        print(f"{len(account)} notes on what was left out or odd: {export.account_path(out)}")
+
+
+def _export(args: argparse.Namespace) -> None:
+    from .bridge import export
+    from .workspace import Workspace
+
+    out = args.out or _beside(args.workspace / "labels.json", args.to)
+    with Workspace.open(args.workspace, read_only=True) as workspace:
+        labels = export.export_workspace(workspace, args.to, out)
+    print(f"{out}: {labels!r}")
+
+
+def _beside(file: Path, to: str) -> Path:
+    return file.with_name(f"{file.stem}-{to}{'.json' if to == 'coco' else ''}")

@@ -1,0 +1,191 @@
+"""Label Studio's HTTP interface as the bridge uses it: signed in and typed by the SDK, tasks as plain JSON.
+
+The SDK's own pager takes a 404 for the end of the data, and its models are slow over a million boxes; so pages are
+asked for here, keyset by keyset: each asks for the tasks after the last one seen. Tasks that are edited, added or
+deleted meanwhile cannot shift a page, and a page that is shorter than its own count is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import httpx
+from label_studio_sdk import LabelStudio as Sdk
+from label_studio_sdk.core.api_error import ApiError
+
+PAGE = 200  # tasks: 3 MB at 50 boxes each
+ID_FILTER = "filter:tasks:data.al_image_id"
+Filter = dict[str, Any]
+
+
+class LabelStudioError(RuntimeError):
+    """Label Studio could not be reached, refused, or answered what it should not."""
+
+
+class NotAllowed(LabelStudioError):
+    """The token is wrong, expired, or not allowed to do this."""
+
+
+class Api:
+    """One server, one token.
+
+    Args:
+        url: of the server.
+        token: a personal access token or a legacy one; it stays in memory.
+        timeout: seconds for one answer.
+
+    Raises:
+        LabelStudioError: when no Label Studio answers there.
+        NotAllowed: when it does not take the token.
+    """
+
+    def __init__(self, url: str, token: str, timeout: float = 120) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"expected an address like http://localhost:8080, got {url!r}")
+        if not token:
+            raise NotAllowed(f"expected a token for {url}, got none: {_TOKEN_HELP}")
+        self.url, self.timeout = url.rstrip("/"), timeout
+        self.sdk = Sdk(base_url=self.url, api_key=token, timeout=timeout)
+        self.user = self.do(self.sdk.users.whoami)
+
+    def do(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Call the SDK; its errors become ours, which say what to do."""
+        try:
+            return call(*arguments, **options)
+        except ApiError as error:
+            raise self.explain(error.status_code, error.body) from error
+        except httpx.TimeoutException as error:
+            raise LabelStudioError(f"{self.url} did not answer in {self.timeout:g} s: is it busy? try again") from error
+        except httpx.HTTPError as error:
+            raise LabelStudioError(f"no Label Studio answers at {self.url} ({error}): is it running?") from error
+
+    def get(self, path: str, **params: Any) -> Any:
+        """The JSON that a GET answers; it is tried again by the SDK when the server is busy or restarting."""
+        return self._json(self._request(path, "GET", params=params, retries=4))
+
+    def once(self, method: str, path: str, body: Any = None, timeout: float | None = None, **params: Any) -> Any:
+        """Send exactly once. When this raises, the server may have done it all the same: look before sending again."""
+        return self._json(self._request(path, method, body, params, retries=0, timeout=timeout))
+
+    def upload(self, path: str, name: str, content: bytes, **params: Any) -> Any:
+        """Send one file, exactly once."""
+        return self._json(self._request(path, "POST", params=params, files={"file": (name, content)}, retries=0))
+
+    def tasks(self, project: int, filters: Sequence[Filter] = (), fields: Sequence[str] = ()) -> Iterator[dict]:
+        """All tasks that pass every filter, by id.
+
+        Args:
+            project: its id.
+            filters: of the Data Manager, joined by "and".
+            fields: keys to keep, of tasks **and of what they hold**: the server drops the others at every level.
+
+        Raises:
+            LabelStudioError: when a page holds fewer tasks than it says there are.
+        """
+        last = 0
+        while True:
+            after = {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": last}
+            query = {"filters": {"conjunction": "and", "items": [*filters, after]}, "ordering": ["tasks:id"]}
+            nested = set(fields) & {"annotations", "predictions", "drafts"}
+            page = self.get(
+                "api/tasks",
+                project=project,
+                page_size=PAGE,
+                fields="all" if nested else "task_only",
+                include=",".join(["id", *fields]),
+                query=json.dumps(query),
+            )
+            found, total = page.get("tasks"), page.get("total")
+            ids = [task.get("id", 0) for task in found] if isinstance(found, list) else []
+            if (
+                not isinstance(total, int)
+                or len(ids) != min(total, PAGE)
+                or ids != sorted(ids)
+                or last >= min([*ids, last + 1])
+            ):
+                raise LabelStudioError(
+                    f"{self.url} says that project {project} has {total} more tasks after task {last}, and gave "
+                    f"{len(ids)} of {min(total or 0, PAGE)}: nothing of this was taken over; try again"
+                )
+            yield from found
+            if total <= PAGE:
+                return
+            last = ids[-1]
+
+    def count(self, project: int, *filters: Filter) -> int:
+        """How many tasks pass every filter."""
+        query = {"filters": {"conjunction": "and", "items": list(filters)}}
+        answer = self.get("api/tasks", project=project, page_size=1, include="id", query=json.dumps(query))
+        return int(answer["total"])
+
+    def explain(self, status: int | None, body: Any) -> LabelStudioError:
+        """An error of ours for an answer that is none."""
+        detail = body
+        if isinstance(body, Mapping):
+            detail = body.get("validation_errors") or body.get("detail") or body
+        if status in (401, 403):
+            return NotAllowed(f"{self.url} does not take this token ({status}: {detail}): {_TOKEN_HELP}")
+        return LabelStudioError(f"{self.url} answered {status}: {str(detail)[:500]}")
+
+    def _request(
+        self,
+        path: str,
+        method: str,
+        body: Any = None,
+        params: Mapping[str, Any] | None = None,
+        retries: int = 0,
+        files: Any = None,
+        timeout: float | None = None,
+    ) -> httpx.Response:
+        # The one place that reaches into the SDK: its wrapper refreshes access tokens, and nothing public does.
+        wrapper = self.sdk._client_wrapper.httpx_client
+        options: Any = {"max_retries": retries, "timeout_in_seconds": timeout or self.timeout}
+        return self.do(
+            wrapper.request, path, method=method, json=body, params=params, files=files, request_options=options
+        )
+
+    def _json(self, response: httpx.Response) -> Any:
+        try:
+            body = response.json() if response.content else None
+        except ValueError:
+            body = response.text[:300]
+            if response.is_success:
+                raise LabelStudioError(f"expected JSON from {response.url.path} of {self.url}, got {body!r}") from None
+        if not response.is_success:
+            raise self.explain(response.status_code, body)
+        return body
+
+
+def is_one_of(image_ids: Sequence[str]) -> Filter:
+    """Tasks of these images."""
+    return {"filter": ID_FILTER, "operator": "in_list", "type": "List", "value": list(image_ids)}
+
+
+def changed_since(moment: str) -> Filter:
+    """Tasks created, or answered anew, at this moment of the server's clock or later."""
+    return {
+        "filter": "filter:tasks:updated_at",
+        "operator": "greater_or_equal",
+        "type": "Datetime",
+        "value": moment,
+    }
+
+
+OURS: Filter = {"filter": ID_FILTER, "operator": "empty", "type": "String", "value": "False"}
+
+
+def pauses(attempts: int, first: float = 1.0) -> Iterator[int]:
+    """0, 1, 2, ... with growing pauses between."""
+    for attempt in range(attempts):
+        if attempt:
+            time.sleep(min(first * 2 ** (attempt - 1), 30))
+        yield attempt
+
+
+_TOKEN_HELP = (
+    "copy one from Label Studio's Account & Settings (Personal Access Token, or Legacy Token where they are allowed) "
+    "and set LABEL_STUDIO_API_KEY to it"
+)

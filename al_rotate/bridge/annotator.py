@@ -1,0 +1,224 @@
+"""Label Studio as the annotator of a loop, and how a workspace remembers which project answers it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from .. import corrections, images
+from .._files import whole
+from ..annotators import Answer, Query
+from ..workspace import COST_COLUMNS
+from .client import LabelStudio, NotAllowed, Pulled, addresses
+
+FILE = "label_studio.json"  # in a workspace
+SHOWN = 0.3  # a box that is less likely than this is quicker drawn than judged
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Which project answers a loop; all but the token.
+
+    Args:
+        url: of the server.
+        project: its id.
+        images: ``local``, ``upload``, or a template; see :func:`~al_rotate.bridge.client.addresses`.
+        document_root: for ``local``.
+        token_file: where the token is; None takes the environment's LABEL_STUDIO_API_KEY.
+        shown: the least score of a predicted box that is sent.
+        policy: which of several annotators counts; see :func:`~al_rotate.bridge.annotations.read`.
+        polygons: take polygons as the rectangle of least area around them.
+        rename: label in the project -> class, where they differ.
+    """
+
+    url: str
+    project: int
+    images: str = "local"
+    document_root: str | None = None
+    token_file: str | None = None
+    shown: float = SHOWN
+    policy: str = "latest"
+    polygons: bool = False
+    rename: dict[str, str] | None = None
+
+    def token(self) -> str:
+        """The token, from its file or the environment.
+
+        Raises:
+            NotAllowed: when there is none.
+        """
+        if self.token_file and Path(self.token_file).is_file():
+            return Path(self.token_file).read_text(encoding="utf-8").strip()
+        if token := os.environ.get("LABEL_STUDIO_API_KEY", "").strip():
+            return token
+        where = f"{self.token_file} or " if self.token_file else ""
+        raise NotAllowed(
+            f"expected a token for {self.url} in {where}the environment's LABEL_STUDIO_API_KEY: copy one from Label "
+            "Studio's Account & Settings"
+        )
+
+    def save(self, workspace: str | Path) -> None:
+        """Remember this in a workspace's folder."""
+        with whole(Path(workspace) / FILE) as file:
+            json.dump(asdict(self), file, indent=1)
+
+    @classmethod
+    def load(cls, workspace: str | Path) -> Connection | None:
+        """What a workspace remembers; None where it is not connected."""
+        path = Path(workspace) / FILE
+        if not path.exists():
+            return None
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"expected a connection in {path}, got: {error}; al-rotate connect writes it") from error
+
+
+class LabelStudioAnnotator:
+    """People in Label Studio; see :class:`~al_rotate.annotators.Annotator`.
+
+    The server keeps the questions and the answers. What is kept here (``label_studio_tasks.json`` in the workspace)
+    only tells a task that somebody deleted from one that was never made.
+
+    Args:
+        workspace: the loop's folder.
+        connection: None takes what the workspace remembers.
+    """
+
+    def __init__(self, workspace: str | Path, connection: Connection | None = None) -> None:
+        self.folder = Path(workspace).absolute()
+        found = connection or Connection.load(self.folder)
+        if found is None:
+            raise ValueError(f"{self.folder} is not connected to Label Studio: al-rotate connect {self.folder} --help")
+        self.connection = found
+        self.studio: LabelStudio | None = None  # signed in when it is first needed
+        self._classes: tuple[str, ...] | None = None
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._unreadable: dict[str, str] = {}
+        self._told: list[dict[str, object]] = []
+
+    def push(self, query: Query) -> None:
+        """See :meth:`Annotator.push`."""
+        self._read_sizes(query)
+        ids = [image_id for image_id in query.image_ids if image_id not in self._unreadable]
+        shown = query.detections
+        if shown.scores is not None:
+            shown = shown.where(shown.scores >= self.connection.shown)
+        self._classes = shown.classes or self._classes
+        scores = dict(zip(query.image_ids, query.scores or [None] * len(query.image_ids), strict=True))
+        selection = pd.DataFrame({"image_id": ids, "score": [scores[i] for i in ids]}, dtype=object)
+        known = self._tasks()
+        pushed = self._sign_in().push(
+            self.connection.project,
+            selection,
+            shown,
+            query.paths,
+            addresses(self.connection.images, self.connection.document_root),
+            query.model_version,
+            query.round,
+        )
+        for image_id in pushed.created:
+            if image_id in known:
+                detail = f"task {known[image_id]} was deleted in Label Studio before it was answered; asked again"
+                self._tell(image_id, "asked again", f"{detail} as task {pushed.tasks[image_id]}")
+        self._keep(known | pushed.tasks)
+
+    def pull(self, since: str | None = None) -> Answer:
+        """See :meth:`Annotator.pull`."""
+        c = self.connection
+        pulled = self._sign_in().pull(
+            c.project, self._classes, since, c.policy, c.polygons, c.rename, self._sizes or None
+        )
+        for note in pulled.notes:
+            self._tell("", "project", note)
+        self._notice_deleted(pulled)
+        reading = pulled.reading
+        table = corrections.compare(
+            reading.predicted, reading.labels, reading.predicted_ids.tolist(), reading.label_ids.tolist()
+        )
+        told, self._told = pd.DataFrame(self._told), []
+        return Answer(
+            reading.labels,
+            self._unreadable | reading.skipped,
+            _costs(reading.costs, table),
+            reading.unanswered,
+            table,
+            pd.concat([reading.account, told], ignore_index=True) if len(told) else reading.account,
+            pulled.cursor,
+        )
+
+    def _notice_deleted(self, pulled: Pulled) -> None:
+        """A task that was deleted tells nothing any more: what was taken over of it stays, and is reported."""
+        known = self._tasks()
+        if pulled.n_tasks >= len(known):
+            return
+        there = self._sign_in().task_ids(self.connection.project)
+        for image_id in sorted(known.keys() - there.keys()):
+            detail = f"task {known.pop(image_id)} was deleted in Label Studio; labels taken over earlier are kept"
+            self._tell(image_id, "deleted", detail)
+        self._keep(known)
+
+    def _read_sizes(self, query: Query) -> None:
+        """Of all images; one that cannot be read cannot be labelled either, and is answered as skipped."""
+        for image_id in query.image_ids:
+            try:
+                self._sizes[image_id] = images.size(query.paths[image_id])
+                self._unreadable.pop(image_id, None)
+            except images.UnreadableImage as error:
+                self._unreadable[image_id] = f"cannot be read: {error}"
+                self._tell(image_id, "left out", f"not pushed, cannot be read: {error}")
+
+    def _sign_in(self) -> LabelStudio:
+        if self.studio is None:
+            self.studio = LabelStudio.connect(self.connection.url, self.connection.token())
+        return self.studio
+
+    def _tell(self, image_id: str, action: str, detail: str) -> None:
+        self._told.append({"image_id": image_id, "action": action, "detail": detail})
+
+    def _tasks(self) -> dict[str, int]:
+        path = self.folder / "label_studio_tasks.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def _keep(self, tasks: dict[str, int]) -> None:
+        with whole(self.folder / "label_studio_tasks.json") as file:
+            json.dump(tasks, file)
+
+
+def _costs(costs: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Who answered in how many seconds, with the numbers of boxes that were added, moved, relabelled and deleted."""
+    counts = corrections.counts(table).set_index("image_id").reindex(costs["image_id"]).reset_index()
+    joined = costs.reset_index(drop=True).join(counts.drop(columns="image_id"))
+    return joined.reindex(columns=["image_id", *COST_COLUMNS])
+
+
+def connect(
+    workspace: str | Path,
+    url: str,
+    token: str,
+    classes: Sequence[str],
+    title: str | None = None,
+    **options: object,
+) -> Connection:
+    """Make or find the project for a workspace, and remember it there.
+
+    Args:
+        workspace: its folder.
+        url: of the server.
+        token: not kept; give ``token_file`` or set LABEL_STUDIO_API_KEY for later.
+        classes: the workspace's.
+        title: of the project; the folder's name by default.
+        options: of :class:`Connection`.
+    """
+    folder = Path(workspace).absolute()
+    name = (title or folder.name)[:50]
+    project = LabelStudio.connect(url, token).open_project(name if len(name) >= 3 else f"{name} boxes", classes)
+    connection = Connection(url, project, **options)  # type: ignore[arg-type]
+    addresses(connection.images, connection.document_root)  # refuses what cannot work, now
+    connection.save(folder)
+    return connection

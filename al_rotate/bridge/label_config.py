@@ -1,0 +1,97 @@
+"""Class names <-> Label Studio's labelling configuration (XML)."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """What the bridge needs of a project's configuration.
+
+    Args:
+        classes: the labels as annotations carry them: a label's alias where it has one.
+        from_name: name of the RectangleLabels tag.
+        to_name: name of the Image tag.
+        image_key: the key of a task's data that holds the image's address.
+    """
+
+    classes: tuple[str, ...]
+    from_name: str = "label"
+    to_name: str = "image"
+    image_key: str = "image"
+
+
+def to_xml(classes: Sequence[str], colours: Sequence[str] | None = None) -> str:
+    """A configuration to draw and turn boxes of these classes.
+
+    The view itself cannot be turned: Label Studio would save what is drawn on it in turned coordinates.
+
+    Args:
+        classes: distinct, not empty; the first nine get the keys 1 to 9.
+        colours: one a class, like ``#e6194b``; None gives each place in the list its own.
+
+    Raises:
+        ValueError: for no classes, empty or double ones, or another number of colours.
+    """
+    names = list(classes)
+    if (
+        not names
+        or isinstance(classes, str)
+        or len({*names}) < len(names)
+        or not all(n and n == n.strip() for n in names)
+    ):
+        raise ValueError(f"expected distinct names without spaces around them, got {classes!r}")
+    shades = list(colours) if colours is not None else [_colour(position) for position in range(len(names))]
+    if len(shades) != len(names):
+        raise ValueError(f"expected a colour for each of the {len(names)} classes, got {len(shades)}")
+    view = ElementTree.Element("View")
+    ElementTree.SubElement(
+        view, "Image", name="image", value="$image", zoom="true", zoomControl="true", rotateControl="false"
+    )
+    labels = ElementTree.SubElement(
+        view, "RectangleLabels", name="label", toName="image", canRotate="true", strokeWidth="2", opacity="0.3"
+    )
+    for position, (name, colour) in enumerate(zip(names, shades, strict=True), start=1):
+        label = ElementTree.SubElement(labels, "Label", value=name, background=colour)
+        if position <= 9:
+            label.set("hotkey", str(position))
+    ElementTree.indent(view)
+    return ElementTree.tostring(view, encoding="unicode")
+
+
+def read_xml(xml: str) -> LabelConfig:
+    """What a configuration says about boxes, whoever wrote it.
+
+    Raises:
+        ValueError: when it is no XML, or has not exactly one RectangleLabels over an Image.
+    """
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"expected a labelling configuration in XML, got {xml[:80]!r}: {error}") from error
+    pictures = {tag.get("name"): tag.get("value", "") for tag in root.iter("Image")}
+    controls = [tag for tag in root.iter("RectangleLabels") if tag.get("toName") in pictures]
+    if len(controls) != 1:
+        found = ", ".join(sorted({tag.tag for tag in root.iter()} - {"View", "Label"})) or "nothing"
+        raise ValueError(
+            f"expected one RectangleLabels over an Image, got {len(controls)} (the configuration has {found}): write "
+            f"<RectangleLabels name='label' toName='image' canRotate='true'> with a <Label value='...'/> a class "
+            "in place of separate Rectangle and Labels, as al_rotate.bridge.label_config.to_xml does"
+        )
+    (control,) = controls
+    names = [tag.get("alias") or tag.get("value") or "" for tag in control.iter("Label")]
+    if not all(names) or len({*names}) < len(names):
+        raise ValueError(f"expected labels with distinct names, got {names}")
+    to_name = control.get("toName") or ""
+    return LabelConfig(tuple(names), control.get("name") or "", to_name, pictures[to_name].lstrip("$"))
+
+
+def _colour(position: int) -> str:
+    """Hues by the golden angle, so that neighbours in the list differ most; darker and paler from turn to turn."""
+    hue = (position * 0.61803398875) % 1.0
+    red, green, blue = colorsys.hls_to_rgb(hue, (0.48, 0.62, 0.36)[position // 13 % 3], (0.95, 0.75)[position % 2])
+    return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"

@@ -1,0 +1,237 @@
+"""A Label Studio server of one's own: set up in its own environment, started on loopback, stopped cleanly.
+
+For one person on one machine, and for tests. A team runs Label Studio as its makers advise and connects to that.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+VERSION = "1.23.2"
+EMAIL = "annotator@localhost.org"
+_START_SECONDS = 600  # the first start migrates the database: 40 s on a quiet machine
+_STOP_SECONDS = 15
+
+
+def default_environment() -> Path:
+    """Where :func:`install` puts Label Studio when it is not told otherwise."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "al_rotate" / f"label-studio-{VERSION}"
+
+
+def install(environment: str | Path | None = None) -> Path:
+    """Label Studio in a virtual environment of its own, since its requirements contradict other packages'.
+
+    Takes about two minutes and half a gigabyte once; a second call returns at once, a killed one is made again.
+
+    Returns:
+        The environment's folder.
+
+    Raises:
+        RuntimeError: when pip fails; its output is shown.
+    """
+    folder = Path(environment or default_environment()).absolute()
+    stamp = folder / "al_rotate-installed"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.parent / f".{folder.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two at once: the second waits, then finds it done
+        if stamp.exists() and stamp.read_text() == VERSION:
+            return folder
+        pip = (folder / "bin" / "python", "-m", "pip")
+        for command in (
+            [sys.executable, "-m", "venv", "--clear", folder],
+            [*pip, "install", "-q", "--disable-pip-version-check", f"label-studio=={VERSION}"],
+        ):
+            if subprocess.run(command).returncode != 0:
+                raise RuntimeError(f"setting up Label Studio in {folder} failed (above); mend it and run this again")
+        stamp.write_text(VERSION)
+    return folder
+
+
+class LocalServer:
+    """One server: its SQLite database, log and credentials live in `folder`, and are kept from start to start.
+
+    Use it as a context manager, or ``start()`` and ``stop()`` it.
+
+    Args:
+        folder: made if need be, readable by its owner alone.
+        document_root: images under a sub-folder of it can be shown, once a project has a storage for them.
+        environment: of :func:`install`; None is the default one.
+        port: None finds a free one. A port that is taken is refused.
+        backends: lets projects call services on this machine (ML backends, webhooks), which Label Studio refuses by
+            default. Only for a server that nobody else can reach.
+        settings: more environment variables of Label Studio.
+
+    Attributes:
+        url: like ``http://127.0.0.1:8080``.
+        email, password: to log in with.
+        token: for the API (a legacy token).
+        log: the server's output.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        document_root: str | Path,
+        environment: str | Path | None = None,
+        port: int | None = None,
+        backends: bool = False,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder, self.document_root = Path(folder).absolute(), Path(document_root).absolute()
+        self.environment = Path(environment or default_environment()).absolute()
+        self.port, self.backends, self.settings = port or _free_port(), backends, dict(settings or {})
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        self.url, self.email, self.log = f"http://127.0.0.1:{self.port}", EMAIL, self.folder / "server.log"
+        self.token_file = self.folder / "token"
+        self.password, self.token = _secret(self.folder / "password", 12), _secret(self.token_file, 20)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> LocalServer:
+        """Start it, and wait until it answers.
+
+        Raises:
+            FileNotFoundError: when Label Studio is not installed there.
+            RuntimeError: when the port is taken or the server ends; shows the end of its log.
+            TimeoutError: when it does not answer in time.
+        """
+        program = self.environment / "bin" / "label-studio"
+        if not program.exists():
+            raise FileNotFoundError(f"expected Label Studio at {program}; al_rotate.bridge.local_server.install() it")
+        if not is_free(self.port):
+            raise RuntimeError(f"port {self.port} is taken: stop what uses it, or choose another port")
+        command = [str(program), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(self.port)]
+        with open(self.log, "ab") as log:
+            # A process group of its own: Ctrl-C reaches us alone, and we stop it in order.
+            self._process = subprocess.Popen(
+                [*command, "--enable-legacy-api-token"],
+                env=self._variables(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop it and everything it started; a second call is fine."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for number, patience in ((signal.SIGINT, _STOP_SECONDS), (signal.SIGKILL, None)):
+            try:
+                os.killpg(process.pid, number)
+                process.wait(patience)
+                return
+            except subprocess.TimeoutExpired:
+                continue
+            except ProcessLookupError:
+                process.wait()
+                return
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def wait(self) -> None:
+        """Until the server ends by itself."""
+        if self._process is not None:
+            self._process.wait()
+
+    def __enter__(self) -> LocalServer:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def _variables(self) -> dict[str, str]:
+        given = {name: value for name, value in os.environ.items() if not name.startswith("LABEL_STUDIO_")}
+        # Secrets go by the environment: a command line can be read by everybody on the machine.
+        ours = {
+            "LABEL_STUDIO_BASE_DATA_DIR": str(self.folder / "data"),
+            "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
+            "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(self.document_root),
+            "LABEL_STUDIO_USERNAME": self.email,
+            "LABEL_STUDIO_PASSWORD": self.password,
+            "LABEL_STUDIO_USER_TOKEN": self.token,
+            "COLLECT_ANALYTICS": "false",
+            "SENTRY_DSN": "",
+            "FRONTEND_SENTRY_DSN": "",
+            "LATEST_VERSION_CHECK": "false",
+        }
+        # Either alone is not enough: it would leave a half-made backend behind.
+        open_door = {"ML_BLOCK_LOCAL_IP": "false", "SSRF_PROTECTION_ENABLED": "false"} if self.backends else {}
+        return {**given, **ours, **open_door, **self.settings}
+
+    def _wait(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"Label Studio ended while it started; the end of {self.log}:\n{self._tail()}")
+            try:
+                if httpx.get(f"{self.url}/health", timeout=5).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.3)
+        raise TimeoutError(f"Label Studio did not answer in {_START_SECONDS} s; the end of {self.log}:\n{self._tail()}")
+
+    def _tail(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+
+
+def _secret(file: Path, n_bytes: int) -> str:
+    """Kept in a file that only its owner can read."""
+    if not file.exists():
+        scratch = file.with_name(f".{file.name}.tmp")
+        with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            out.write(secrets.token_hex(n_bytes))
+        os.replace(scratch, file)
+    return file.read_text()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on this port of the loopback."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+if __name__ == "__main__":
+    print(f"Label Studio {VERSION}: {install(sys.argv[1] if len(sys.argv) > 1 else None)}")

@@ -1,0 +1,206 @@
+"""What a person sees at Label Studio's page, and what comes back of what they do there."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bridge.browser import CHROMIUM, DRIVER, browser_at
+from PIL import Image, ImageDraw
+
+from al_rotate import RotatedInstances, boxes
+from al_rotate.bridge.client import LocalFiles
+from al_rotate.bridge.geometry import to_label_studio
+from al_rotate.bridge.label_config import to_xml
+
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
+
+WIDTH, HEIGHT = 640, 400
+CLASSES = ("ship", "storage tank")
+BOXES = np.array([[200, 150, 160, 50, 0.6], [480, 280, 120, 70, -0.9], [420, 90, 60, 60, 0.3]], np.float32)
+SCENE, OBJECT = (60, 70, 80), (200, 200, 190)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Where screenshots go: kept under $AL_ROTATE_SCREENSHOTS where that is set."""
+    return Path(os.environ.get("AL_ROTATE_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
+
+
+@pytest.fixture(scope="module")
+def browser(studio, tmp_path_factory):
+    with browser_at(studio, tmp_path_factory.mktemp("profile")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def detections():
+    return RotatedInstances(
+        ["harbour"], [0, 3], BOXES, [0, 0, 1], scores=[0.4, 0.6, 0.8], classes=CLASSES, image_sizes=[[WIDTH, HEIGHT]]
+    )
+
+
+@pytest.fixture
+def task(studio, detections, tmp_path):
+    """A new project with one task: three objects, and predicted boxes that lie on them."""
+    folder = studio.root / tmp_path.name
+    folder.mkdir()
+    picture = Image.new("RGB", (WIDTH, HEIGHT), SCENE)
+    for corners in boxes.to_corners(BOXES):
+        ImageDraw.Draw(picture).polygon([tuple(point) for point in corners], fill=OBJECT)
+    picture.save(folder / "harbour.png")
+    project = studio.project(CLASSES)
+    files = {"harbour": folder / "harbour.png"}
+    pushed = studio.client.push(project, ["harbour"], detections, files, LocalFiles(studio.root), "round-000")
+    return project, pushed.tasks["harbour"]
+
+
+def colour_of(name):
+    """A class's colour in the page."""
+    xml = to_xml(CLASSES)
+    line = next(line for line in xml.replace("<Label", "\n<Label").splitlines() if f'value="{name}"' in line)
+    text = line.partition('background="')[2][1:7]
+    return np.array([int(text[k : k + 2], 16) for k in (0, 2, 4)])
+
+
+def edges(box, n=24):
+    """Places along the four sides, without the corners; (4n, 2)."""
+    corners = boxes.to_corners(box[None])[0]
+    share = np.linspace(0.12, 0.88, n)[:, None]
+    return np.concatenate([a + share * (b - a) for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True)])
+
+
+def drawn(browser, screenshot, points, colour, reach=2):
+    """The share of these places of the picture that have a line of this colour within so many pixels of the screen."""
+    pixels = np.asarray(screenshot).astype(int)
+    found = []
+    for x, y in browser.to_screen(points).round().astype(int):
+        around = pixels[y - reach : y + reach + 1, x - reach : x + reach + 1].reshape(-1, 3)
+        found.append((np.abs(around - colour).max(axis=1) < 60).any())
+    return np.mean(found)
+
+
+def test_the_boxes_lie_on_the_objects(studio, browser, task, pictures):
+    browser.open_task(*task)
+    seen = browser.screenshot(pictures / "task_with_predictions.png")
+    for box, name in zip(BOXES, ("ship", "ship", "storage tank"), strict=True):
+        assert drawn(browser, seen, edges(box), colour_of(name)) > 0.95
+        # The same box turned by five degrees, or as an upright one, or five pixels off is not what is drawn.
+        for wrong in ([0, 0, 0, 0, 0.09], [0, 0, 0, 0, -box[4]], [5, 5, 0, 0, 0]):
+            assert drawn(browser, seen, edges(box + np.float32(wrong)), colour_of(name)) < 0.6
+    # And the picture is where we think: the objects' middles are covered, the ground is not.
+    pixels = np.asarray(seen)
+    for x, y in browser.to_screen([[30, 30], [600, 380]]).astype(int):
+        assert np.abs(pixels[y, x].astype(int) - SCENE).max() < 12
+    for x, y in browser.to_screen(BOXES[:, :2]).astype(int):
+        assert pixels[y, x].astype(int).mean() > np.mean(SCENE) + 40
+    rows = browser.driver.find_element("tag name", "body").text
+    assert "0.40" in rows
+    assert "0.80" in rows
+
+
+def transformer(browser):
+    """The selected box as the page itself has it, in the picture's pixels: cx, cy, w, h, theta; and its handle's place."""
+    x, y, w, h, degrees, handle_x, handle_y = browser.driver.execute_script(
+        """
+        const t = Konva.stages.flatMap(s => s.find('Transformer')).find(t => t.nodes().length);
+        const h = t.findOne('.rotater').absolutePosition();
+        return [t.x(), t.y(), t.width(), t.height(), t.rotation(), h.x, h.y];
+        """
+    )
+    theta, scale = np.radians(degrees), browser.scale
+    middle = np.array([x, y]) + [
+        w / 2 * np.cos(theta) - h / 2 * np.sin(theta),
+        w / 2 * np.sin(theta) + h / 2 * np.cos(theta),
+    ]
+    box = boxes.canonical([[*(middle / scale), w / scale, h / scale, theta]])[0]
+    left, top = browser.to_screen([[0, 0]])[0]
+    return box, np.array([handle_x + left, handle_y + top])
+
+
+def test_what_the_mouse_does_comes_back(studio, browser, task, detections, pictures):
+    """Move one box, turn another, relabel none, submit: the pulled labels are where the mouse left them."""
+    project, number = task
+    browser.open_task(project, number)
+    middles = browser.to_screen(BOXES[:, :2])
+
+    browser.click(middles[1])
+    browser.drag([middles[1], middles[1] + [-4, -3], middles[1] + [-120, -70]])
+    moved, _ = transformer(browser)
+    # The page starts to drag some pixels late.
+    np.testing.assert_allclose(moved[:2], BOXES[1, :2] + np.array([-120, -70]) / browser.scale, atol=5)
+    np.testing.assert_allclose(moved[2:], BOXES[1, 2:], atol=1e-3)
+
+    browser.click(browser.to_screen([[20, 380]])[0])  # beside everything: nothing is selected
+    browser.click(middles[0])
+    before, handle = transformer(browser)
+    centre = browser.to_screen([before[:2]])[0]
+    angle = 0.5
+    arm = handle - centre
+    turn = [
+        [np.cos(a) * arm[0] - np.sin(a) * arm[1], np.sin(a) * arm[0] + np.cos(a) * arm[1]]
+        for a in np.linspace(0, angle, 6)
+    ]
+    browser.drag([centre + step for step in turn], steps=4)
+    turned, _ = transformer(browser)
+    assert turned[4] - BOXES[0, 4] == pytest.approx(angle, abs=0.03)
+    np.testing.assert_allclose(turned[:4], BOXES[0, :4], atol=0.5)
+    seen = browser.screenshot(pictures / "moved_and_turned.png")
+    assert drawn(browser, seen, edges(moved.astype(np.float32)), colour_of("ship")) > 0.95
+
+    browser.button("Submit").click()
+    browser.until(lambda d: len(studio.call("GET", f"tasks/{number}/")["annotations"]))
+    labels = studio.client.pull(project, CLASSES).reading.labels["harbour"]
+    np.testing.assert_allclose(labels.boxes[:2], [turned, moved], atol=1e-2)
+    np.testing.assert_allclose(labels.boxes[2], BOXES[2], atol=1e-3)  # untouched
+    assert labels.labels.tolist() == [0, 0, 1]
+
+    # The other tests of the bridge submit through the API; this is what the page sent.
+    (body,) = browser.sent("POST", f"/tasks/{number}/annotations")
+    assert {"lead_time", "result", "parent_prediction"} <= body.keys()
+    reading = studio.client.pull(project, CLASSES).reading
+    assert reading.costs["seconds"].tolist() == [pytest.approx(body["lead_time"])]
+    assert [region["id"] for region in body["result"]] == reading.predicted_ids.tolist()
+
+
+def test_skip_and_a_drawn_box(studio, browser, task, pictures):
+    """A box that is drawn from nothing is added; a task that is skipped teaches nothing."""
+    project, number = task
+    browser.open_task(project, number)
+    body = browser.driver.find_element("tag name", "body")
+    body.send_keys("2")  # the label's hot key
+    corners = browser.to_screen([[60, 260], [180, 330]])
+    browser.drag(list(corners))
+    browser.screenshot(pictures / "drawn.png")
+    browser.button("Submit").click()
+    browser.until(lambda d: len(studio.call("GET", f"tasks/{number}/")["annotations"]))
+    labels = studio.client.pull(project, CLASSES).reading.labels["harbour"]
+    assert labels.labels.tolist() == [0, 0, 1, 1]
+    np.testing.assert_allclose(labels.boxes[3, :4], [120, 295, 120, 70], atol=1.5)
+    assert labels.boxes[3, 4] == pytest.approx(0, abs=1e-6)
+    values = to_label_studio(labels.boxes[3:], WIDTH, HEIGHT)[0]
+    assert values[4] == pytest.approx(0, abs=1e-4)
+
+
+def test_a_turned_photograph(studio, browser, detections, tmp_path, pictures):
+    """Its boxes are in the picture as it is shown, which is how the detector reads it."""
+    folder = studio.root / tmp_path.name
+    folder.mkdir()
+    upright = Image.new("RGB", (HEIGHT, WIDTH), SCENE)  # 400 x 640 as it is shown
+    box = np.array([[150, 420, 200, 60, 1.0]], np.float32)
+    ImageDraw.Draw(upright).polygon([tuple(point) for point in boxes.to_corners(box)[0]], fill=OBJECT)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.jpg", exif=exif, quality=95)
+    found = RotatedInstances(["turned"], [0, 1], box, [0], scores=[0.5], classes=CLASSES)
+    project = studio.project(CLASSES)
+    files = {"turned": folder / "turned.jpg"}
+    pushed = studio.client.push(project, ["turned"], found, files, LocalFiles(studio.root), "round-000")
+    browser.open_task(project, pushed.tasks["turned"])
+    assert browser._picture()[4:] == [HEIGHT, WIDTH]
+    seen = browser.screenshot(pictures / "turned_photograph.png")
+    assert drawn(browser, seen, edges(box[0]), colour_of("ship")) > 0.95
+    browser.button("Submit").click()
+    browser.until(lambda d: len(studio.call("GET", f"tasks/{pushed.tasks['turned']}/")["annotations"]))
+    labels = studio.client.pull(project, CLASSES, sizes={"turned": (HEIGHT, WIDTH)}).reading.labels["turned"]
+    np.testing.assert_allclose(labels.boxes, box, atol=1e-3)
