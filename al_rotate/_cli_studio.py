@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .bridge.export import Exported
 
 FORMATS = ("dota", "coco", "yolo-obb")
 
@@ -73,14 +76,17 @@ def add(command: Any, classes: Any, dict_action: type[argparse.Action]) -> None:
         "convert",
         _convert,
         "Convert Label Studio's JSON export to DOTA, COCO or YOLO-OBB, rotation kept.",
-        "al-rotate convert export.json --to dota --out labelTxt/",
+        "al-rotate convert export.json --to dota --out labels/",
     )
     convert.add_argument("export", type=Path, help="from Label Studio's Export, JSON")
     convert.add_argument("--to", choices=FORMATS, required=True)
-    convert.add_argument("--out", type=Path, help="a folder, for coco a file; by default beside the export")
+    convert.add_argument("--out", type=Path, help="a folder; by default beside the export")
     convert.add_argument(
         "--classes", type=classes, help="names with commas, dota-v1, or a file; as the export has them"
     )
+    convert.add_argument("--label-config", type=Path, help="the project's labelling configuration, for its classes")
+    convert.add_argument("--images", type=Path, help="the folder of the images; COCO and YOLO-OBB want their sizes")
+    convert.add_argument("--rename", nargs="+", metavar="LABEL=CLASS", help="labels that are to be called otherwise")
     convert.add_argument("--policy", choices=("latest", "ground-truth", "agreement"), default="latest")
     convert.add_argument("--polygons", action="store_true", help="take polygons as their smallest rectangle")
 
@@ -89,7 +95,7 @@ def add(command: Any, classes: Any, dict_action: type[argparse.Action]) -> None:
     )
     export.add_argument("workspace", type=Path)
     export.add_argument("--to", choices=FORMATS, required=True)
-    export.add_argument("--out", type=Path, help="a folder, for coco a file; by default in the workspace")
+    export.add_argument("--out", type=Path, help="a folder; by default in the workspace")
 
 
 def _studio(args: argparse.Namespace) -> None:
@@ -104,9 +110,6 @@ def _connect(args: argparse.Namespace) -> None:
 
     with Workspace.open(args.workspace, read_only=True) as workspace:
         names = workspace.classes
-    rename = dict(pair.split("=", 1) for pair in args.rename or [] if "=" in pair)
-    if len(rename) < len(args.rename or []):
-        raise ValueError(f"expected --rename as LABEL=CLASS, got {args.rename}")
     options = {
         "images": args.images,
         "document_root": args.document_root and str(args.document_root.absolute()),
@@ -114,7 +117,7 @@ def _connect(args: argparse.Namespace) -> None:
         "shown": args.shown,
         "policy": args.policy,
         "polygons": args.polygons,
-        "rename": rename or None,
+        "rename": _renamed(args.rename),
     }
     token = annotator.Connection(args.url, 0, token_file=options["token_file"]).token()
     made = annotator.connect(args.workspace, args.url, token, names, args.project, **options)
@@ -123,11 +126,11 @@ def _connect(args: argparse.Namespace) -> None:
 
 
 def _serve(args: argparse.Namespace) -> None:
-    from .bridge import backend
+    from .bridge.backend import serve
 
     if (args.workspace is None) == (args.config is None):
         raise ValueError("expected a workspace, or --config and --checkpoint")
-    backend.serve(
+    serve(
         workspace=args.workspace,
         config=args.config,
         checkpoint=args.checkpoint,
@@ -148,24 +151,38 @@ def _serve(args: argparse.Namespace) -> None:
 def _convert(args: argparse.Namespace) -> None:
     from .bridge import export
 
-    out = args.out or _beside(args.export, args.to)
-    labels, account = export.convert(
-        args.export, args.to, out, args.classes, policy=args.policy, polygons=args.polygons
+    out = args.out or args.export.with_name(f"{args.export.stem}-{args.to}")
+    _told(
+        export.convert(
+            args.export,
+            args.to,
+            out,
+            args.classes,
+            label_config=args.label_config,
+            image_files=args.images,
+            policy=args.policy,
+            polygons=args.polygons,
+            rename=_renamed(args.rename),
+        )
     )
-    print(f"{out}: {labels!r}")
-    if len(account):
-        print(f"{len(account)} notes on what was left out or odd: {export.account_path(out)}")
 
 
 def _export(args: argparse.Namespace) -> None:
     from .bridge import export
     from .workspace import Workspace
 
-    out = args.out or _beside(args.workspace / "labels.json", args.to)
     with Workspace.open(args.workspace, read_only=True) as workspace:
-        labels = export.export_workspace(workspace, args.to, out)
-    print(f"{out}: {labels!r}")
+        _told(export.export_workspace(workspace, args.to, args.out or args.workspace / "export" / args.to))
 
 
-def _beside(file: Path, to: str) -> Path:
-    return file.with_name(f"{file.stem}-{to}{'.json' if to == 'coco' else ''}")
+def _told(done: Exported) -> None:
+    print(f"{done.folder}: {done.labels!r}")
+    if len(done.account):
+        print(f"{len(done.account)} notes on what was left out or odd: {done.folder / 'account.csv'}")
+
+
+def _renamed(pairs: list[str] | None) -> dict[str, str] | None:
+    wrong = [pair for pair in pairs or () if "=" not in pair]
+    if wrong:
+        raise ValueError(f"expected --rename as LABEL=CLASS, got {', '.join(wrong)}")
+    return dict(pair.split("=", 1) for pair in pairs or ()) or None

@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
-from . import boxes as rboxes
+from . import corrections
 from .instances import RotatedInstances
 from .workspace import COST_COLUMNS
 
-__all__ = ["Annotator", "Answer", "Corrections", "CostModel", "Query", "SimulatedAnnotator", "corrections"]
+__all__ = ["Annotator", "Answer", "CostModel", "Query", "SimulatedAnnotator"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,20 +80,6 @@ class Annotator(Protocol):
 
 
 @dataclass(frozen=True)
-class Corrections:
-    """What turns predicted boxes into the true ones, in numbers of boxes.
-
-    A box can be both moved and relabelled. ``kept + deleted`` + those changed are all predicted boxes.
-    """
-
-    kept: int
-    added: int
-    moved: int
-    relabelled: int
-    deleted: int
-
-
-@dataclass(frozen=True)
 class CostModel:
     """Seconds of a person's time, for comparing strategies by what they cost.
 
@@ -112,58 +96,9 @@ class CostModel:
     deleted: float = 2.0
     kept: float = 0.0
 
-    def seconds(self, made: Corrections) -> float:
-        """What one image with these corrections costs."""
-        boxes = ("added", "moved", "relabelled", "deleted", "kept")
-        return self.image + sum(getattr(self, name) * getattr(made, name) for name in boxes)
-
-
-def corrections(
-    predicted_boxes: ArrayLike,
-    predicted_labels: ArrayLike,
-    true_boxes: ArrayLike,
-    true_labels: ArrayLike,
-    same_object: float = 0.5,
-    good_enough: float = 0.9,
-) -> Corrections:
-    """What a person changes to make the predicted boxes of one image the true ones.
-
-    A predicted and a true box show the same object when their rotated IoU is at least `same_object`; pairs are made
-    greedily in descending IoU, whatever the class (a wrong class is cheaper to change than a box to draw), each
-    box in one pair at most. At equal IoU a pair of one class comes first, then the earlier boxes.
-
-    Args:
-        predicted_boxes: (N, 5) pixels and radians.
-        predicted_labels: (N,) class indices.
-        true_boxes: (M, 5).
-        true_labels: (M,).
-        same_object: least IoU of a pair; other predictions are deleted, other true boxes added.
-        good_enough: least IoU at which a pair's box is left where it is.
-    """
-    found, wanted = np.asarray(predicted_labels), np.asarray(true_labels)
-    boxes, truth = np.asarray(predicted_boxes, float).reshape(-1, 5), np.asarray(true_boxes, float).reshape(-1, 5)
-    if len(boxes) != len(found) or len(truth) != len(wanted):
-        raise ValueError(
-            f"expected a label for each box, got {len(found)} labels of {len(boxes)} predicted boxes and "
-            f"{len(wanted)} of {len(truth)} true ones"
-        )
-    rows, columns = rboxes.near_pairs(boxes, truth)
-    # Rounded, so that what is equal but for the order of additions ties.
-    overlap = rboxes.iou(boxes[rows], truth[columns], paired=True).round(9)
-    near = overlap >= same_object
-    rows, columns, overlap = rows[near], columns[near], overlap[near]
-    wrong = found[rows] != wanted[columns]
-    used, met = np.zeros(len(boxes), bool), np.zeros(len(truth), bool)
-    kept = moved = relabelled = 0
-    for k in np.lexsort((columns, rows, wrong, -overlap)):
-        if used[rows[k]] or met[columns[k]]:
-            continue
-        used[rows[k]] = met[columns[k]] = True
-        off = overlap[k] < good_enough
-        moved += int(off)
-        relabelled += int(wrong[k])
-        kept += int(not off and not wrong[k])
-    return Corrections(kept, int((~met).sum()), moved, relabelled, int((~used).sum()))
+    def seconds(self, counts: pd.DataFrame) -> pd.Series:
+        """What each image of :func:`al_rotate.corrections.counts` costs."""
+        return self.image + sum(getattr(self, name) * counts[f"n_{name}"] for name in corrections.COUNTS)
 
 
 class SimulatedAnnotator:
@@ -182,7 +117,8 @@ class SimulatedAnnotator:
         if held_back.scores is not None:
             raise ValueError("expected held-back labels, which have no scores, got detections")
         self.held_back, self.cost, self.shown = held_back, cost or CostModel(), shown
-        self._costs: dict[str, tuple[str | int | float, ...]] = {}
+        self._costs = pd.DataFrame(columns=["image_id", *COST_COLUMNS])
+        self._corrections: list[pd.DataFrame] = []
 
     def push(self, query: Query) -> None:
         """See :meth:`Annotator.push`; `paths` are not looked at.
@@ -191,26 +127,22 @@ class SimulatedAnnotator:
             ValueError: for detections without scores or of other classes.
             KeyError: for an image whose labels are not held back.
         """
-        detections = query.detections
-        if detections.scores is None and detections.n_boxes:
+        seen = query.detections
+        if seen.scores is None and seen.n_boxes:
             raise ValueError("expected detections with scores, got boxes without")
-        if None not in (detections.classes, self.held_back.classes) and detections.classes != self.held_back.classes:
-            raise ValueError(f"expected detections of the classes {self.held_back.classes}, got {detections.classes}")
-        new = {
-            image_id: self._answer(image_id, detections) for image_id in query.image_ids if image_id not in self._costs
-        }
-        self._costs |= new
+        if seen.scores is not None:
+            seen = seen.where(seen.scores >= self.shown)
+        known = {*self._costs["image_id"]}
+        new = [image_id for image_id in query.image_ids if image_id not in known]
+        if new:
+            table = corrections.compare(seen, self.held_back.subset(new))
+            made = corrections.counts(table, new)
+            costs = made.assign(annotator="simulated", seconds=self.cost.seconds(made))
+            parts = [self._costs] * bool(known) + [costs[["image_id", *COST_COLUMNS]]]
+            self._costs = pd.concat(parts, ignore_index=True)
+            self._corrections.append(table)
 
     def pull(self, since: str | None = None) -> Answer:
         """The held-back labels of all pushed images, in the order in which they were pushed."""
-        costs = pd.DataFrame([(i, *row) for i, row in self._costs.items()], columns=["image_id", *COST_COLUMNS])
-        return Answer(self.held_back.subset(self._costs), {}, costs)
-
-    def _answer(self, image_id: str, detections: RotatedInstances) -> tuple[str | int | float, ...]:
-        """The values of COST_COLUMNS."""
-        truth = self.held_back[image_id]
-        seen = detections[image_id] if image_id in detections else RotatedInstances.empty()
-        if seen.scores is not None:
-            seen = seen.where(seen.scores >= self.shown)
-        made = corrections(seen.boxes, seen.labels, truth.boxes, truth.labels)
-        return "simulated", self.cost.seconds(made), made.added, made.moved, made.relabelled, made.deleted
+        table = pd.concat(self._corrections, ignore_index=True) if self._corrections else None
+        return Answer(self.held_back.subset(self._costs["image_id"]), {}, self._costs, corrections=table)

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from . import images, labelled, plots
+from . import _report_corrections, images, labelled, plots
 from ._files import whole
 from .instances import RotatedInstances
 from .workspace import Round, Workspace
@@ -31,6 +31,7 @@ def write_report(workspace: Workspace, path: str | Path | None = None) -> Path:
     template = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     ).get_template("report.html.j2")
+    changes = _report_corrections.current(workspace)
     page = template.render(
         name=workspace.folder.name,
         classes=workspace.classes,
@@ -38,11 +39,14 @@ def write_report(workspace: Workspace, path: str | Path | None = None) -> Path:
         metric=_last(history),
         curves=_address(curves_figure(history, workspace.classes), "png"),
         history=_history_table(history, workspace.classes),
-        effort=_effort(workspace),
+        effort=_report_corrections.by_round(workspace, changes),
+        changes=_report_corrections.by_class(changes),
+        changed=_address(_report_corrections.figure(changes), "png"),
         rounds=[_round(workspace, r) for r in workspace.rounds() if r.stage != "new"],
         tested=_address(tested_figure(workspace), "webp"),
         untested=max((r.metrics.get("test_images_skipped", 0) for r in workspace.rounds()), default=0),
         shown=SHOWN,
+        told=_report_corrections.TOLD,
     )
     with whole(path) as file:
         file.write(page)
@@ -76,17 +80,6 @@ def _history_table(history: pd.DataFrame, classes: tuple[str, ...]) -> str:
     return table.to_html(index=False, border=0, na_rep="")
 
 
-def _effort(workspace: Workspace) -> str | None:
-    ledger = workspace.ledger()
-    if not len(ledger):
-        return None
-    columns = ["n_boxes", "n_added", "n_moved", "n_relabelled", "n_deleted"]
-    table = ledger.groupby("round")[[*columns, "seconds"]].sum(min_count=1)
-    table.insert(0, "images", ledger.groupby("round").size())
-    table["minutes"] = (table.pop("seconds") / 60).round(1)
-    return table.rename(columns=_plain).reset_index().to_html(index=False, border=0, na_rep="not known")
-
-
 def _plain(column: str) -> str:
     return column.removeprefix("n_")
 
@@ -105,6 +98,7 @@ def _round(workspace: Workspace, current: Round) -> dict[str, object]:
         "why": [_why(image_id, ranking) for image_id in some],
         "picture": _address(_picked_figure(workspace, asked.head(PICKED), found), "webp"),
         "skipped": list(found.skipped.items())[:20] if found is not None else [],
+        "account": _report_corrections.account(current.folder),
     }
 
 

@@ -1,6 +1,7 @@
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from noisy import NoisyLearner, Start
 from PIL import Image
 
-from al_rotate import plots, report, synthetic
-from al_rotate.annotators import Answer, SimulatedAnnotator
+from al_rotate import _report_corrections, plots, report, synthetic
+from al_rotate.annotators import Answer, Query, SimulatedAnnotator
 from al_rotate.instances import RotatedInstances
 from al_rotate.loop import ActiveLoop
 from al_rotate.workspace import Workspace
@@ -89,7 +90,7 @@ def test_the_page_stands_alone(done):
     folder, _, page = done
     assert (folder / "report.html").exists()
     assert [path.name for path in folder.glob(".*")] == []
-    assert len(page.addresses) == 4  # curves, test images, two rounds: and all of them decode
+    assert len(page.addresses) == 5  # curves, corrections, test images, two rounds: and all of them decode
     assert all(min(image.size) > 100 for image in page.images)
     outside_images = re.sub(r"base64,[^\"]+", "", page.source)
     for reference in ("http", "//", "url(", "@import", "file:", str(folder)):
@@ -117,6 +118,70 @@ def test_the_figures_of_the_tables(done):
     for column in ("boxes", "added", "moved", "relabelled", "deleted"):
         assert effort[column].astype(int).tolist() == ledger.groupby("round")[f"n_{column}"].sum().tolist()
     assert effort["minutes"].astype(float).sum() == pytest.approx(ledger["seconds"].sum() / 60, abs=0.1)
+
+
+def test_what_people_changed(done):
+    folder, _, page = done
+    with Workspace.open(folder, read_only=True) as workspace:
+        ledger = workspace.ledger()
+        table = _report_corrections.current(workspace)
+        drawn = _report_corrections.figure(table).axes
+    files = [pd.read_csv(folder / "rounds" / name / "corrections.csv") for name in ("000", "001")]
+    assert (files[0]["what"] == "added").all()  # nothing had been predicted
+    assert len(files[1]) > len(files[1][~files[1]["image_id"].isin(files[0]["image_id"])]) > 0
+    assert len(table) == len(files[1])  # the simulation tells all it knows each time, and each row counts once
+    assert (table[table["round"] == 0]["what"] == "added").all()
+
+    effort, classes = page.frame(1), page.frame(2)
+    later = table[table["round"] == 1]
+    seen, moved = later[later["what"] != "added"], later[later["moved"]]
+    assert effort["predicted"].tolist() == ["0", str(len(seen))]
+    assert effort["kept, %"].tolist() == ["", f"{100 * (seen['what'] == 'kept').mean():.0f}"]
+    assert effort["shift, px"].tolist() == ["", f"{moved['centre_shift'].median():.1f}"]
+    assert effort["IoU"].tolist() == ["", f"{moved['iou'].median():.2f}"]
+    assert effort["moved"].tolist() == ["0", str(len(moved))]
+    assert effort["s/image"].astype(float).tolist() == pytest.approx(
+        ledger.groupby("round")["seconds"].mean(), abs=0.06
+    )
+    for column in ("added", "moved", "relabelled", "deleted"):
+        assert classes[column].astype(int).sum() == effort[column].astype(int).sum() == ledger[f"n_{column}"].sum()
+    assert {*classes["class"]} <= {*CLASSES}
+
+    heights = [patch.get_height() for patch in drawn[0].patches]  # of the one round with predictions
+    assert heights == pytest.approx([(seen["what"] == what).mean() for what in ("kept", "changed", "deleted")])
+    for ax in drawn[1:]:
+        assert sum(patch.get_height() for patch in ax.patches) == len(moved)
+
+
+def test_changes_of_an_image_that_was_answered_again(tmp_path, scenes):
+    """Each image counts in the round of its current answer; and the account is cut short."""
+    image_ids = scenes[1].image_ids.tolist()
+    wrong = RotatedInstances(image_ids, range(17), [[20, 20, 9, 5, 0]] * 16, [0] * 16, classes=CLASSES)
+
+    class Person(SimulatedAnnotator):
+        def pull(self, since=None):
+            told = super().pull()
+            rows = [(i, "dropped", f"region <b>{k}</b>", "") for i in told.labels.image_ids for k in range(6)]
+            return replace(told, account=pd.DataFrame(rows, columns=["image_id", "action", "detail", "region"]))
+
+    with make(tmp_path, scenes, annotator=Person(wrong)) as loop:
+        loop.run(1)
+    with make(tmp_path, scenes, annotator=Person(scenes[1])) as loop:
+        first = loop.workspace.query(0)["image_id"].tolist()
+        loop.query()
+        loop.annotator.push(Query(first, {}, RotatedInstances.empty()))
+        loop.collect()
+        page = Page(loop.report())
+        table = _report_corrections.current(loop.workspace)
+    assert {*table["round"]} == {1}
+    assert {*first} & {*table["image_id"]} == {i for i in first if scenes[1][i].n_boxes}
+    assert page.frame(1)["images"].tolist() == ["8"]
+    earlier, later = (page.frame(len(page.tables) - k) for k in (1, 2))
+    assert later.columns.tolist() == ["image_id", "action", "detail"]  # nothing is in the fourth
+    assert len(later) == len(earlier) == 20
+    assert later["detail"].tolist()[:7] == [f"region <b>{k}</b>" for k in (0, 1, 2, 3, 4, 5, 0)]
+    assert "and 28 more, in rounds/001/account.csv" in page.text
+    assert "and 4 more, in rounds/000/account.csv" in page.text
 
 
 def test_what_the_page_says(done):
@@ -201,7 +266,7 @@ def test_without_a_test_set(tmp_path, scenes):
         page = Page(loop.report())
     assert "give the loop a test set" in page.text
     assert "mAP" not in page.source
-    assert len(page.images) == 2
+    assert len(page.images) == 3  # corrections, two rounds
     assert "Round 1: 4 of 12 images, picked by custom" in page.text
     assert re.search(r"scene_\d+: score 1\.000, predicted boxes: \d", page.text)
 
@@ -233,7 +298,7 @@ def test_images_skipped_unreadable_or_empty(tmp_path, scenes):
     labels = RotatedInstances(list(files), [0, 0, 1, 2], [[20, 20, 9, 5, 0]] * 2, [0, 0], classes=CLASSES)
 
     class Person(SimulatedAnnotator):
-        def pull(self):
+        def pull(self, since=None):
             return Answer(labels.subset(["image0", "image1"]), {"image2": "it does not open"})
 
     with make(tmp_path / "work", scenes, images=files, annotator=Person(labels)) as loop:
@@ -246,6 +311,8 @@ def test_images_skipped_unreadable_or_empty(tmp_path, scenes):
     assert {"labelled", "labelled: no object", "skipped", *files} <= titles
     assert page.frame(0)["skipped"].tolist() == ["1"]
     assert page.frame(1)["minutes"].tolist() == ["not known"]
+    assert "predicted" not in page.frame(1)  # this annotator told nothing of it
+    assert "dropped, held back or odd" not in page.text
 
 
 def test_images_that_the_detector_could_not_read_are_named(tmp_path, scenes):

@@ -29,6 +29,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "al_rotate-setup.stamp"
 REQUIREMENTS = ROOT / "requirements"
+PARTS = ("torch", "mm", "core", "studio", "dev")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "al_rotate" / "wheels"
 SUPPORTED = ((3, 10), (3, 12))
 NEXT = "Ready. Next: `make demo` for three rounds on rendered scenes, or `. .venv/bin/activate && al-rotate --help`."
@@ -50,7 +51,7 @@ def main() -> int:
         pip(
             "OpenMMLab, the core, the bridge and the developers' tools",
             "--no-build-isolation",
-            *(part for name in ("torch", "mm", "core", "studio", "dev") for part in ("-r", REQUIREMENTS / f"{name}.txt")),
+            *(part for name in PARTS for part in ("-r", REQUIREMENTS / f"{name}.txt")),
         )
         # The headless build goes in last, so that the shared cv2/ folder needs no libGL on a server.
         headless = next(line for line in read_lines("mm.txt") if line.startswith("opencv-python-headless"))

@@ -45,7 +45,7 @@ def install(environment: str | Path | None = None) -> Path:
     folder = Path(environment or default_environment()).absolute()
     stamp = folder / "al_rotate-installed"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.parent / f".{folder.name}.lock", "w") as lock:
+    with open(folder.parent / f"{folder.name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two at once: the second waits, then finds it done
         if stamp.exists() and stamp.read_text() == VERSION:
             return folder
@@ -54,7 +54,7 @@ def install(environment: str | Path | None = None) -> Path:
             [sys.executable, "-m", "venv", "--clear", folder],
             [*pip, "install", "-q", "--disable-pip-version-check", f"label-studio=={VERSION}"],
         ):
-            if subprocess.run(command).returncode != 0:
+            if subprocess.run([str(part) for part in command]).returncode != 0:
                 raise RuntimeError(f"setting up Label Studio in {folder} failed (above); mend it and run this again")
         stamp.write_text(VERSION)
     return folder

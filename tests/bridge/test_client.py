@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 
 import httpx
 import numpy as np
@@ -41,11 +42,11 @@ def by_image(tasks):
 
 
 def test_signing_in(studio):
-    with pytest.raises(LabelStudioError, match="no Label Studio answers at http://127.0.0.1:9"):
+    with pytest.raises(LabelStudioError, match=r"no Label Studio answers at http://127\.0\.0\.1:9"):
         LabelStudio.connect("http://127.0.0.1:9", "x" * 40)
-    with pytest.raises(NotAllowed, match="does not take this token .*set LABEL_STUDIO_API_KEY"):
+    with pytest.raises(NotAllowed, match=r"does not take this token .*set LABEL_STUDIO_API_KEY"):
         LabelStudio.connect(studio.server.url, "0" * 40)
-    with pytest.raises(NotAllowed, match="expected a token .*, got none"):
+    with pytest.raises(NotAllowed, match=r"expected a token .*, got none"):
         LabelStudio.connect(studio.server.url, "")
     with pytest.raises(ValueError, match="expected an address like http://localhost:8080, got 'localhost'"):
         LabelStudio.connect("localhost", "x")
@@ -248,11 +249,10 @@ def test_every_task_is_there_once_after_a_fault(studio, pool, quick, faults):
         client = LabelStudio.connect(proxy.url, studio.server.token, timeout=2)
         proxy.faults = [Fault(**vars(fault)) for fault in faults]
         for _ in range(2):
-            try:
+            # Only a change of the project, which is not tried again by itself, comes to the caller's ears.
+            with suppress(*[LabelStudioError] * ("PATCH" in {fault.method for fault in faults})):
                 push(studio, project, pool, client=client)
                 break
-            except LabelStudioError as error:
-                assert "PATCH" in {fault.method for fault in faults}, error
     tasks = studio.tasks(project)
     assert [task["data"]["al_image_id"] for task in tasks] == list(pool.files)
     assert [len(task["predictions"]) for task in tasks] == [1] * 6 + [0]
@@ -337,7 +337,8 @@ def test_what_is_pulled(studio, pool):
     studio.submit(tasks["a b"], correct(tasks["a b"], (5, -2.5)), seconds=31.5)
     studio.submit(tasks["ä/ö"], [], seconds=4)
     studio.skip(tasks["plain"])
-    value = dict(zip(("x", "y", "width", "height", "rotation"), to_label_studio([[90, 80, 60, 20, 0.7]], 320, 200)[0]))
+    names, numbers = ("x", "y", "width", "height", "rotation"), to_label_studio([[90, 80, 60, 20, 0.7]], 320, 200)[0]
+    value = dict(zip(names, numbers, strict=True))
     drawn = {"id": "new", "type": "rectanglelabels", "from_name": "label", "to_name": "image"}
     drawn |= {"original_width": 320, "original_height": 200, "image_rotation": 0}
     studio.submit(tasks["unseen"], [{**drawn, "value": {**value, "rectanglelabels": [CLASSES[2]]}}])
