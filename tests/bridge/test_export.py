@@ -162,7 +162,8 @@ def test_yolo_obb_as_label_studios_own_converter_makes_it(tmp_path: Path) -> Non
             [*rng.uniform(0.3, 0.7, 2) * size, *np.sort(rng.uniform(8, 60, 2))[::-1], rng.uniform(-1.5, 1.5)]
             for _ in range(k % 5)
         ]
-        given.append(task(f"im{k}", annotation(*(region(box, names[rng.integers(3)], size) for box in some))))
+        drawn = annotation(*(region(box, names[rng.integers(3)], size) for box in some))
+        given.append(task(f"im{k}", drawn, id=k + 1))
     export = put(tmp_path, given)
     studio = sdk.Converter(to_xml(names), str(tmp_path), download_resources=False)
     studio.convert_to_yolo(str(export), str(tmp_path / "theirs"), is_dir=False, is_obb=True)
@@ -170,9 +171,8 @@ def test_yolo_obb_as_label_studios_own_converter_makes_it(tmp_path: Path) -> Non
     theirs = (tmp_path / "theirs" / "classes.txt").read_text().split()
     assert done.labels.n_boxes == 21
     for image_id in done.labels.image_ids[done.labels.counts > 0]:  # of confirmed negatives it writes nothing
-        mine, other = (
-            (tmp_path / who / "labels" / f"{image_id}.txt").read_text().splitlines() for who in ("ours", "theirs")
-        )
+        files = [next((tmp_path / who / "labels").glob(f"*{image_id}.txt")) for who in ("ours", "theirs")]
+        mine, other = (file.read_text().splitlines() for file in files)
         assert [names[int(line.split()[0])] for line in mine] == [theirs[int(line.split()[0])] for line in other]
         for one, two in zip(mine, other, strict=True):
             corners = [np.array(line.split()[1:], float).reshape(4, 2) for line in (one, two)]
