@@ -1,14 +1,16 @@
 """A person at Label Studio's page: a real browser, its mouse, and pictures of what it shows."""
 
 import io
+import itertools
 import json
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 from PIL import Image
 from selenium import webdriver
+from selenium.common.exceptions import ElementClickInterceptedException
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.actions.mouse_button import MouseButton
 from selenium.webdriver.common.actions.pointer_input import PointerInput
@@ -41,8 +43,26 @@ class Browser:
         self.driver.get(f"{self.studio.server.url}/projects/{project}/data?task={task}")
         self.wait_for_picture()
 
+    def open_project(self, project):
+        """The table of its tasks, with their pictures."""
+        self.driver.get(f"{self.studio.server.url}/projects/{project}/data")
+        self.button("Label All Tasks")
+        self._wait_until_still()
+
+    def wait_for_task(self, task):
+        """The labelling page that was opened shows this task."""
+        self.until(
+            lambda d: d.find_elements(
+                By.XPATH, f"//*[contains(@class, 'task-id') and normalize-space(text()[1])='{task}']"
+            )
+        )
+        self.wait_for_picture()
+
     def wait_for_picture(self):
         self.until(lambda d: self._picture())
+        self._wait_until_still()
+
+    def _wait_until_still(self):
         before = None
         for _ in range(50):  # until what is drawn stays the same
             time.sleep(0.4)
@@ -52,13 +72,15 @@ class Browser:
             before = now
 
     def _picture(self):
-        """left, top, width, height on the screen, and natural size of the picture being labelled."""
+        """left, top, width, height on the screen, and natural size of the picture being labelled.
+
+        The page may show it a little larger than the canvas on which the boxes are drawn, and cut its rims off.
+        """
         script = """
         const shown = [...document.querySelectorAll('img')].filter(
             i => i.complete && i.naturalWidth > 0 && i.src.startsWith('blob:'));
-        const canvas = document.querySelector('.konvajs-content');
-        if (!shown.length || !canvas) return null;
-        const box = canvas.getBoundingClientRect();
+        if (!shown.length || !document.querySelector('.konvajs-content')) return null;
+        const box = shown[0].getBoundingClientRect();
         return [box.left, box.top, box.width, box.height, shown[0].naturalWidth, shown[0].naturalHeight];
         """
         return self.driver.execute_script(script)
@@ -68,11 +90,32 @@ class Browser:
         left, top, width, height, natural_width, natural_height = self._picture()
         return np.asarray(points, float) * [width / natural_width, height / natural_height] + [left, top]
 
+    def from_screen(self, points):
+        """The way back."""
+        left, top, width, height, natural_width, natural_height = self._picture()
+        return (np.asarray(points, float) - [left, top]) * [natural_width / width, natural_height / height]
+
     @property
     def scale(self):
         """Screen pixels to a picture's pixel."""
         picture = self._picture()
         return picture[2] / picture[4]
+
+    def selected(self):
+        """The selected box as the page itself has it: its corners in the picture's pixels, (4, 2), as it turns about
+        the first; and where on the screen its handle for turning is."""
+        corners, handle = self.driver.execute_script(
+            """
+            const transformer = Konva.stages.flatMap(s => s.find('Transformer')).find(t => t.nodes().length);
+            const node = transformer.nodes()[0], place = node.getAbsoluteTransform();
+            const canvas = node.getStage().container().getBoundingClientRect();
+            const on = p => [p.x + canvas.left, p.y + canvas.top];
+            const [w, h] = [node.width(), node.height()];
+            const corners = [[0, 0], [w, 0], [w, h], [0, h]].map(([x, y]) => on(place.point({x, y})));
+            return [corners, on(transformer.findOne('.rotater').absolutePosition())];
+            """
+        )
+        return self.from_screen(corners), np.array(handle)
 
     def screenshot(self, path=None):
         image = Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
@@ -84,13 +127,17 @@ class Browser:
     def click(self, point):
         self.drag([point])
 
+    def press(self, key):
+        self.driver.find_element(By.TAG_NAME, "body").send_keys(key)
+        time.sleep(0.3)
+
     def drag(self, points, steps=12):
         """Press at the first of these places on the screen, go through the others, release at the last."""
         pointer = PointerInput("mouse", "mouse")
         actions = ActionBuilder(self.driver, mouse=pointer, duration=30)
         actions.pointer_action.move_to_location(*_whole(points[0]))
         actions.pointer_action.pointer_down(MouseButton.LEFT)
-        for start, end in zip(points, points[1:], strict=False):
+        for start, end in itertools.pairwise(points):
             for part in np.linspace(0, 1, steps + 1)[1:]:
                 actions.pointer_action.move_to_location(*_whole(np.add(start, part * np.subtract(end, start))))
         actions.pointer_action.pointer_up(MouseButton.LEFT)
@@ -101,6 +148,16 @@ class Browser:
         """The button that says this, once it can be pressed."""
         path = f"//button[contains(normalize-space(.), '{text}')]"
         return self.until(lambda d: next((b for b in d.find_elements(By.XPATH, path) if b.is_enabled()), None))
+
+    def press_button(self, text):
+        """Click on it, once no message lies over it."""
+
+        def clicked(driver):
+            with suppress(ElementClickInterceptedException):
+                self.button(text).click()
+                return True
+
+        self.until(clicked)
 
     def sent(self, method, part):
         """The bodies of the requests of this kind that the page has sent since last asked."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from bridge.browser import CHROMIUM, DRIVER, browser_at
 from PIL import Image, ImageDraw
+from selenium.webdriver.common.keys import Keys
 
 from al_rotate import RotatedInstances, boxes
 from al_rotate.bridge.client import LocalFiles
@@ -41,18 +42,29 @@ def detections():
 
 
 @pytest.fixture
-def task(studio, detections, tmp_path):
-    """A new project with one task: three objects, and predicted boxes that lie on them."""
+def push(studio, detections, tmp_path):
+    """A new project; a task for each of these names, in their order: three objects, and boxes predicted on them."""
     folder = studio.root / tmp_path.name
     folder.mkdir()
-    picture = Image.new("RGB", (WIDTH, HEIGHT), SCENE)
-    for corners in boxes.to_corners(BOXES):
-        ImageDraw.Draw(picture).polygon([tuple(point) for point in corners], fill=OBJECT)
-    picture.save(folder / "harbour.png")
-    project = studio.project(CLASSES)
-    files = {"harbour": folder / "harbour.png"}
-    pushed = studio.client.push(project, ["harbour"], detections, files, LocalFiles(studio.root), "round-000")
-    return project, pushed.tasks["harbour"]
+
+    def push(*names):
+        picture = Image.new("RGB", (WIDTH, HEIGHT), SCENE)
+        for corners in boxes.to_corners(BOXES):
+            ImageDraw.Draw(picture).polygon([tuple(point) for point in corners], fill=OBJECT)
+        files = {name: folder / f"{name}.png" for name in names}
+        for file in files.values():
+            picture.save(file)
+        found = RotatedInstances.concat(detections.replace(image_ids=[name]) for name in names)
+        project = studio.project(CLASSES)
+        return project, studio.client.push(project, names, found, files, LocalFiles(studio.root), "round-000").tasks
+
+    return push
+
+
+@pytest.fixture
+def task(push):
+    project, tasks = push("harbour")
+    return project, tasks["harbour"]
 
 
 def colour_of(name):
@@ -85,9 +97,10 @@ def test_the_boxes_lie_on_the_objects(studio, browser, task, pictures):
     seen = browser.screenshot(pictures / "task_with_predictions.png")
     for box, name in zip(BOXES, ("ship", "ship", "storage tank"), strict=True):
         assert drawn(browser, seen, edges(box), colour_of(name)) > 0.95
-        # The same box turned by five degrees, or as an upright one, or five pixels off is not what is drawn.
-        for wrong in ([0, 0, 0, 0, 0.09], [0, 0, 0, 0, -box[4]], [5, 5, 0, 0, 0]):
-            assert drawn(browser, seen, edges(box + np.float32(wrong)), colour_of(name)) < 0.6
+        # The same box turned by ten degrees, or as an upright one, or moved or longer by some pixels is not what is
+        # drawn: at most where the outlines cross.
+        for wrong in ([0, 0, 0, 0, 0.17], [0, 0, 0, 0, -box[4]], [5, 4, 0, 0, 0], [0, 0, 8, 0, 0]):
+            assert drawn(browser, seen, edges(box + np.float32(wrong)), colour_of(name)) < 0.7
     # And the picture is where we think: the objects' middles are covered, the ground is not.
     pixels = np.asarray(seen)
     for x, y in browser.to_screen([[30, 30], [600, 380]]).astype(int):
@@ -99,23 +112,10 @@ def test_the_boxes_lie_on_the_objects(studio, browser, task, pictures):
     assert "0.80" in rows
 
 
-def transformer(browser):
-    """The selected box as the page itself has it, in the picture's pixels: cx, cy, w, h, theta; and its handle's place."""
-    x, y, w, h, degrees, handle_x, handle_y = browser.driver.execute_script(
-        """
-        const t = Konva.stages.flatMap(s => s.find('Transformer')).find(t => t.nodes().length);
-        const h = t.findOne('.rotater').absolutePosition();
-        return [t.x(), t.y(), t.width(), t.height(), t.rotation(), h.x, h.y];
-        """
-    )
-    theta, scale = np.radians(degrees), browser.scale
-    middle = np.array([x, y]) + [
-        w / 2 * np.cos(theta) - h / 2 * np.sin(theta),
-        w / 2 * np.sin(theta) + h / 2 * np.cos(theta),
-    ]
-    box = boxes.canonical([[*(middle / scale), w / scale, h / scale, theta]])[0]
-    left, top = browser.to_screen([[0, 0]])[0]
-    return box, np.array([handle_x + left, handle_y + top])
+def selected(browser):
+    """The selected box, (5,), and its handle's place."""
+    corners, handle = browser.selected()
+    return boxes.from_corners(corners.reshape(1, 8))[0], handle
 
 
 def test_what_the_mouse_does_comes_back(studio, browser, task, detections, pictures):
@@ -126,14 +126,14 @@ def test_what_the_mouse_does_comes_back(studio, browser, task, detections, pictu
 
     browser.click(middles[1])
     browser.drag([middles[1], middles[1] + [-4, -3], middles[1] + [-120, -70]])
-    moved, _ = transformer(browser)
+    moved, _ = selected(browser)
     # The page starts to drag some pixels late.
     np.testing.assert_allclose(moved[:2], BOXES[1, :2] + np.array([-120, -70]) / browser.scale, atol=5)
-    np.testing.assert_allclose(moved[2:], BOXES[1, 2:], atol=1e-3)
+    np.testing.assert_allclose(moved[2:], BOXES[1, 2:], atol=5e-3)  # its canvas rounds
 
-    browser.click(browser.to_screen([[20, 380]])[0])  # beside everything: nothing is selected
+    browser.press(Keys.ESCAPE)  # nothing is selected
     browser.click(middles[0])
-    before, handle = transformer(browser)
+    before, handle = selected(browser)
     centre = browser.to_screen([before[:2]])[0]
     angle = 0.5
     arm = handle - centre
@@ -142,13 +142,13 @@ def test_what_the_mouse_does_comes_back(studio, browser, task, detections, pictu
         for a in np.linspace(0, angle, 6)
     ]
     browser.drag([centre + step for step in turn], steps=4)
-    turned, _ = transformer(browser)
+    turned, _ = selected(browser)
     assert turned[4] - BOXES[0, 4] == pytest.approx(angle, abs=0.03)
     np.testing.assert_allclose(turned[:4], BOXES[0, :4], atol=0.5)
     seen = browser.screenshot(pictures / "moved_and_turned.png")
     assert drawn(browser, seen, edges(moved.astype(np.float32)), colour_of("ship")) > 0.95
 
-    browser.button("Submit").click()
+    browser.press_button("Submit")
     browser.until(lambda d: len(studio.call("GET", f"tasks/{number}/")["annotations"]))
     labels = studio.client.pull(project, CLASSES).reading.labels["harbour"]
     np.testing.assert_allclose(labels.boxes[:2], [turned, moved], atol=1e-2)
@@ -163,16 +163,14 @@ def test_what_the_mouse_does_comes_back(studio, browser, task, detections, pictu
     assert [region["id"] for region in body["result"]] == reading.predicted_ids.tolist()
 
 
-def test_skip_and_a_drawn_box(studio, browser, task, pictures):
-    """A box that is drawn from nothing is added; a task that is skipped teaches nothing."""
+def test_a_drawn_box_is_added(studio, browser, task, pictures):
     project, number = task
     browser.open_task(project, number)
-    body = browser.driver.find_element("tag name", "body")
-    body.send_keys("2")  # the label's hot key
+    browser.press("2")  # the label's hot key
     corners = browser.to_screen([[60, 260], [180, 330]])
     browser.drag(list(corners))
     browser.screenshot(pictures / "drawn.png")
-    browser.button("Submit").click()
+    browser.press_button("Submit")
     browser.until(lambda d: len(studio.call("GET", f"tasks/{number}/")["annotations"]))
     labels = studio.client.pull(project, CLASSES).reading.labels["harbour"]
     assert labels.labels.tolist() == [0, 0, 1, 1]
@@ -180,6 +178,22 @@ def test_skip_and_a_drawn_box(studio, browser, task, pictures):
     assert labels.boxes[3, 4] == pytest.approx(0, abs=1e-6)
     values = to_label_studio(labels.boxes[3:], WIDTH, HEIGHT)[0]
     assert values[4] == pytest.approx(0, abs=1e-4)
+
+
+def test_all_tasks_in_their_order_one_of_them_skipped(studio, browser, push, pictures):
+    """The button "Label All Tasks" hands out the first of the query first; what is skipped teaches nothing."""
+    project, tasks = push("second", "first", "third")
+    browser.open_project(project)
+    browser.screenshot(pictures / "project.png")
+    browser.press_button("Label All Tasks")
+    for name, button in (("second", "Submit"), ("first", "Skip"), ("third", "Submit")):
+        browser.wait_for_task(tasks[name])
+        browser.screenshot(pictures / f"handed_out_{name}.png")
+        browser.press_button(button)
+        browser.until(lambda d, name=name: len(studio.call("GET", f"tasks/{tasks[name]}/")["annotations"]))
+    reading = studio.client.pull(project, CLASSES).reading
+    assert sorted(reading.labels.image_ids) == ["second", "third"]
+    assert list(reading.skipped) == ["first"]
 
 
 def test_a_turned_photograph(studio, browser, detections, tmp_path, pictures):
@@ -200,7 +214,7 @@ def test_a_turned_photograph(studio, browser, detections, tmp_path, pictures):
     assert browser._picture()[4:] == [HEIGHT, WIDTH]
     seen = browser.screenshot(pictures / "turned_photograph.png")
     assert drawn(browser, seen, edges(box[0]), colour_of("ship")) > 0.95
-    browser.button("Submit").click()
+    browser.press_button("Submit")
     browser.until(lambda d: len(studio.call("GET", f"tasks/{pushed.tasks['turned']}/")["annotations"]))
     labels = studio.client.pull(project, CLASSES, sizes={"turned": (HEIGHT, WIDTH)}).reading.labels["turned"]
     np.testing.assert_allclose(labels.boxes, box, atol=1e-3)
