@@ -149,11 +149,11 @@ def _serve(args: argparse.Namespace) -> None:
 
 
 def _convert(args: argparse.Namespace) -> None:
-    from .bridge import export
+    from .bridge.export import convert
 
     out = args.out or args.export.with_name(f"{args.export.stem}-{args.to}")
     _told(
-        export.convert(
+        convert(
             args.export,
             args.to,
             out,
@@ -168,11 +168,11 @@ def _convert(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    from .bridge import export
+    from .bridge.export import export_workspace
     from .workspace import Workspace
 
     with Workspace.open(args.workspace, read_only=True) as workspace:
-        _told(export.export_workspace(workspace, args.to, args.out or args.workspace / "export" / args.to))
+        _told(export_workspace(workspace, args.to, args.out or args.workspace / "export" / args.to))
 
 
 def _told(done: Exported) -> None:

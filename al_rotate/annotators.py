@@ -48,6 +48,7 @@ class Query:
         paths: image id -> file, for each of them.
         detections: boxes to correct, with scores; images without a detection may be missing here.
         scores: how much each image is wanted, higher is more; None where nothing is known of it.
+        ranks: the place of each among all that the round asks for, from 1; None: these are all.
         round: the number of the round that asks.
         model_version: names the weights that detected, like ``initial`` or ``round-002``; None where none did.
     """
@@ -56,6 +57,7 @@ class Query:
     paths: Mapping[str, Path]
     detections: RotatedInstances
     scores: Sequence[float | None] | None = None
+    ranks: Sequence[int] | None = None
     round: int = 0
     model_version: str | None = None
 

@@ -242,7 +242,11 @@ class ActiveLoop:
         return ranking, chosen
 
     def _push(self, current: Round) -> None:
-        asked = self.workspace.query(current.number)
+        """Hand over what has no answer yet: an answered task may since be gone, and is not to be asked again."""
+        asked = self.workspace.query(current.number).assign(rank=lambda query: np.arange(len(query)) + 1)
+        asked = asked[asked["status"] == "queried"]
+        if asked.empty:
+            return
         ids, folder = asked["image_id"].tolist(), current.folder / "detections"
         found = RotatedInstances.load(folder) if folder.exists() else RotatedInstances.empty(classes=self.classes)
         assert self.annotator is not None
@@ -252,6 +256,7 @@ class ActiveLoop:
                 self.workspace.paths(ids),
                 found.subset(i for i in ids if i in found),
                 [None if pd.isna(score) else float(score) for score in asked["score"]],
+                asked["rank"].tolist(),
                 current.number,
                 self._weights() if folder.exists() else None,
             )

@@ -26,7 +26,7 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 
-from . import _answers, _store
+from . import _answers, _json, _store
 from ._answers import COST_COLUMNS
 from ._store import WorkspaceBusy
 from .instances import RotatedInstances
@@ -78,7 +78,7 @@ class Workspace:
         self.folder, self._lock = folder, lock
         self._db = _store.connect(folder / "state.db", read_only=lock is None)
         meta = dict(self._db.execute("SELECT key, value FROM meta"))
-        self.settings, self.classes = json.loads(meta["settings"]), tuple(json.loads(meta["classes"]))
+        self.settings, self.classes = _json.loads(meta["settings"]), tuple(json.loads(meta["classes"]))
         if lock:
             for part in ("labels", "rounds"):
                 for scratch in (folder / part).rglob(".*.tmp"):  # of a process that was killed
@@ -94,7 +94,7 @@ class Workspace:
             folder: made if need be.
             images: image id -> file; the path is kept as given.
             classes: the names of the classes.
-            settings: anything that JSON can hold.
+            settings: anything that JSON can hold, and tuples.
 
         Raises:
             FileExistsError: when there is a workspace already.
@@ -102,7 +102,7 @@ class Workspace:
             ValueError: for no images, or ids or classes that cannot be.
         """
         names = RotatedInstances.empty(classes=classes).classes  # checks them
-        meta = {"settings": json.dumps(dict(settings)), "classes": json.dumps(names)}
+        meta = {"settings": _json.dumps(dict(settings)), "classes": json.dumps(names)}
         bad = [repr(i) for i in images if not isinstance(i, str) or not i]
         if bad or not images:
             raise ValueError(f"expected images with non-empty strings as ids, got {bad[0] if bad else 'no image'}")

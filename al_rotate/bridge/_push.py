@@ -88,17 +88,15 @@ def find(api: Api, project: int, image_ids: Sequence[str]) -> dict[str, dict[str
     return found
 
 
-def ordered(selection: pd.DataFrame | Sequence[str]) -> tuple[list[str], dict[str, float | None]]:
-    """The images of a selection, the most wanted first, and the score of each."""
-    if isinstance(selection, pd.DataFrame):
-        ids = selection["image_id"].tolist()
-        scores = [None if pd.isna(score) else float(score) for score in selection["score"]]
-    else:
-        ids = list(selection)
-        scores = [None] * len(ids)
+def ordered(selection: pd.DataFrame | Sequence[str]) -> dict[str, tuple[int, float | None]]:
+    """The images of a selection, the most wanted first, with the rank and the score of each."""
+    frame = selection if isinstance(selection, pd.DataFrame) else pd.DataFrame({"image_id": list(selection)})
+    ids = frame["image_id"].tolist()
+    scores = [None if pd.isna(score) else float(score) for score in frame.get("score", [None] * len(ids))]
+    ranks = [int(rank) for rank in frame.get("rank", range(1, len(ids) + 1))]
     if len(set(ids)) != len(ids):
         raise ValueError(f"expected distinct images, got {len(ids)} of which {len(set(ids))} differ")
-    return ids, dict(zip(ids, scores, strict=True))
+    return dict(zip(ids, zip(ranks, scores, strict=True), strict=True))
 
 
 def batches(image_ids: Sequence[str], detections: RotatedInstances) -> Iterator[list[str]]:

@@ -14,6 +14,7 @@ from .. import corrections, images
 from .._files import whole
 from ..annotators import Answer, Query
 from ..workspace import COST_COLUMNS
+from .annotations import Reading
 from .client import LabelStudio, NotAllowed, Pulled, addresses
 
 FILE = "label_studio.json"  # in a workspace
@@ -105,13 +106,16 @@ class LabelStudioAnnotator:
     def push(self, query: Query) -> None:
         """See :meth:`Annotator.push`."""
         self._read_sizes(query)
-        ids = [image_id for image_id in query.image_ids if image_id not in self._unreadable]
         shown = query.detections
         if shown.scores is not None:
             shown = shown.where(shown.scores >= self.connection.shown)
         self._classes = shown.classes or self._classes
-        scores = dict(zip(query.image_ids, query.scores or [None] * len(query.image_ids), strict=True))
-        selection = pd.DataFrame({"image_id": ids, "score": [scores[i] for i in ids]}, dtype=object)
+        if self._classes and self.connection.rename:
+            called = {name: label for label, name in self.connection.rename.items()}
+            shown = shown.replace(classes=tuple(called.get(name, name) for name in self._classes))
+        every = {"image_id": query.image_ids, "score": query.scores, "rank": query.ranks}
+        selection = pd.DataFrame({name: column for name, column in every.items() if column is not None})
+        selection = selection[~selection["image_id"].isin(self._unreadable)]
         known = self._tasks()
         pushed = self._sign_in().push(
             self.connection.project,
@@ -145,7 +149,7 @@ class LabelStudioAnnotator:
         return Answer(
             reading.labels,
             self._unreadable | reading.skipped,
-            _costs(reading.costs, table),
+            _costs(reading, table),
             reading.unanswered,
             table,
             pd.concat([reading.account, told], ignore_index=True) if len(told) else reading.account,
@@ -179,7 +183,9 @@ class LabelStudioAnnotator:
         return self.studio
 
     def _tell(self, image_id: str, action: str, detail: str) -> None:
-        self._told.append({"image_id": image_id, "action": action, "detail": detail})
+        row: dict[str, object] = {"image_id": image_id, "action": action, "detail": detail}
+        if row not in self._told:  # a query is pushed once more before each collection
+            self._told.append(row)
 
     def _tasks(self) -> dict[str, int]:
         path = self.folder / "label_studio_tasks.json"
@@ -190,11 +196,10 @@ class LabelStudioAnnotator:
             json.dump(tasks, file)
 
 
-def _costs(costs: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Who answered in how many seconds, with the numbers of boxes that were added, moved, relabelled and deleted."""
-    counts = corrections.counts(table).set_index("image_id").reindex(costs["image_id"]).reset_index()
-    joined = costs.reset_index(drop=True).join(counts.drop(columns="image_id"))
-    return joined.reindex(columns=["image_id", *COST_COLUMNS])
+def _costs(reading: Reading, table: pd.DataFrame) -> pd.DataFrame:
+    """Who answered in how many seconds, and of labelled images the boxes added, moved, relabelled and deleted."""
+    counts = corrections.counts(table, reading.labels.image_ids)
+    return reading.costs.merge(counts, "left", "image_id")[["image_id", *COST_COLUMNS]]
 
 
 def connect(

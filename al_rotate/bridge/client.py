@@ -121,7 +121,7 @@ class LabelStudio:
 
         Args:
             project: its id.
-            selection: the most wanted first: a ranking with ``image_id`` and ``score``, or image ids.
+            selection: the most wanted first: a ranking with ``image_id``, ``score`` and ``rank``, or image ids.
             detections: boxes with scores. An image that is missing here gets no prediction, one without a box an
                 empty one.
             images: image id -> file, for each image of the selection.
@@ -134,13 +134,13 @@ class LabelStudio:
             UnreadableImage: for a file that is no image.
             LabelStudioError: when the server cannot be brought to take a batch.
         """
-        ids, scores = _push.ordered(selection)
+        order = _push.ordered(selection)
+        ids = list(order)
         config = self._config(project, detections.classes or ())
         files = {image_id: Path(images[image_id]) for image_id in ids}
         known = _push.find(self.api, project, ids)
         places = addresses.prepare(self.api, project, {i: files[i] for i in ids if i not in known})
         places |= {i: task["data"][config.image_key] for i, task in known.items()}
-        rank = {image_id: position for position, image_id in enumerate(ids, start=1)}
 
         def make(image_id: str) -> dict[str, Any]:
             task = tasks.image_task(
@@ -150,8 +150,8 @@ class LabelStudio:
                 config,
                 detections[image_id] if model_version and image_id in detections else None,
                 model_version=model_version,
-                uncertainty=scores[image_id],
-                rank=rank[image_id],
+                uncertainty=order[image_id][1],
+                rank=order[image_id][0],
                 round=round,
             )
             tasks.check(task, config)
@@ -231,7 +231,8 @@ class LabelStudio:
         if missing:
             raise ValueError(
                 f"expected project {project} to have the labels {', '.join(classes)}; it lacks {', '.join(missing)} "
-                f"and has {', '.join(config.classes)}: add them in Settings, Labeling Interface, or use another project"
+                f"and has {', '.join(config.classes)}: add them in Settings, Labeling Interface, or say what was "
+                "renamed there (al-rotate connect --rename LABEL=CLASS)"
             )
         return config
 
