@@ -13,7 +13,9 @@ __version__ = "0.1.0"
 # public name -> where it lives; None: a module of that name
 _HOME = {
     "boxes": None,
+    "bridge": None,
     "coco": None,
+    "corrections": None,
     "dota": None,
     "evaluation": None,
     "images": None,
@@ -22,13 +24,17 @@ _HOME = {
     "plots": None,
     "sampling": None,
     "synthetic": None,
+    "yolo_obb": None,
     "ActiveLoop": "loop",
     "Annotator": "annotators",
     "Budget": "sampling",
+    "CostModel": "annotators",
     "DOTA_V1": "dota",
     "DOTA_V15": "dota",
     "DOTA_V2": "dota",
     "Detector": "detector",
+    "LabelStudio": "bridge",
+    "LabelStudioAnnotator": "bridge",
     "RotatedInstances": "instances",
     "SimulatedAnnotator": "annotators",
     "Workspace": "workspace",
@@ -55,8 +61,23 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from . import boxes, coco, demo, dota, evaluation, images, instances, plots, sampling, synthetic
-    from .annotators import Annotator, SimulatedAnnotator
+    from . import (
+        boxes,
+        bridge,
+        coco,
+        corrections,
+        demo,
+        dota,
+        evaluation,
+        images,
+        instances,
+        plots,
+        sampling,
+        synthetic,
+        yolo_obb,
+    )
+    from .annotators import Annotator, CostModel, SimulatedAnnotator
+    from .bridge import LabelStudio, LabelStudioAnnotator
     from .detector import Detector
     from .dota import DOTA_V1, DOTA_V2, DOTA_V15
     from .evaluation import evaluate

@@ -15,7 +15,7 @@ from .._files import whole
 from ..annotators import Answer, Query
 from ..workspace import COST_COLUMNS
 from .annotations import Reading
-from .client import LabelStudio, NotAllowed, Pulled, addresses
+from .client import LabelStudio, LabelStudioError, NotAllowed, Pulled, addresses
 
 FILE = "label_studio.json"  # in a workspace
 SHOWN = 0.3  # a box that is less likely than this is quicker drawn than judged
@@ -179,7 +179,12 @@ class LabelStudioAnnotator:
 
     def _sign_in(self) -> LabelStudio:
         if self.studio is None:
-            self.studio = LabelStudio.connect(self.connection.url, self.connection.token())
+            try:
+                self.studio = LabelStudio.connect(self.connection.url, self.connection.token())
+            except LabelStudioError as error:
+                if (self.folder / "label_studio").is_dir() and not isinstance(error, NotAllowed):
+                    raise LabelStudioError(f"{error} al-rotate studio {self.folder} starts it") from error
+                raise
         return self.studio
 
     def _tell(self, image_id: str, action: str, detail: str) -> None:

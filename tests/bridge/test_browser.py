@@ -9,7 +9,7 @@ from bridge.browser import CHROMIUM, DRIVER, browser_at
 from PIL import Image, ImageDraw
 from selenium.webdriver.common.keys import Keys
 
-from al_rotate import RotatedInstances, boxes
+from al_rotate import RotatedInstances, boxes, images, rank, synthetic
 from al_rotate.bridge.client import LocalFiles
 from al_rotate.bridge.geometry import to_label_studio
 from al_rotate.bridge.label_config import to_xml
@@ -42,29 +42,18 @@ def detections():
 
 
 @pytest.fixture
-def push(studio, detections, tmp_path):
-    """A new project; a task for each of these names, in their order: three objects, and boxes predicted on them."""
+def task(studio, detections, tmp_path):
+    """A new project with one task: three objects, and predicted boxes that lie on them."""
     folder = studio.root / tmp_path.name
     folder.mkdir()
-
-    def push(*names):
-        picture = Image.new("RGB", (WIDTH, HEIGHT), SCENE)
-        for corners in boxes.to_corners(BOXES):
-            ImageDraw.Draw(picture).polygon([tuple(point) for point in corners], fill=OBJECT)
-        files = {name: folder / f"{name}.png" for name in names}
-        for file in files.values():
-            picture.save(file)
-        found = RotatedInstances.concat(detections.replace(image_ids=[name]) for name in names)
-        project = studio.project(CLASSES)
-        return project, studio.client.push(project, names, found, files, LocalFiles(studio.root), "round-000").tasks
-
-    return push
-
-
-@pytest.fixture
-def task(push):
-    project, tasks = push("harbour")
-    return project, tasks["harbour"]
+    picture = Image.new("RGB", (WIDTH, HEIGHT), SCENE)
+    for corners in boxes.to_corners(BOXES):
+        ImageDraw.Draw(picture).polygon([tuple(point) for point in corners], fill=OBJECT)
+    picture.save(folder / "harbour.png")
+    project = studio.project(CLASSES)
+    files = {"harbour": folder / "harbour.png"}
+    pushed = studio.client.push(project, ["harbour"], detections, files, LocalFiles(studio.root), "round-000")
+    return project, pushed.tasks["harbour"]
 
 
 def colour_of(name):
@@ -180,20 +169,31 @@ def test_a_drawn_box_is_added(studio, browser, task, pictures):
     assert values[4] == pytest.approx(0, abs=1e-4)
 
 
-def test_all_tasks_in_their_order_one_of_them_skipped(studio, browser, push, pictures):
-    """The button "Label All Tasks" hands out the first of the query first; what is skipped teaches nothing."""
-    project, tasks = push("second", "first", "third")
+def test_all_tasks_in_their_order_one_of_them_skipped(studio, browser, tmp_path, pictures):
+    """The button "Label All Tasks" hands out the most uncertain image first; what is skipped teaches nothing."""
+    folder = studio.root / tmp_path.name
+    truth = synthetic.write_dataset(folder, 4, 512, seed=21)
+    rng = np.random.default_rng(2)
+    near = truth.boxes + rng.normal(0, 1, truth.boxes.shape) * [3, 3, 2, 2, 0.04]
+    found = truth.replace(boxes=boxes.canonical(near), scores=rng.uniform(0.31, 0.95, truth.n_boxes), difficult=None)
+    ranking = rank(found, "entropy")
+    project = studio.client.open_project("Harbours and airfields", truth.classes)
+    files = images.find(folder / "images")
+    tasks = studio.client.push(project, ranking, found, files, LocalFiles(studio.root), "round-001").tasks
+    assert list(tasks) == ranking["image_id"].tolist()
     browser.open_project(project)
     browser.screenshot(pictures / "project.png")
     browser.press_button("Label All Tasks")
-    for name, button in (("second", "Submit"), ("first", "Skip"), ("third", "Submit")):
+    for place, (name, button) in enumerate(zip(tasks, ("Submit", "Skip", "Submit"), strict=False), start=1):
         browser.wait_for_task(tasks[name])
-        browser.screenshot(pictures / f"handed_out_{name}.png")
+        browser.screenshot(pictures / f"handed_out_{place}.png")
         browser.press_button(button)
         browser.until(lambda d, name=name: len(studio.call("GET", f"tasks/{tasks[name]}/")["annotations"]))
-    reading = studio.client.pull(project, CLASSES).reading
-    assert sorted(reading.labels.image_ids) == ["second", "third"]
-    assert list(reading.skipped) == ["first"]
+    reading = studio.client.pull(project, truth.classes).reading
+    first, second, third, _ = tasks
+    assert sorted(reading.labels.image_ids) == sorted([first, third])
+    assert list(reading.skipped) == [second]
+    np.testing.assert_allclose(reading.labels[first].boxes, found[first].boxes, atol=1e-3)
 
 
 def test_a_turned_photograph(studio, browser, detections, tmp_path, pictures):
