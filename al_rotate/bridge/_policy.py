@@ -46,11 +46,11 @@ def choose(
 
 
 def _alike(a: Annotation, b: Annotation, regions: Callable[[Annotation], Regions], least: float) -> bool:
-    """Both skips, or the same number of boxes, which can be paired one to one by class and rotated IoU."""
+    """Both skips, or as many boxes, which can be paired one to one by class and rotated IoU, and as many unusable."""
     if bool(a.get("was_cancelled")) != bool(b.get("was_cancelled")):
         return False
     one, other = regions(a), regions(b)
-    if len(one.boxes) != len(other.boxes):
+    if len(one.boxes) != len(other.boxes) or len(one.wrong) != len(other.wrong):
         return False
     overlap = boxes.iou(one.boxes, other.boxes)
     fits = (overlap >= least) & (one.labels[:, None] == other.labels[None])

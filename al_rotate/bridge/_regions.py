@@ -14,10 +14,9 @@ from .. import boxes as rboxes
 from .geometry import from_label_studio
 
 # Results about the whole image or about other regions: they hide no object.
-_NO_SHAPES = frozenset(
-    "choices taxonomy textarea rating number datetime pairwise ranker relation hypertextlabels".split()
-)
+_NO_SHAPES = "choices taxonomy textarea rating number datetime pairwise ranker relation hypertextlabels".split()
 _TINY = 0.01  # pixels; an accidental click
+_HUGE = 1e9  # percent, degrees or pixels; float32 holds what is made of it
 
 
 @dataclass
@@ -29,7 +28,12 @@ class Regions:
     scores: list[float] = field(default_factory=list)
     ids: list[str | None] = field(default_factory=list)
     size: tuple[int, int] | None = None
-    notes: list[tuple[Any, str, str]] = field(default_factory=list)
+    notes: list[tuple[str | None, str, str]] = field(default_factory=list)
+
+    @property
+    def wrong(self) -> list[str]:
+        """What quarantines the image."""
+        return [detail for _, action, detail in self.notes if action == "quarantined"]
 
 
 class _Unusable(ValueError):
@@ -42,9 +46,9 @@ def read(
     """Boxes of a result's regions; see :func:`al_rotate.bridge.annotations.read` for what becomes of the others."""
     found = Regions(size=size)
     rows: list[tuple[Any, ...]] = []
-    seen: set[Any] = set()
+    seen: set[str | None] = set()
     for region in result:
-        name = region.get("id") if isinstance(region, Mapping) else None
+        name = str(region["id"]) if isinstance(region, Mapping) and region.get("id") is not None else None
         try:
             made = _box(region, codes, polygons, size)
         except _Unusable as error:
@@ -53,13 +57,17 @@ def read(
         if isinstance(made, str):
             found.notes.append((name, "noted", made))
             continue
-        box, label, found.size, remark = made
+        box, label, own, remark = made
+        if found.size is not None and own != found.size:
+            detail = f"drawn on {own[0]} x {own[1]} pixels, a region before it on {found.size[0]} x {found.size[1]}"
+            found.notes.append((name, "quarantined", detail))
+            continue
+        found.size = own
         if min(box[2:4]) <= _TINY:
             found.notes.append((name, "dropped", f"a box without a size ({box[2]:.3g} x {box[3]:.3g} px)"))
             continue
-        if name in seen:
+        if name is not None and name in seen:
             found.notes.append((name, "noted", "another region has the same id; both are kept"))
-            name = None
         if remark:
             found.notes.append((name, "noted", remark))
         left, top, right, bottom = rboxes.to_hbb(box[None])[0]
@@ -67,8 +75,8 @@ def read(
         if left < -0.5 or top < -0.5 or right > width + 0.5 or bottom > height + 0.5:
             gone = right < 0 or bottom < 0 or left > width or top > height
             found.notes.append((name, "noted", f"lies {'wholly' if gone else 'partly'} outside the image; kept"))
+        rows.append((box, label, region.get("score"), None if name in seen else name))
         seen.add(name)
-        rows.append((box, label, region.get("score"), name))
     if rows:
         found.boxes = np.array([row[0] for row in rows])
         found.labels = np.array([row[1] for row in rows], np.int64)
@@ -98,21 +106,21 @@ def _box(
         return _around(value.get("points"), own), label, own, "a polygon, taken as its smallest rectangle"
     numbers: list[Any] = [value.get(name) for name in ("x", "y", "width", "height")] + [value.get("rotation") or 0]
     if not all(_is_number(number) for number in numbers):
-        raise _Unusable(f"expected finite x, y, width, height, rotation, got {numbers}")
+        raise _Unusable(f"expected x, y, width, height, rotation as numbers below {_HUGE:.0e}, got {numbers}")
     return from_label_studio([numbers], *own)[0], label, own, None
 
 
 def _label(names: Any, codes: Mapping[str, int]) -> int:
     if not isinstance(names, (list, tuple)) or len(names) != 1:
         raise _Unusable(f"expected one label, got {names or 'none'}")
-    if names[0] not in codes:
+    if not isinstance(names[0], str) or names[0] not in codes:
         raise _Unusable(f"unknown label {names[0]!r}; the classes are {', '.join(codes)}")
     return codes[names[0]]
 
 
 def _own_size(region: Mapping[str, Any], size: tuple[int, int] | None) -> tuple[int, int]:
     own: tuple[Any, Any] = (region.get("original_width"), region.get("original_height"))
-    if not all(_is_number(side) and side > 0 for side in own):
+    if not all(_is_number(side) and side >= 1 for side in own):
         if size is None:
             raise _Unusable(f"expected original_width and original_height, got {own}, and the image's size is unknown")
         return size
@@ -120,22 +128,25 @@ def _own_size(region: Mapping[str, Any], size: tuple[int, int] | None) -> tuple[
         turned = tuple(own) == tuple(size)[::-1]
         why = "drawn on it before its EXIF orientation was applied" if turned else "of another version of it"
         raise _Unusable(f"drawn on {own[0]} x {own[1]} pixels, the image has {size[0]} x {size[1]}: {why}")
-    return own
+    return size or (int(own[0]), int(own[1]))
 
 
 def _around(points: Any, size: tuple[int, int]) -> NDArray[np.float64]:
     """The rectangle of least area around a polygon."""
-    flat = [number for point in points or () for number in point]
-    if len(flat) < 6 or len(flat) % 2 or not all(_is_number(number) for number in flat):
+    if not isinstance(points, list) or len(points) < 3 or not all(map(_is_point, points)):
         raise _Unusable(f"expected a polygon of at least three points, got {str(points)[:100]}")
-    pixels = np.reshape(np.array(flat, float), (-1, 2)) * np.array(size, float) / 100
+    pixels = np.array(points, float) * np.array(size, float) / 100
     around = shapely.get_coordinates(shapely.oriented_envelope(shapely.MultiPoint(pixels)))[:4]
     # Points on one line give that line, equal points one point: repeated, they are flat rectangles.
     return rboxes.from_corners(np.resize(around, (1, 8)).astype(float))[0]
 
 
+def _is_point(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_is_number, value))
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _HUGE
 
 
 def _in_unit(value: Any) -> bool:

@@ -106,7 +106,7 @@ def read(
     answers: dict[str, _Answer] = {}
     account: list[tuple[Any, ...]] = []
     for task in given:
-        if not isinstance(task, Mapping) or not isinstance(task.get("data"), Mapping) or "annotations" not in task:
+        if not _is_task(task):
             raise ValueError(f"expected tasks with data and annotations, got {str(task)[:200]}")
         try:
             image_id = tasks.image_id_of(task["data"], image_key)
@@ -122,6 +122,13 @@ def read(
         if before is None or (answer.kind != "unanswered", answer.time) >= (before.kind != "unanswered", before.time):
             answers[image_id] = answer
     return _reading(answers, names, account)
+
+
+def _is_task(task: Any) -> bool:
+    if not isinstance(task, Mapping) or not isinstance(task.get("data"), Mapping):
+        return False
+    answers = task.get("annotations")
+    return isinstance(answers, list) and all(isinstance(one, Mapping) for one in answers)
 
 
 def _of_task(
@@ -155,8 +162,7 @@ def _of_task(
     answer.regions = read_of[id(chosen)]
     for region, action, detail in answer.regions.notes:
         tell(chosen, region, action, detail)
-    wrong = [detail for _, action, detail in answer.regions.notes if action == "quarantined"]
-    if wrong:
+    if wrong := answer.regions.wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         return _Answer("unanswered", answer.time, reason=wrong[0] + more)
     answer.predicted = _regions.read(_started_from(chosen, task), codes, polygons, size)
@@ -166,8 +172,8 @@ def _of_task(
 def _started_from(annotation: Mapping[str, Any], task: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The predicted regions that a person corrected."""
     kept = annotation.get("prediction")  # exports hold the very one
-    if isinstance(kept, Mapping) and kept.get("result"):
-        return kept["result"]
+    if isinstance(kept, Mapping) and "result" in kept:
+        return kept["result"] or ()
     there = [one for one in task.get("predictions") or () if isinstance(one, Mapping)]
     parent = [one for one in there if one.get("id") == annotation.get("parent_prediction")]
     found = parent or sorted(there, key=_time)
@@ -184,7 +190,7 @@ def _reading(answers: Mapping[str, _Answer], names: tuple[str, ...], account: li
         {i: one.reason or "" for i, one in answers.items() if one.kind == "skipped"},
         [i for i, one in answers.items() if one.kind == "unanswered"],
         {i: one.reason for i, one in answers.items() if one.kind == "unanswered" and one.reason},
-        pd.DataFrame(account, columns=list(ACCOUNT)),
+        pd.DataFrame(account, columns=list(ACCOUNT), dtype=object),  # ids stay whole numbers where some are missing
         pd.DataFrame(
             {
                 "image_id": pd.Series(list(answered), dtype=object),

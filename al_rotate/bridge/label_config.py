@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
@@ -35,16 +36,11 @@ def to_xml(classes: Sequence[str], colours: Sequence[str] | None = None) -> str:
         colours: one a class, like ``#e6194b``; None gives each place in the list its own.
 
     Raises:
-        ValueError: for no classes, empty or double ones, or another number of colours.
+        ValueError: for no classes, empty, double or unprintable ones, or another number of colours.
     """
     names = list(classes)
-    if (
-        not names
-        or isinstance(classes, str)
-        or len({*names}) < len(names)
-        or not all(n and n == n.strip() for n in names)
-    ):
-        raise ValueError(f"expected distinct names without spaces around them, got {classes!r}")
+    if isinstance(classes, str) or not all(map(_is_name, names)) or not 0 < len(names) == len({*names}):
+        raise ValueError(f"expected distinct names of printable characters, no spaces around them, got {classes!r}")
     shades = list(colours) if colours is not None else [_colour(position) for position in range(len(names))]
     if len(shades) != len(names):
         raise ValueError(f"expected a colour for each of the {len(names)} classes, got {len(shades)}")
@@ -67,7 +63,8 @@ def read_xml(xml: str) -> LabelConfig:
     """What a configuration says about boxes, whoever wrote it.
 
     Raises:
-        ValueError: when it is no XML, or has not exactly one RectangleLabels over an Image.
+        ValueError: when it is no XML, has not exactly one named RectangleLabels over an Image with distinct labels, or
+            the Image's value is not one key of the task's data.
     """
     try:
         root = ElementTree.fromstring(xml)
@@ -84,10 +81,19 @@ def read_xml(xml: str) -> LabelConfig:
         )
     (control,) = controls
     names = [tag.get("alias") or tag.get("value") or "" for tag in control.iter("Label")]
-    if not all(names) or len({*names}) < len(names):
+    if not all(names) or not 0 < len(names) == len({*names}):
         raise ValueError(f"expected labels with distinct names, got {names}")
-    to_name = control.get("toName") or ""
-    return LabelConfig(tuple(names), control.get("name") or "", to_name, pictures[to_name].lstrip("$"))
+    name, to_name = control.get("name"), control.get("toName") or ""
+    if not name:
+        raise ValueError("expected a RectangleLabels with a name, as annotations refer to it, got none")
+    key = re.fullmatch(r"\$(\w+)", pictures[to_name])
+    if not key:
+        raise ValueError(f"expected an Image with a value like $image, got {pictures[to_name]!r}")
+    return LabelConfig(tuple(names), name, to_name, key[1])
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and name != "" and name == name.strip() and name.isprintable()
 
 
 def _colour(position: int) -> str:

@@ -105,7 +105,8 @@ class LocalServer:
 
         Raises:
             FileNotFoundError: when Label Studio is not installed there.
-            RuntimeError: when the port is taken or the server ends; shows the end of its log.
+            RuntimeError: when the port is taken, another server works on the folder, or the server ends; shows the
+                end of its log.
             TimeoutError: when it does not answer in time.
         """
         program = self.environment / "bin" / "label-studio"
@@ -114,7 +115,15 @@ class LocalServer:
         if not is_free(self.port):
             raise RuntimeError(f"port {self.port} is taken: stop what uses it, or choose another port")
         command = [str(program), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(self.port)]
-        with open(self.log, "ab") as log:
+        with open(self.log, "ab") as log, open(self.folder / "lock", "a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise RuntimeError(
+                    f"a Label Studio server works on {self.folder} already, left by a process that was killed or is "
+                    f"running still: stop that, or end the server: kill {lock.read().strip()}"
+                ) from None
             # A process group of its own: Ctrl-C reaches us alone, and we stop it in order.
             self._process = subprocess.Popen(
                 [*command, "--enable-legacy-api-token"],
@@ -123,7 +132,10 @@ class LocalServer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=[lock.fileno()],  # so the lock is held for as long as the server lives
             )
+            lock.truncate(0)
+            lock.write(str(self._process.pid))
         try:
             self._wait()
         except BaseException:

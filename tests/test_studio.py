@@ -1,0 +1,136 @@
+"""One command from a workspace to a Label Studio with its query in it."""
+
+import fcntl
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from al_rotate import ActiveLoop, Workspace, synthetic
+from al_rotate.bridge import local_server
+from al_rotate.studio import open_studio
+
+pytestmark = pytest.mark.mm
+ENVIRONMENT = Path(__file__).parents[1] / ".venv-studio"
+
+
+def command(*words):
+    return [sys.executable, "-m", "al_rotate", *map(str, words)]
+
+
+def wait_for(process, word):
+    """What a command printed up to the line with this word."""
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if word in line:
+            return seen
+    raise AssertionError(f"it ended ({process.wait()}) after:\n{seen}")
+
+
+def test_a_studio_of_ones_own(scenes, detector, tmp_path):
+    """Started, answered, collected, killed, started again: the same project, nothing there twice; it stops cleanly."""
+    work = tmp_path / "work"
+    ActiveLoop(work, scenes.images, synthetic.CLASSES, detector, "entropy", budget=3).close()
+    with subprocess.Popen(
+        command("studio", work, "--venv", ENVIRONMENT),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            told = wait_for(process, "Ctrl-C")
+            url, project = re.search(r"open +(http://127\.0\.0\.1:\d+)/projects/(\d+)/data", told).groups()
+            email, password = re.search(r"log in (\S+) +password (\S+)", told).groups()
+            assert f"al-rotate collect {work}" in told
+
+            # A person can log in with what was printed.
+            with httpx.Client(base_url=url, follow_redirects=True) as page:
+                page.get("/user/login/")
+                form = {"email": email, "password": password, "csrfmiddlewaretoken": page.cookies["csrftoken"]}
+                assert "/user/login" not in str(page.post("/user/login/", data=form).url)
+                assert page.get(f"/api/projects/{project}/").json()["task_number"] == 3
+
+            token_file = work / "label_studio" / "token"
+            for secret in (token_file, work / "label_studio" / "password"):
+                assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+            assert stat.S_IMODE((work / "label_studio").stat().st_mode) == 0o700
+            api = httpx.Client(
+                base_url=f"{url}/api/", headers={"Authorization": f"Token {token_file.read_text()}"}, timeout=60
+            )
+            tasks = api.get("tasks", params={"project": project, "fields": "all"}).json()["tasks"]
+            assert httpx.get(f"{url}{tasks[0]['data']['image']}", headers=api.headers).status_code == 200
+            first = tasks[0]["data"]["al_image_id"]
+            body = {"result": tasks[0]["predictions"][0]["result"], "lead_time": 12.5}
+            api.post(f"tasks/{tasks[0]['id']}/annotations/", json=body).raise_for_status()
+            done = subprocess.run(command("collect", work), capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            assert "1 labelled" in done.stdout
+
+            # Killed, its server lives on and keeps its folder; the next one says so instead of sharing a database.
+            process.kill()
+            process.wait()
+            with (
+                pytest.raises(RuntimeError, match=r"works on .* already.* kill \d+") as error,
+                open_studio(work, environment=ENVIRONMENT),
+            ):
+                pass
+        finally:
+            process.kill()
+            server = int((work / "label_studio" / "lock").read_text())
+            os.killpg(server, signal.SIGKILL)
+            with open(work / "label_studio" / "lock") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # when it has gone
+    assert str(server) in str(error.value)
+
+    with open_studio(work, environment=ENVIRONMENT) as (server, connection):
+        assert server.running
+        assert connection.project == int(project)
+        with ActiveLoop(work) as loop:
+            loop.collect()
+        headers = {"Authorization": f"Token {server.token}"}
+        tasks = httpx.get(f"{server.url}/api/tasks", params={"project": project, "fields": "all"}, headers=headers)
+        assert len(tasks.json()["tasks"]) == 3
+        port = server.port
+    assert local_server.is_free(port)
+    with Workspace.open(work, read_only=True) as workspace:
+        assert workspace.labels().image_ids.tolist() == [first]
+        assert np.isclose(workspace.ledger()["seconds"], 12.5).all()
+    secret = (work / "label_studio" / "token").read_text()
+    assert secret not in json.dumps((work / "label_studio.json").read_text())
+    assert secret not in (work / "label_studio" / "server.log").read_text(errors="replace")
+
+
+def test_a_command_ends_with_ctrl_c(scenes, detector, tmp_path):
+    """Before the server answers: nothing of it is left."""
+    work = tmp_path / "work"
+    ActiveLoop(work, scenes.images, synthetic.CLASSES, detector, "entropy", budget=3).close()
+    words = command("studio", work, "--venv", ENVIRONMENT)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        wait_for(process, "starting Label Studio")
+        lock = work / "label_studio" / "lock"
+        while not (lock.exists() and lock.read_text()):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert "stopped" in process.stdout.read()
+        assert process.wait() == 0
+    with open(lock) as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody holds it any more
+
+
+def test_what_cannot_start(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected Label Studio at .*none.bin.label-studio"):
+        local_server.LocalServer(tmp_path, tmp_path, tmp_path / "none").start()
+    taken = local_server.socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    with taken, pytest.raises(RuntimeError, match=r"port \d+ is taken"):
+        local_server.LocalServer(tmp_path, tmp_path, ENVIRONMENT, port=taken.getsockname()[1]).start()
