@@ -32,7 +32,7 @@ def addresses(images: str, document_root: str | Path | None = None) -> Addresses
     if images == "local":
         if document_root is None:
             raise ValueError("expected document_root with images='local': the server's LOCAL_FILES_DOCUMENT_ROOT")
-        return LocalFiles(Path(document_root))
+        return LocalFiles(document_root)
     if images == "upload":
         return Uploads()
     return Template(images)
@@ -41,8 +41,8 @@ def addresses(images: str, document_root: str | Path | None = None) -> Addresses
 class LocalFiles:
     """Files below the server's document root, shown through a storage of the project, which is made if need be."""
 
-    def __init__(self, document_root: Path) -> None:
-        self.root = document_root.absolute()
+    def __init__(self, document_root: str | Path) -> None:
+        self.root = Path(document_root).absolute()
 
     def prepare(self, api: Api, project: int, files: Mapping[str, Path]) -> dict[str, str]:
         """See :class:`Addresses`.

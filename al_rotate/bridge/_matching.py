@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
-def matched(classes: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
+def matched(
+    classes: Sequence[str], labels: Sequence[str], rename: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """class -> the label that means it; classes without one are missing.
 
-    A label of exactly that name goes first. Else case, spaces, hyphens and underscores do not count, as long as one
+    What `rename` (label -> class) says goes first, then a label of exactly that name. Else case, spaces, hyphens and underscores do not count, as long as one
     label and one class are left that could be meant.
 
     >>> matched(["large-vehicle", "ship", "plane"], ["Large Vehicle", "ship", "Ship"])
     {'large-vehicle': 'Large Vehicle', 'ship': 'ship'}
     """
-    exact = {name: name for name in classes if name in labels}
-    left, free = [c for c in classes if c not in exact], [label for label in labels if label not in exact]
-    found = dict(exact)
+    said = {name: label for label, name in (rename or {}).items() if label in labels and name in classes}
+    found = {name: name for name in classes if name in labels and name not in (rename or {})} | said
+    left = [name for name in classes if name not in found]
+    free = [label for label in labels if label not in found.values()]
     for name in left:
         like = [label for label in free if _plain(label) == _plain(name)]
         rivals = [other for other in left if _plain(other) == _plain(name)]

@@ -90,7 +90,7 @@ class Predictor:
             raise ValueError(
                 f"{weights.version} has random weights: label the first images and train, then it predicts"
             )
-        labels = matched(detector.classes, config.classes)
+        labels = matched(detector.classes, config.classes, self.home.rename)
         if not labels:
             raise ValueError(
                 f"none of the model's classes ({', '.join(detector.classes)}) is a label of the project "

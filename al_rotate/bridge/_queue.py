@@ -15,7 +15,6 @@ is no moment in which a job runs and its lock is free.
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import subprocess
@@ -26,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from .. import _json
 from .._files import whole
 from .._store import now
 
@@ -148,11 +148,11 @@ def jobs(folder: Path) -> list[Job]:
     found = []
     for file in sorted(folder.glob("jobs/*/job.json")):
         result = file.with_name("result.json")
-        ended = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
+        ended = read(result) if result.exists() else {}
         running = not ended and _is_held(file.with_name("lock"))
         if not ended and not running and result.exists():
-            ended = json.loads(result.read_text(encoding="utf-8"))  # it ended between the two looks
-        found.append(Job(file.parent, json.loads(file.read_text(encoding="utf-8")), ended, running))
+            ended = read(result)  # it ended between the two looks
+        found.append(Job(file.parent, read(file), ended, running))
     return found
 
 
@@ -168,7 +168,7 @@ def claim(file: Path, began: Mapping[str, Any]) -> None:
         ValueError: when it was something else.
     """
     if file.exists():
-        there = json.loads(file.read_text(encoding="utf-8"))
+        there = read(file)
         changed = [name for name in began if there.get(name) != began[name]]
         if changed:
             raise ValueError(
@@ -177,9 +177,14 @@ def claim(file: Path, began: Mapping[str, Any]) -> None:
     _write(file, began)
 
 
+def read(file: Path) -> dict[str, Any]:
+    """What a job's file holds."""
+    return dict(_json.loads(file.read_text(encoding="utf-8")))
+
+
 def _write(file: Path, content: Mapping[str, Any]) -> None:
     with whole(file) as text:
-        json.dump(dict(content), text, indent=1, default=float)
+        text.write(_json.dumps(dict(content), indent=1, default=float))
 
 
 def _locked(file: Path, how: int = fcntl.LOCK_EX) -> IO[str] | None:

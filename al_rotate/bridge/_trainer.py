@@ -34,7 +34,7 @@ def main(folder: str | Path) -> int:
     """Train, and leave result.json in the job's folder, whatever comes."""
     job = Path(folder)
     secrets = Secrets(os.environ.get(TOKEN))
-    request = json.loads((job / "job.json").read_text(encoding="utf-8"))
+    request = _queue.read(job / "job.json")
     try:
         kinds = {"workspace": from_workspace, "labels": from_labels}
         result = {"state": "finished", **kinds[request["kind"]](request, job)}

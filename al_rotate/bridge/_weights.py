@@ -29,6 +29,7 @@ class Home(Protocol):
 
     folder: Path  # of the service's own state
     project: int | None  # the one project that it is for; None: any
+    rename: Mapping[str, str]  # label of the project -> class, where a person said so
 
     def weights(self) -> Weights:
         """The newest ones."""
@@ -68,6 +69,7 @@ class WorkspaceHome:
         self._cfg_options = dict(cfg_options or {})
         self.connection = Connection.load(self.workspace)
         self.project = self.connection.project if self.connection else None
+        self.rename = (self.connection.rename if self.connection else None) or {}
 
     def weights(self) -> Weights:
         return self._all()[-1]
@@ -138,6 +140,7 @@ class CheckpointHome:
         self.folder = Path(work_dir or "al_rotate_backend").absolute()
         began = {"config": self._config, "checkpoint": sha256(self._first)}
         _queue.claim(self.folder / "began.json", began)
+        self.rename: dict[str, str] = {}
 
     def weights(self) -> Weights:
         return self._all()[-1]
