@@ -58,6 +58,11 @@ def finetuned(finetune_arguments: dict[str, Any]) -> Finetuned:
 
 
 @pytest.fixture(scope="session")
+def many_boxes() -> dict[str, Any]:
+    return MANY_BOXES
+
+
+@pytest.fixture(scope="session")
 def detector(finetuned: Finetuned) -> Detector:
     from al_rotate.detector import Detector
 

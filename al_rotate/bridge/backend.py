@@ -219,7 +219,7 @@ class _Guard:
         if self.expected and not random.compare_digest(headers.get(b"authorization", b""), self.expected):
             if path == "/webhook":
                 self.service.note(
-                    "webhook", "an event came without the password: give the project's webhook the header Authorization"
+                    "webhook", "an event came without the log-in: give the project's webhook the header Authorization"
                 )
             return JSONResponse(
                 {"detail": "expected user and password"}, 401, {"WWW-Authenticate": 'Basic realm="al_rotate"'}
