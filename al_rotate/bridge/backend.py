@@ -22,7 +22,9 @@ import json
 import logging
 import os
 import secrets as random
+import signal
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +119,9 @@ def serve(
             logger.addFilter(hidden)
             for handler in logger.handlers:
                 handler.addFilter(hidden)
-        uvicorn.Server(settings).run()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn ends by it, and then we in good order
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(settings).run()
 
 
 def create_app(

@@ -108,7 +108,7 @@ class LabelStudio:
         self,
         project: int,
         selection: pd.DataFrame | Sequence[str],
-        detections: RotatedInstances,
+        detections: RotatedInstances | None,
         images: Mapping[str, str | Path],
         addresses: Addresses,
         model_version: str | None = None,
@@ -123,7 +123,7 @@ class LabelStudio:
             project: its id.
             selection: the most wanted first: a ranking with ``image_id``, ``score`` and ``rank``, or image ids.
             detections: boxes with scores. An image that is missing here gets no prediction, one without a box an
-                empty one.
+                empty one; None: nobody detected yet.
             images: image id -> file, for each image of the selection.
             addresses: how the project's images are addressed, see :func:`addresses`.
             model_version: names the weights that detected; None sends no predictions.
@@ -134,6 +134,8 @@ class LabelStudio:
             UnreadableImage: for a file that is no image.
             LabelStudioError: when the server cannot be brought to take a batch.
         """
+        if detections is None:
+            detections = RotatedInstances.empty([], ())
         order = _push.ordered(selection)
         ids = list(order)
         config = self._config(project, detections.classes or ())

@@ -138,12 +138,14 @@ def main() -> None:
             print(f"pull {n} answered tasks of {BOXES} boxes: {took:.0f} s, peak {memory:.0f} MB")
         changed = sdk.tasks.list(project=project, page_size=10, fields="all").items or []
         times: dict[str, list[float]] = {"ours": [], "peer": []}
-        for turn in range(3):
+        for turn in range(4):
             time.sleep(31)  # a pull looks 30 s back; what was changed in the turn before is not to count
             for task in changed:
                 result = task.annotations[0]["result"][: BOXES - turn - 1]
                 sdk.annotations.update(task.annotations[0]["id"], result=result)
             count, cursor, took = pull(*here, project, cursor)
+            if turn == 0:
+                continue  # this one still saw the end of the import
             assert count == len(changed) == 10, count
             times["ours"].append(took)
             start = time.perf_counter()

@@ -1,0 +1,187 @@
+"""The ML backend as a person starts it, connected to a real Label Studio."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import httpx
+import numpy as np
+import pytest
+from bridge.conftest import Studio
+from bridge.test_annotator import by_image, drawn, join, predicted
+from bridge.test_queue import wait_until
+
+from al_rotate import ActiveLoop, Workspace, synthetic
+from al_rotate.bridge.geometry import from_label_studio
+from al_rotate.bridge.local_server import _free_port
+
+pytestmark = pytest.mark.mm
+NAMES = ("x", "y", "width", "height", "rotation")
+USER, PASSWORD = "backend", "a password of the tests"
+SIZE = (128, 128)
+
+
+@contextmanager
+def served(log, *words, studio, **environment):
+    """`al-rotate serve ...` in a process of its own, its log in a file; its address."""
+    port = _free_port()
+    command = [sys.executable, "-m", "al_rotate", "serve", *map(str, words), "--port", str(port), "--user", USER]
+    own = {name: value for name, value in os.environ.items() if not name.startswith("LABEL_STUDIO")}
+    own |= {"AL_ROTATE_PASSWORD": PASSWORD} | environment
+    with open(log, "ab") as out, subprocess.Popen(command, stdout=out, stderr=out, env=own) as process:
+        url = f"http://127.0.0.1:{port}"
+
+        def up():
+            assert process.poll() is None, log.read_text()
+            try:
+                return httpx.get(f"{url}/health", auth=(USER, PASSWORD)).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        try:
+            wait_until(up, "the service answers")
+            yield url
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0, log.read_text()
+
+
+def link(studio, project, url):
+    """Settings, Model, Connect Model."""
+    body = {"project": project, "url": url, "title": "al_rotate", "is_interactive": False}
+    body |= {"auth_method": "BASIC_AUTH", "basic_auth_user": USER, "basic_auth_pass": PASSWORD}
+    return studio.call("POST", "ml/", body)["id"]
+
+
+def push_images(studio, scenes, pool, count):
+    """A project with the scenes, and no predictions."""
+    pool.symlink_to(scenes.images)
+    project = studio.project(synthetic.CLASSES)
+    files = {image_id: pool / f"{image_id}.jpg" for image_id in scenes.labels.image_ids[:count]}
+    studio.client.push(project, list(files), None, files, studio.files)
+    return project, files
+
+
+def draw_truth(studio, task, scenes, image_id):
+    boxes = scenes.labels[image_id]
+    pairs = zip(boxes.boxes, boxes.labels, strict=True)
+    regions = [drawn(box, synthetic.CLASSES[k], SIZE, f"r{n}") for n, (box, k) in enumerate(pairs)]
+    return studio.submit(task, regions)
+
+
+def state(url):
+    return re.sub(r"\s+", " ", httpx.get(url, auth=(USER, PASSWORD)).text)
+
+
+def versions(url):
+    return httpx.get(f"{url}/versions", auth=(USER, PASSWORD)).json()["versions"]
+
+
+def assert_no_secrets(folder, *secrets):
+    """In no file that the service wrote."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".pth", ".jpg")]
+    assert files
+    for path in files:
+        text = path.read_bytes()
+        assert not [secret for secret in secrets if secret.encode() in text], path
+
+
+def test_a_config_and_a_checkpoint(studio: Studio, scenes, finetuned, many_boxes, detector, tmp_path):
+    """Connected: predictions on opening a task; Start training: a new version, whose predictions come next."""
+    project, files = push_images(studio, scenes, studio.root / tmp_path.name, 6)
+    log, work = tmp_path / "service.log", tmp_path / "backend"
+    options = [f"{name}={value}" for name, value in many_boxes.items()]
+    options += ["train_cfg.max_iters=4", "train_cfg.val_interval=4"]
+    words = ["--config", finetuned.config, "--checkpoint", finetuned.checkpoint, "--device", "cpu"]
+    words += ["--score-thr", "0.05", "--work-dir", work, "--cfg-options", *options]
+    with served(log, *words, studio=studio) as url:
+        backend = link(studio, project, url)
+        (first,) = versions(url)
+        tasks = by_image(studio, project)
+        assert [task["predictions"] for task in tasks.values()] == [[]] * 6
+
+        # A person opens a task, and selects two others to have them predicted.
+        one, two, three, *rest = tasks
+        opened = studio.call("GET", f"tasks/{tasks[one]['id']}", project=project)
+        selected = {"selectedItems": {"all": False, "included": [tasks[i]["id"] for i in (three, two)]}}
+        studio.call("POST", "dm/actions", selected, id="retrieve_tasks_predictions", project=project)
+        later = by_image(studio, project)
+        found = detector.predict({image_id: files[image_id] for image_id in (one, two, three)})
+        shown = 0
+        for task, image_id in ((opened, one), (later[two], two), (later[three], three)):
+            (prediction,) = task["predictions"]
+            assert prediction["model_version"] == first
+            expected = found[image_id].where(found[image_id].scores >= 0.05)
+            values = [[region["value"][name] for name in NAMES] for region in prediction["result"]]
+            np.testing.assert_allclose(from_label_studio(np.reshape(values, (-1, 5)), *SIZE), expected.boxes, atol=1e-3)
+            shown += len(values)
+        assert shown > 5
+
+        # They answer three, and press Start training.
+        for image_id in (one, two, three):
+            draw_truth(studio, later[image_id], scenes, image_id)
+        studio.call("POST", f"ml/{backend}/train")
+        wait_until(lambda: "running" in state(url), "the training began")
+        health = httpx.get(f"{url}/health", auth=(USER, PASSWORD), timeout=1)
+        assert health.json()["model_version"] == first
+        wait_until(lambda: len(versions(url)) == 2, state(url), 300)
+        second = versions(url)[1]
+        wait_until(lambda: f"<h1>{second}</h1>" in state(url), "it is served")
+        assert "Last error" not in state(url), log.read_text()
+        fourth = rest[0]
+        opened = studio.call("GET", f"tasks/{later[fourth]['id']}", project=project)
+        assert [one["model_version"] for one in opened["predictions"]] == [second]
+    assert_no_secrets(tmp_path, studio.server.token, PASSWORD)
+    result = (work / "jobs" / "0001" / "result.json").read_text()
+    assert '"images": 3' in result
+
+    # Started again, it serves what it has learnt.
+    with served(log, *words, studio=studio) as url:
+        assert versions(url) == [first, second]
+        assert f"<h1>{second}</h1>" in state(url)
+
+
+def test_a_workspace(studio: Studio, scenes, detector, tmp_path):
+    """Its open round is answered in the browser; Start training ends the round."""
+    from al_rotate.demo import small_rtmdet
+
+    pool, folder = studio.root / tmp_path.name, tmp_path / "work"
+    pool.symlink_to(scenes.images)
+    options = small_rtmdet(128, iterations=4)
+    ActiveLoop(folder, pool, synthetic.CLASSES, detector, "entropy", budget=3, train_options=options).close()
+    made = join(studio, folder, synthetic.CLASSES, shown=0.05)
+    with ActiveLoop(folder) as loop:
+        asked = loop.query()["image_id"].tolist()
+    log = tmp_path / "service.log"
+    with served(log, folder, "--device", "cpu", "--score-thr", "0.05", studio=studio) as url:
+        backend = link(studio, made.project, url)
+        assert versions(url) == ["initial"]
+        tasks = by_image(studio, made.project)
+        assert list(tasks) == asked
+        for image_id in asked:
+            draw_truth(studio, tasks[image_id], scenes, image_id)
+        studio.call("POST", f"ml/{backend}/train")
+        wait_until(lambda: versions(url) == ["initial", "round-000"], "the round's weights", 300)
+        wait_until(lambda: "<h1>round-000</h1>" in state(url), "they are served")
+        # Another project's button does not train this workspace.
+        other = studio.project(synthetic.CLASSES)
+        answer = httpx.post(
+            f"{url}/webhook", json={"action": "START_TRAINING", "project": {"id": other}}, auth=(USER, PASSWORD)
+        )
+        assert answer.status_code == 422
+        assert f"expected project {made.project}" in state(url)
+    with Workspace.open(folder, read_only=True) as workspace:
+        (last,) = workspace.rounds()
+        assert (last.stage, workspace.labels().image_ids.tolist()) == ("trained", sorted(asked))
+        truth = scenes.labels.subset(sorted(asked))
+        np.testing.assert_allclose(workspace.labels().boxes, truth.boxes, atol=1e-3)
+    assert_no_secrets(folder, studio.server.token, PASSWORD)
+    assert_no_secrets(tmp_path, PASSWORD)
+    with ActiveLoop(folder) as loop:  # and the loop goes on
+        again = loop.query()["image_id"].tolist()
+    assert not {*again} & {*asked}
+    result, _ = predicted(by_image(studio, made.project)[again[0]])
+    assert result is not None
