@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 def matched(classes: Sequence[str], labels: Sequence[str], rename: Mapping[str, str] | None = None) -> dict[str, str]:
     """class -> the label that means it; classes without one are missing.
 
-    What `rename` (label -> class) says goes first, then a label of exactly that name. Else case, spaces, hyphens and underscores do not count, as long as one
-    label and one class are left that could be meant.
+    What `rename` (label -> class) says goes first, then a label of exactly that name. Else case, spaces, hyphens and
+    underscores do not count, as long as one label and one class are left that could be meant.
 
     >>> matched(["large-vehicle", "ship", "plane"], ["Large Vehicle", "ship", "Ship"])
     {'large-vehicle': 'Large Vehicle', 'ship': 'ship'}

@@ -69,7 +69,7 @@ class WorkspaceHome:
         self._cfg_options = dict(cfg_options or {})
         self.connection = Connection.load(self.workspace)
         self.project = self.connection.project if self.connection else None
-        self.rename = (self.connection.rename if self.connection else None) or {}
+        self.rename: Mapping[str, str] = (self.connection.rename if self.connection else None) or {}
 
     def weights(self) -> Weights:
         return self._all()[-1]
@@ -140,7 +140,7 @@ class CheckpointHome:
         self.folder = Path(work_dir or "al_rotate_backend").absolute()
         began = {"config": self._config, "checkpoint": sha256(self._first)}
         _queue.claim(self.folder / "began.json", began)
-        self.rename: dict[str, str] = {}
+        self.rename: Mapping[str, str] = {}
 
     def weights(self) -> Weights:
         return self._all()[-1]
