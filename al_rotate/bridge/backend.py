@@ -90,7 +90,7 @@ def serve(
     if (workspace is None) == (config is None):
         raise ValueError("expected either a workspace, or a config with a checkpoint")
     if bool(user) != bool(password):
-        raise ValueError("expected user and password together")
+        raise ValueError("expected user and password together: --user, and the password in AL_ROTATE_PASSWORD")
     local = is_loopback(host)
     if not local and not user:
         raise ValueError(

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from bridge.browser import CHROMIUM, DRIVER, browser_at
 from bridge.conftest import Studio
 from bridge.test_annotator import by_image, drawn, join, predicted
 from bridge.test_queue import wait_until
@@ -21,16 +23,17 @@ from al_rotate.bridge.local_server import _free_port
 pytestmark = pytest.mark.mm
 NAMES = ("x", "y", "width", "height", "rotation")
 USER, PASSWORD = "backend", "a password of the tests"
+BASIC = {"auth_method": "BASIC_AUTH", "basic_auth_user": USER, "basic_auth_pass": PASSWORD}
 SIZE = (128, 128)
 
 
 @contextmanager
-def served(log, *words, studio, **environment):
+def served(log, *words):
     """`al-rotate serve ...` in a process of its own, its log in a file; its address."""
     port = _free_port()
-    command = [sys.executable, "-m", "al_rotate", "serve", *map(str, words), "--port", str(port), "--user", USER]
+    command = [sys.executable, "-m", "al_rotate", "serve", *map(str, words), "--port", str(port)]
     own = {name: value for name, value in os.environ.items() if not name.startswith("LABEL_STUDIO")}
-    own |= {"AL_ROTATE_PASSWORD": PASSWORD} | environment
+    own |= {"AL_ROTATE_PASSWORD": PASSWORD} if "--user" in words else {}
     with open(log, "ab") as out, subprocess.Popen(command, stdout=out, stderr=out, env=own) as process:
         url = f"http://127.0.0.1:{port}"
 
@@ -49,10 +52,9 @@ def served(log, *words, studio, **environment):
             assert process.wait(60) == 0, log.read_text()
 
 
-def link(studio, project, url):
+def link(studio, project, url, **more):
     """Settings, Model, Connect Model."""
-    body = {"project": project, "url": url, "title": "al_rotate", "is_interactive": False}
-    body |= {"auth_method": "BASIC_AUTH", "basic_auth_user": USER, "basic_auth_pass": PASSWORD}
+    body = {"project": project, "url": url, "title": "al_rotate", "is_interactive": False, **more}
     return studio.call("POST", "ml/", body)["id"]
 
 
@@ -96,9 +98,9 @@ def test_a_config_and_a_checkpoint(studio: Studio, scenes, finetuned, many_boxes
     options = [f"{name}={value}" for name, value in many_boxes.items()]
     options += ["train_cfg.max_iters=4", "train_cfg.val_interval=4"]
     words = ["--config", finetuned.config, "--checkpoint", finetuned.checkpoint, "--device", "cpu"]
-    words += ["--score-thr", "0.05", "--work-dir", work, "--cfg-options", *options]
-    with served(log, *words, studio=studio) as url:
-        backend = link(studio, project, url)
+    words += ["--user", USER, "--score-thr", "0.05", "--work-dir", work, "--cfg-options", *options]
+    with served(log, *words) as url:
+        backend = link(studio, project, url, **BASIC)
         (first,) = versions(url)
         tasks = by_image(studio, project)
         assert [task["predictions"] for task in tasks.values()] == [[]] * 6
@@ -139,13 +141,44 @@ def test_a_config_and_a_checkpoint(studio: Studio, scenes, finetuned, many_boxes
     assert '"images": 3' in result
 
     # Started again, it serves what it has learnt.
-    with served(log, *words, studio=studio) as url:
+    with served(log, *words) as url:
         assert versions(url) == [first, second]
         assert f"<h1>{second}</h1>" in state(url)
 
 
+@pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
+def test_in_the_browser(studio: Studio, scenes, finetuned, many_boxes, tmp_path, tmp_path_factory):
+    """A person connects nothing by hand but sees: the model among the settings, its boxes in a task they open."""
+    shots = Path(os.environ.get("AL_ROTATE_SCREENSHOTS") or tmp_path)
+    project, files = push_images(studio, scenes, studio.root / tmp_path.name, 2)
+    options = [f"{name}={value}" for name, value in many_boxes.items()]
+    words = ["--config", finetuned.config, "--checkpoint", finetuned.checkpoint, "--device", "cpu"]
+    words += ["--user", USER, "--score-thr", "0.05", "--work-dir", tmp_path / "backend", "--cfg-options", *options]
+    with (
+        served(tmp_path / "service.log", *words) as url,
+        browser_at(studio, tmp_path_factory.mktemp("profile")) as browser,
+    ):
+        link(studio, project, url, **BASIC)
+        (version,) = versions(url)
+        browser.driver.get(f"{studio.server.url}/projects/{project}/settings/ml")
+        browser.until(lambda d: "Connected" in d.find_element("tag name", "body").text)
+        browser.screenshot(shots / "model_connected.png")
+        assert url in browser.driver.find_element("tag name", "body").text
+        number = by_image(studio, project)[next(iter(files))]["id"]
+        browser.open_task(project, number)
+        browser.screenshot(shots / "predicted_on_opening.png")
+        (prediction,) = studio.call("GET", f"tasks/{number}/")["predictions"]
+        assert prediction["model_version"] == version
+        seen = browser.driver.find_element("tag name", "body").text
+        rows = [f"{r['value']['rectanglelabels'][0]}\n{r['score']:.2f}" for r in prediction["result"][:5]]
+        assert all(row in seen for row in rows)
+        assert len(rows) > 1
+        browser.driver.get(url.replace("//", f"//{USER}:{PASSWORD.replace(' ', '%20')}@"))
+        browser.screenshot(shots / "backend_status.png")
+
+
 def test_a_workspace(studio: Studio, scenes, detector, tmp_path):
-    """Its open round is answered in the browser; Start training ends the round."""
+    """Its open round is answered in the browser; with the third answer it is trained on, which ends the round."""
     from al_rotate.demo import small_rtmdet
 
     pool, folder = studio.root / tmp_path.name, tmp_path / "work"
@@ -156,14 +189,14 @@ def test_a_workspace(studio: Studio, scenes, detector, tmp_path):
     with ActiveLoop(folder) as loop:
         asked = loop.query()["image_id"].tolist()
     log = tmp_path / "service.log"
-    with served(log, folder, "--device", "cpu", "--score-thr", "0.05", studio=studio) as url:
-        backend = link(studio, made.project, url)
+    with served(log, folder, "--device", "cpu", "--train-every", 3) as url:
+        link(studio, made.project, url)  # which makes the webhook
         assert versions(url) == ["initial"]
         tasks = by_image(studio, made.project)
         assert list(tasks) == asked
         for image_id in asked:
+            assert "training" not in log.read_text()
             draw_truth(studio, tasks[image_id], scenes, image_id)
-        studio.call("POST", f"ml/{backend}/train")
         wait_until(lambda: versions(url) == ["initial", "round-000"], "the round's weights", 300)
         wait_until(lambda: "<h1>round-000</h1>" in state(url), "they are served")
         # Another project's button does not train this workspace.
