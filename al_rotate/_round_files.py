@@ -27,7 +27,7 @@ def keep(folder: Path, answer: Answer) -> None:
             continue
         parts = [table]
         if path.exists():
-            before = pd.read_csv(path, dtype={"image_id": str})
+            before = pd.read_csv(path, converters={"image_id": str})
             parts.insert(0, before[~before["image_id"].isin(told | {*table["image_id"]})])
         write(path, pd.concat([part for part in parts if len(part)] or [table], ignore_index=True))
 

@@ -214,7 +214,7 @@ def report(facts: Facts, problems: Sequence[Problem]) -> str:
         versions = sorted({facts.versions[owner] for owner in owners})
         rows.append((name, " / ".join(versions) or "-", ", ".join(owners)))
     studio = facts.versions.get("label-studio-sdk")
-    install = f"only for Label Studio: {facts.pip} install label-studio-sdk==2.1.2"
+    install = f"only for Label Studio: {facts.pip} install label-studio-sdk==2.1.2 httpx fastapi uvicorn"
     rows.append(("label-studio-sdk", studio or "-", "" if studio else install))
     torch, mmcv = (facts.checks.get(name, Check()).values for name in ("torch", "mmcv"))
     if torch:

@@ -86,7 +86,7 @@ def _plain(column: str) -> str:
 
 def _round(workspace: Workspace, current: Round) -> dict[str, object]:
     asked = workspace.query(current.number)
-    ranking = pd.read_csv(current.folder / "ranking.csv", dtype={"image_id": str}).set_index("image_id")
+    ranking = pd.read_csv(current.folder / "ranking.csv", converters={"image_id": str}).set_index("image_id")
     found = _detections(current.folder / "detections")
     some = asked["image_id"].tolist()[:PICKED]
     return {

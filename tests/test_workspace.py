@@ -240,6 +240,42 @@ def test_the_latest_answer_counts_and_the_earlier_is_kept(asked):
     ]
 
 
+def test_an_answer_that_is_withdrawn_is_asked_for_again(asked):
+    asked.record_answers(0, labels_of({"a": [BOX]}), {"b": "clouds"}, costs=costs_of(a=10))
+    # c was never answered: there is nothing to take back.
+    assert asked.record_answers(0, RotatedInstances.empty(), withdrawn=["a", "b", "c"]) == ["a", "b"]
+    assert asked.record_answers(0, RotatedInstances.empty(), withdrawn=["a", "b", "c"]) == []
+    assert asked.query(0)["status"].tolist() == ["queried"] * 3
+    assert len(asked.labels()) == 0
+    # Answered in the same breath, it is answered.
+    assert asked.record_answers(0, labels_of({"a": [OTHER]}), withdrawn=["a"]) == ["a"]
+    np.testing.assert_array_equal(asked.labels().boxes, np.float32([OTHER]))
+    with pytest.raises(KeyError):
+        asked.record_answers(0, RotatedInstances.empty(), withdrawn=["nobody"])
+
+
+def test_a_withdrawal_waits_for_an_open_round(asked):
+    asked.record_answers(0, labels_of({"a": [BOX], "b": [], "c": []}))
+    asked.close_collection(0)
+    with pytest.raises(ValueError, match=r"expected answers while round 0 is at stage 'queried', got 1 new"):
+        asked.record_answers(0, RotatedInstances.empty(), withdrawn=["a"], cursor="later")
+    assert asked.cursor is None
+    assert asked.labels().image_ids.tolist() == ["a", "b", "c"]
+
+
+def test_the_cursor(asked, tmp_path):
+    assert asked.cursor is None
+    asked.record_answers(0, labels_of({"a": [BOX]}), cursor="monday")
+    asked.record_answers(0, RotatedInstances.empty(), cursor="tuesday")  # nothing new until then
+    asked.record_answers(0, labels_of({"b": []}))  # from somebody without a cursor
+    asked.close()
+    with Workspace.open(tmp_path / "work") as again:
+        assert again.cursor == "tuesday"
+        finish(again, 0)
+        again.record_query(again.begin_round().number, ["f"])
+        assert again.cursor is None  # f may have been answered before it was asked for
+
+
 def test_late_answers_go_to_the_open_round(asked):
     asked.record_answers(0, labels_of({"a": [BOX]}))
     finish(asked, 0)
