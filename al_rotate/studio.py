@@ -70,7 +70,8 @@ def run(
     def leave(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, leave)
+    # Ctrl-C too: a shell starts what runs in the background with it ignored.
+    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         say("starting Label Studio; the first start of a workspace takes a minute")
         with open_studio(folder, port, environment) as (server, connection):
@@ -83,4 +84,5 @@ def run(
     except KeyboardInterrupt:
         say("stopped")
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

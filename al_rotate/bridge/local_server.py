@@ -148,7 +148,7 @@ class LocalServer:
         process, self._process = self._process, None
         if process is None:
             return
-        for number, patience in ((signal.SIGINT, _STOP_SECONDS), (signal.SIGKILL, None)):
+        for number, patience in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, None)):
             try:
                 os.killpg(process.pid, number)
                 process.wait(patience)

@@ -37,11 +37,6 @@ def process_of(job):
     return None
 
 
-def kill(job):
-    os.kill(process_of(job), signal.SIGKILL)
-    wait_until(lambda: process_of(job) is None, "killed")
-
-
 @pytest.fixture
 def workspace(tmp_path):
     """One with a learner of our own: what trains it fails, but not before nobody else has the workspace."""
@@ -103,8 +98,8 @@ def test_a_training_that_is_killed_begins_again_but_not_for_ever(queue, workspac
             assert [one.state for one in queue.tick()] == ["running"]
             assert len(read(job.folder / "job.json")["begun"]) == attempt
             wait_until(lambda: process_of(job), "begun")
-            kill(job)
-            assert states(queue) == ["waiting"]
+            os.kill(process_of(job), signal.SIGKILL)
+            wait_until(lambda: states(queue) == ["waiting"], "killed")
         queue.tick()
     (ended,) = jobs(queue.folder)
     assert ended.state == "failed"
