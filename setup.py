@@ -14,7 +14,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["al_rotate", "al_rotate.*"]),
-    package_data={"al_rotate": ["py.typed", "*.html.j2"]},
+    package_data={"al_rotate": ["py.typed"], "": ["*.html.j2"]},
     python_requires=">=3.10,<3.13",
     install_requires=[
         "numpy>=1.24",

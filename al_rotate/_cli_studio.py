@@ -126,7 +126,7 @@ def _connect(args: argparse.Namespace) -> None:
 
 
 def _serve(args: argparse.Namespace) -> None:
-    from .bridge.backend import serve
+    from .bridge.backend.app import serve
 
     if (args.workspace is None) == (args.config is None):
         raise ValueError("expected a workspace, or --config and --checkpoint")

@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from .. import _json
-from .._files import whole
-from .._store import now
+from ... import _json
+from ..._files import whole
+from ..._store import now
 
 LOG = logging.getLogger("al_rotate.bridge.backend")
 ATTEMPTS = 3  # at one job, when its process dies without a word
@@ -131,7 +131,7 @@ class Queue:
             _write(job.folder / "job.json", {**job.request, "begun": [*begun, now()]})
             with open(job.folder / "log.txt", "ab") as log:
                 child = subprocess.Popen(
-                    [sys.executable, "-m", "al_rotate.bridge._trainer", str(job.folder)],
+                    [sys.executable, "-m", "al_rotate.bridge.backend.trainer", str(job.folder)],
                     env={**os.environ, **self._environment()},
                     stdin=subprocess.DEVNULL,
                     stdout=log,

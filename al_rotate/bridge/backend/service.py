@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from .._files import whole
-from .._store import now
-from ._fetch import Fetcher, Limits
-from ._hosts import is_loopback, origin
-from ._predictor import Predictor, answer
-from ._queue import Busy, Queue, jobs
-from ._secrets import Secrets
-from ._trainer import ADDRESS, TOKEN
-from ._weights import Home, Weights
-from .label_config import read_xml
+from ..._files import whole
+from ..._store import now
+from ..label_config import read_xml
+from .fetch import Fetcher, Limits
+from .hosts import is_loopback, origin
+from .predictor import Predictor, answer
+from .queue import Busy, Queue, jobs
+from .secrets import Secrets
+from .trainer import ADDRESS, TOKEN
+from .weights import Home, Weights
 
 LOG = logging.getLogger("al_rotate.bridge.backend")
 MAX_TASKS = 1000  # a request
@@ -49,7 +49,7 @@ class Service:
         train_every: fine-tune after so many new annotations; 0: only when asked.
         label_studio, token: None waits for what Label Studio says of itself in /setup. It is believed when it says
             that it runs on this machine; the token stays in memory.
-        hosts, document_root, limits: see :class:`~al_rotate.bridge._fetch.Fetcher`.
+        hosts, document_root, limits: see :class:`~al_rotate.bridge.backend.fetch.Fetcher`.
 
     Raises:
         ValueError: for hosts that are none.

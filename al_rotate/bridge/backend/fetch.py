@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 from PIL import Image
 
-from ._hosts import LOCAL_FILES, PORTS, is_public, parse, port_of, shown
+from .hosts import LOCAL_FILES, PORTS, is_public, parse, port_of, shown
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")  # others, such as EPS, start programs when they are read
 HOPS = 5  # redirects

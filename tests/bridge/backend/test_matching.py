@@ -2,7 +2,7 @@
 
 import pytest
 
-from al_rotate.bridge._matching import matched
+from al_rotate.bridge.backend.matching import matched
 
 
 @pytest.mark.parametrize(

@@ -34,11 +34,11 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from ._hosts import is_loopback
-from ._secrets import Secrets
-from ._service import Rejected, Service, token_of_environment
-from ._trainer import ADDRESS
-from ._weights import CheckpointHome, Home, WorkspaceHome
+from .hosts import is_loopback
+from .secrets import Secrets
+from .service import Rejected, Service, token_of_environment
+from .trainer import ADDRESS
+from .weights import CheckpointHome, Home, WorkspaceHome
 
 __all__ = ["Rejected", "Service", "create_app", "serve"]
 
@@ -137,7 +137,7 @@ def create_app(
     app = FastAPI(title="al_rotate", docs_url=None, redoc_url=None, openapi_url=None)
     page = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    ).get_template("backend.html.j2")
+    ).get_template("page.html.j2")
 
     @app.get("/health")
     async def health() -> dict[str, str]:

@@ -11,7 +11,7 @@ from noisy import CLASSES, NoisyLearner, labels_of
 from PIL import Image
 
 from al_rotate import ActiveLoop, Workspace
-from al_rotate.bridge._queue import ATTEMPTS, Busy, Queue, claim, jobs, read
+from al_rotate.bridge.backend.queue import ATTEMPTS, Busy, Queue, claim, jobs, read
 
 TRUTH = labels_of(4)
 
@@ -32,7 +32,7 @@ def process_of(job):
             running = (folder / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
         except OSError:
             continue
-        if running and b"al_rotate.bridge._trainer" in words and os.fsencode(job.folder) in words:
+        if running and b"al_rotate.bridge.backend.trainer" in words and os.fsencode(job.folder) in words:
             return int(folder.name)
     return None
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from bridge.backend.test_queue import wait_until
 from bridge.browser import CHROMIUM, DRIVER, browser_at
 from bridge.conftest import Studio
 from bridge.test_annotator import by_image, drawn, join, predicted
-from bridge.test_queue import wait_until
 
 from al_rotate import ActiveLoop, Workspace, synthetic
 from al_rotate.bridge.geometry import from_label_studio

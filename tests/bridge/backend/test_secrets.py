@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from al_rotate.bridge._secrets import HIDDEN, Secrets
+from al_rotate.bridge.backend.secrets import HIDDEN, Secrets
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 

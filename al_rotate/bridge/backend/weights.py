@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from .._files import sha256
-from ..workspace import Workspace
-from . import _queue
-from .annotator import Connection
+from ..._files import sha256
+from ...workspace import Workspace
+from ..annotator import Connection
+from . import queue as _queue
 
 if TYPE_CHECKING:
-    from ..detector import Detector
+    from ...detector import Detector
 
 
 class Weights(NamedTuple):
@@ -78,7 +78,7 @@ class WorkspaceHome:
         return [one.version for one in self._all()]
 
     def detector(self, weights: Weights) -> Detector:
-        from ..detector import Detector
+        from ...detector import Detector
 
         return Detector(
             self.workspace / "config.py",
@@ -129,7 +129,7 @@ class CheckpointHome:
         if checkpoint is None:
             raise ValueError("expected a checkpoint: without weights there is nothing to serve")
         if str(checkpoint) == "zoo":
-            from ..configs import published_weights
+            from ...configs import published_weights
 
             checkpoint = published_weights(config)
         self._config = str(Path(config).absolute()) if Path(config).exists() else str(config)
@@ -149,7 +149,7 @@ class CheckpointHome:
         return [one.version for one in self._all()]
 
     def detector(self, weights: Weights) -> Detector:
-        from ..detector import Detector
+        from ...detector import Detector
 
         return Detector(self._config, weights.checkpoint, self._device, self._cfg_options)
 

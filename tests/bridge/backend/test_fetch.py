@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from al_rotate.bridge._fetch import Fetcher, Limits, Refused
-from al_rotate.bridge._hosts import is_public, parse, shown
+from al_rotate.bridge.backend.fetch import Fetcher, Limits, Refused
+from al_rotate.bridge.backend.hosts import is_public, parse, shown
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 

@@ -1,4 +1,4 @@
-"""The ML backend over its HTTP, with a real detector; Label Studio itself is in test_backend_studio."""
+"""The ML backend over its HTTP, with a real detector; Label Studio itself is in test_connected."""
 
 import base64
 import json
@@ -12,10 +12,10 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from al_rotate import ActiveLoop, synthetic
-from al_rotate.bridge import backend
-from al_rotate.bridge._queue import Busy, jobs
-from al_rotate.bridge._service import MAX_TASKS, Service
-from al_rotate.bridge._weights import CheckpointHome, WorkspaceHome
+from al_rotate.bridge.backend import app
+from al_rotate.bridge.backend.queue import Busy, jobs
+from al_rotate.bridge.backend.service import MAX_TASKS, Service
+from al_rotate.bridge.backend.weights import CheckpointHome, WorkspaceHome
 from al_rotate.bridge.geometry import from_label_studio
 from al_rotate.bridge.label_config import to_xml
 
@@ -48,8 +48,8 @@ def service(open_service):
 
 
 def client(service, **options):
-    app = backend.create_app(service, **options)
-    return TestClient(app, base_url="http://127.0.0.1:8003", raise_server_exceptions=False)
+    made = app.create_app(service, **options)
+    return TestClient(made, base_url="http://127.0.0.1:8003", raise_server_exceptions=False)
 
 
 def local(name, number=1):
@@ -217,7 +217,7 @@ def test_what_is_refused(service, path, content, status, detail):
 
 
 def test_who_may_call(service, monkeypatch):
-    monkeypatch.setattr(backend, "MAX_BODY", 1000)
+    monkeypatch.setattr(app, "MAX_BODY", 1000)
     # A web page can post forms and plain text to any address, and can point its own name at this machine.
     ours = client(service, hosts=["localhost", "127.0.0.1"])
     assert ours.post("/webhook", content="{}", headers={"Content-Type": "text/plain"}).status_code == 415
@@ -304,11 +304,11 @@ def test_what_cannot_be_served(finetuned, tmp_path):
         ),
     ]:
         with pytest.raises(ValueError, match=message):
-            backend.serve(**{"work_dir": tmp_path / "backend"} | arguments)
+            app.serve(**{"work_dir": tmp_path / "backend"} | arguments)
     with pytest.raises(FileNotFoundError, match="expected a checkpoint, there is no file"):
-        backend.serve(config=finetuned.config, checkpoint=tmp_path / "none.pth", work_dir=tmp_path / "backend")
+        app.serve(config=finetuned.config, checkpoint=tmp_path / "none.pth", work_dir=tmp_path / "backend")
     with pytest.raises(FileNotFoundError):
-        backend.serve(tmp_path / "nowhere")
+        app.serve(tmp_path / "nowhere")
 
 
 def test_what_fails_is_told_without_secrets(service, caplog):

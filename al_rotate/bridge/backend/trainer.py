@@ -1,4 +1,4 @@
-"""One fine-tuning, in a process of its own: ``python -m al_rotate.bridge._trainer JOB``.
+"""One fine-tuning, in a process of its own: ``python -m al_rotate.bridge.backend.trainer JOB``.
 
 Killed at any moment, the same command goes on: what it learnt from Label Studio is kept in the job's folder, and the
 training itself resumes from its last checkpoint. Label Studio's address and token come by the environment.
@@ -16,15 +16,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .._files import whole
-from ..images import UnreadableImage
-from ..images import size as image_size
-from ..instances import RotatedInstances
-from ..workspace import WorkspaceBusy
-from . import _queue
-from ._fetch import Fetcher, Limits, Refused
-from ._matching import matched
-from ._secrets import Secrets
+from ..._files import whole
+from ...images import UnreadableImage
+from ...images import size as image_size
+from ...instances import RotatedInstances
+from ...workspace import WorkspaceBusy
+from . import queue as _queue
+from .fetch import Fetcher, Limits, Refused
+from .matching import matched
+from .secrets import Secrets
 
 PATIENCE = 600.0  # seconds to wait for a workspace that another command has
 ADDRESS, TOKEN = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"
@@ -53,7 +53,7 @@ def from_workspace(request: dict[str, Any], job: Path) -> dict[str, Any]:
         ValueError: when there is nothing to train on.
         WorkspaceBusy: when another command keeps the workspace for too long.
     """
-    from ..loop import ActiveLoop
+    from ...loop import ActiveLoop
 
     with _patiently(lambda: ActiveLoop(request["workspace"], train_options=request["cfg_options"] or None)) as loop:
 
@@ -75,8 +75,8 @@ def from_labels(request: dict[str, Any], job: Path) -> dict[str, Any]:
         ValueError: when nothing of the project can be trained on.
         LabelStudioError: when Label Studio cannot be asked.
     """
-    from ..checkpoints import read_checkpoint
-    from ..training import finetune
+    from ...checkpoints import read_checkpoint
+    from ...training import finetune
 
     start = Path(_once(job / "start.json", lambda: _newest(request, job)))
     classes = request.get("classes") or read_checkpoint(start).classes
@@ -103,8 +103,8 @@ def _pulled(request: dict[str, Any], job: Path, classes: tuple[str, ...]) -> tup
     """
 
     def pull() -> list[Any]:
-        from .client import LabelStudio, NotAllowed
-        from .label_config import read_xml
+        from ..client import LabelStudio, NotAllowed
+        from ..label_config import read_xml
 
         url, token = os.environ.get(ADDRESS), os.environ.get(TOKEN)
         if not url or not token:

@@ -1,0 +1,1 @@
+"""The ML backend service that Label Studio connects to: :func:`al_rotate.bridge.backend.app.serve`."""
