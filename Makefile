@@ -16,8 +16,8 @@ studio: setup-studio  ## the demo's next query in Label Studio, to be corrected 
 	@test -f demo/report.html || $(VENV)/al-rotate demo demo --rounds 1
 	@$(VENV)/al-rotate studio demo --venv .venv-studio
 
-test: setup-studio  ## the tests
-	@$(VENV)/python -m pytest
+test: setup-studio  ## the tests; what they see in the browser goes to screenshots/
+	@AL_ROTATE_SCREENSHOTS=screenshots $(VENV)/python -m pytest
 
 lint: setup  ## format, lints and types, as CONTRIBUTING.md asks
 	@$(VENV)/ruff format --check . && $(VENV)/ruff check . && $(VENV)/mypy
