@@ -107,6 +107,34 @@ def best_overlaps(detections: RotatedInstances, labels: RotatedInstances) -> tup
     return overlap, row
 
 
+def true_positives(
+    detections: RotatedInstances, labels: RotatedInstances, iou_threshold: float = 0.5
+) -> NDArray[np.bool_]:
+    """Which detections are hits, as :func:`evaluate` counts them; of two on one label the higher score is.
+
+    Args:
+        detections: with scores, on images of `labels`.
+        labels: the truth.
+        iou_threshold: the rotated IoU from which a detection counts.
+
+    Returns:
+        (N,) in the order of the detections.
+
+    Raises:
+        ValueError: without scores.
+        KeyError: for an image without labels.
+    """
+    if detections.scores is None:
+        if detections.n_boxes:
+            raise ValueError("expected detections with scores, got labels")
+        return np.zeros(0, bool)
+    overlap, taken = best_overlaps(detections, labels)
+    order = np.argsort(-detections.scores, kind="stable")
+    hits = np.zeros(detections.n_boxes, bool)
+    hits[order] = _hits(overlap[order], taken[order], iou_threshold)
+    return hits
+
+
 def average_precision(hits: NDArray[np.bool_], labels: int, mode: Literal["11points", "area"] = "11points") -> float:
     """Average precision of detections sorted from the most to the least confident.
 

@@ -1,6 +1,6 @@
 """Which images to have labelled: scores of boxes, scores of images, budgets, and the named strategies made of them."""
 
-from . import aggregate, diversity, uncertainty
+from . import aggregate, calibration, diversity, uncertainty
 from .budget import Budget
 from .strategies import STRATEGIES, Ranking, Strategy, make_strategy, rank, select
 
@@ -10,6 +10,7 @@ __all__ = [
     "Ranking",
     "Strategy",
     "aggregate",
+    "calibration",
     "diversity",
     "make_strategy",
     "rank",
