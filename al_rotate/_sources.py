@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import images
 
-Source = Path | NDArray[np.uint8]
+Source = Path | NDArray[np.uint8] | Callable[[], NDArray[np.uint8]]
 Images = str | Path | Sequence[str | Path] | Mapping[str, str | Path] | Iterable[Any]
 
 
@@ -32,24 +32,26 @@ def _pairs(given: Iterable[Any]) -> Iterator[tuple[str, Source]]:
         image_id, source = item if isinstance(item, tuple) else (None, item)
         if isinstance(source, (str, Path)):
             yield image_id or Path(source).stem, Path(source)
-        elif isinstance(source, np.ndarray):
+        elif isinstance(source, np.ndarray) or callable(source):
             yield image_id or str(position), source
         else:
             raise TypeError(f"expected image files or arrays, got {type(source).__name__} at position {position}")
 
 
 def read(pair: tuple[str, Source]) -> NDArray[np.uint8] | images.UnreadableImage:
-    """The pixels (H, W, 3) BGR, or why a file has none.
+    """The pixels (H, W, 3) BGR, or why a file has none; a source that is called may raise UnreadableImage too.
 
     Raises:
         ValueError: for an array of another kind: that is the caller's mistake, not a broken file.
     """
     image_id, source = pair
-    if isinstance(source, Path):
-        try:
+    try:
+        if isinstance(source, Path):
             return np.ascontiguousarray(images.read(source)[..., ::-1])
-        except images.UnreadableImage as error:
-            return error
+        if callable(source):
+            source = source()
+    except images.UnreadableImage as error:
+        return error
     if source.ndim != 3 or source.shape[2] != 3 or not source.size or source.dtype != np.uint8:
         what = f"{source.dtype} {source.shape} for image {image_id!r}"
         raise ValueError(f"expected image arrays (H, W, 3) uint8 BGR, got {what}")

@@ -25,11 +25,13 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from . import boxes, class_scores, configs, features, precision
+from . import views as _views
 from ._shards import Shards
 from ._sources import Images, Source, ahead, as_pairs, batched, read
 from .checkpoints import read_checkpoint, write_checkpoint
 from .images import UnreadableImage
 from .instances import RotatedInstances
+from .views import DIHEDRAL, View
 
 SHARD = 256  # images a shard: what a kill can cost
 _FAR = 1e9  # pixels: no box reaches so far
@@ -157,6 +159,24 @@ class Detector:
                 f"{len(found.skipped)} images could not be read, the first {image_id}: {reason}", stacklevel=2
             )
         return found
+
+    def predict_views(self, images: Images, views: Sequence[View] = DIHEDRAL, **options: Any) -> list[RotatedInstances]:
+        """Detect in other views of the images: flipped, turned, scaled, noisy; all in the same batches.
+
+        Args:
+            images: as for :meth:`predict`, in files or arrays.
+            views: distinct ones; by default the seven flips and quarter turns.
+            **options: of :meth:`predict`.
+
+        Returns:
+            The detections of each view, mapped back into the images, in the order of `views`.
+
+        Raises:
+            ValueError: as :meth:`predict`, and for views of one name.
+        """
+        pairs = list(as_pairs(images)[0])
+        found = self.predict(_views.sources(pairs, views), **options)
+        return _views.apart(found, pairs, views)
 
     def save(self, path: str | Path) -> Path:
         """Write the weights and classes as a checkpoint."""

@@ -7,17 +7,24 @@ resample, and noise changes the pixels; their boxes come back exactly too, but t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from . import boxes as rboxes
+from . import images
+from ._sources import Source, read
+from .instances import RotatedInstances
 
 __all__ = ["DIHEDRAL", "View"]
 
+_BETWEEN = "\t"  # image id and view
 _GREY = (114, 114, 114)  # beyond the picture's edge, as MMDetection pads
 
 
@@ -113,6 +120,58 @@ class View:
 
 DIHEDRAL: Sequence[View] = tuple(View(flip, quarters) for flip in (False, True) for quarters in range(4))[1:]
 """The seven exact views beside the image itself."""
+
+
+def sources(pairs: Sequence[tuple[str, Source]], views: Sequence[View]) -> Iterator[tuple[str, Source]]:
+    """Every view of every image, to be decoded where the detector decodes; the views of one image after each other.
+
+    Raises:
+        ValueError: for views of one name.
+    """
+    names = [view.name for view in views]
+    if not names or len({*names}) < len(names):
+        raise ValueError(f"expected distinct views, got {', '.join(names) or 'none'}")
+
+    def seen(pair: tuple[str, Source], view: View) -> NDArray[np.uint8]:
+        found = read(pair)
+        if isinstance(found, images.UnreadableImage):
+            raise found
+        return view.pixels(found, zlib.crc32(f"{pair[0]}{_BETWEEN}{view.name}".encode()))
+
+    for pair in pairs:
+        for view in views:
+            yield f"{pair[0]}{_BETWEEN}{view.name}", partial(seen, pair, view)
+
+
+def apart(
+    found: RotatedInstances, pairs: Sequence[tuple[str, Source]], views: Sequence[View]
+) -> list[RotatedInstances]:
+    """What was detected in `sources`, view by view, mapped back into the images."""
+    sizes = {image_id: _size(source) for image_id, source in pairs if f"{image_id}{_BETWEEN}{views[0].name}" in found}
+    parts = []
+    for view in views:
+        ids = [f"{image_id}{_BETWEEN}{view.name}" for image_id in sizes]
+        part = found.subset(ids)
+        back = [view.back(one.boxes, *size) for (_, one), size in zip(part, sizes.values(), strict=True)]
+        skipped = {
+            i.rpartition(_BETWEEN)[0]: why for i, why in found.skipped.items() if i.endswith(_BETWEEN + view.name)
+        }
+        parts.append(
+            part.replace(
+                image_ids=list(sizes),
+                boxes=np.concatenate(back) if back else part.boxes,
+                image_sizes=np.array(list(sizes.values())).reshape(-1, 2),
+                skipped=skipped,
+            )
+        )
+    return parts
+
+
+def _size(source: Source) -> tuple[int, int]:
+    if isinstance(source, Path):
+        return images.size(source)
+    array = source() if callable(source) else source
+    return array.shape[1], array.shape[0]
 
 
 def _square(matrix: ArrayLike) -> NDArray[np.float64]:

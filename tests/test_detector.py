@@ -21,6 +21,7 @@ from al_rotate import RotatedInstances, boxes, configs, features, images, synthe
 from al_rotate import detector as module  # noqa: E402
 from al_rotate.checkpoints import read_checkpoint  # noqa: E402
 from al_rotate.detector import Detector  # noqa: E402
+from al_rotate.views import View  # noqa: E402
 
 RTMDET = "rotated_rtmdet_tiny-3x-dota"
 MANY_BOXES = {"model.test_cfg.score_thr": 0.01, "model.test_cfg.nms_pre": 200, "model.test_cfg.max_per_img": 40}
@@ -428,3 +429,43 @@ def test_a_box_without_an_end_does_not_stop_the_rest(finetuned, scenes):
     assert found.n_boxes > 0
     np.testing.assert_array_equal(found.class_scores[np.arange(found.n_boxes), found.labels], found.scores)
     assert len(found.box_features) == found.n_boxes
+
+
+class TestViews:
+    VIEWS = (View(), View(flip=True), View(True, 1), View(degrees=5, scale=0.8, noise=4))
+
+    def test_what_is_seen_in_each_view_comes_back(self, detector: Detector, mixed):
+        """As if each view had been made and predicted on alone, and its boxes mapped back by hand."""
+        found = detector.predict_views(mixed, self.VIEWS, progress=False, batch_size=3)
+        assert close(found[0], predict(detector, mixed))
+        for view, part in zip(self.VIEWS[1:3], found[1:3], strict=True):
+            seen = {i: view.pixels(images.read(file))[..., ::-1] for i, file in mixed.items()}
+            alone = predict(detector, seen.items())
+            assert part.image_ids.tolist() == list(mixed)
+            np.testing.assert_allclose(part.scores, alone.scores, atol=1e-4)
+            assert [images.size(mixed[i]) for i in mixed] == list(map(tuple, part.image_sizes.tolist()))
+            for (image_id, one), (_, other) in zip(part, alone, strict=True):
+                there = view.boxes(one.boxes, *images.size(mixed[image_id]))
+                np.testing.assert_allclose(boxes.iou(there, other.boxes, paired=True), 1, atol=1e-3)
+        assert found[3].n_boxes > 0
+        again = detector.predict_views(mixed, self.VIEWS, progress=False, batch_size=3)
+        assert again[3] == found[3]  # noise and all
+
+    def test_arrays_broken_files_and_a_kill(self, detector: Detector, mixed, tmp_path):
+        broken = tmp_path / "broken.png"
+        broken.write_bytes(next(iter(mixed.values())).read_bytes()[:60])
+        files = dict(list(mixed.items())[:3]) | {"broken": broken}
+        with pytest.warns(UserWarning, match="2 images could not be read"):
+            found = detector.predict_views(files, self.VIEWS[1:3], progress=False, out=tmp_path / "out")
+        assert [part.image_ids.tolist() for part in found] == [list(files)[:3]] * 2
+        assert [list(part.skipped) for part in found] == [["broken"]] * 2
+        with pytest.warns(UserWarning, match="2 images could not be read"):
+            assert detector.predict_views(files, self.VIEWS[1:3], progress=False, out=tmp_path / "out") == found
+        arrays = [(i, np.ascontiguousarray(images.read(file)[..., ::-1])) for i, file in list(mixed.items())[:3]]
+        given = detector.predict_views(arrays, self.VIEWS[1:3], progress=False)
+        assert [close(one, other.replace(skipped={})) for one, other in zip(given, found, strict=True)] == [True, True]
+
+    def test_views_must_be_distinct(self, detector: Detector, mixed):
+        for views in ((), (View(), View(quarters=4))):
+            with pytest.raises(ValueError, match="expected distinct views, got"):
+                detector.predict_views(mixed, views)

@@ -1,6 +1,6 @@
 """Which images to have labelled: scores of boxes, scores of images, budgets, and the named strategies made of them."""
 
-from . import aggregate, calibration, diversity, uncertainty
+from . import aggregate, calibration, consistency, diversity, uncertainty
 from .budget import Budget
 from .strategies import STRATEGIES, Ranking, Strategy, make_strategy, rank, select
 
@@ -11,6 +11,7 @@ __all__ = [
     "Strategy",
     "aggregate",
     "calibration",
+    "consistency",
     "diversity",
     "make_strategy",
     "rank",
