@@ -35,6 +35,7 @@ class Connection:
         policy: which of several annotators counts; see :func:`~al_rotate.bridge.annotations.read`.
         polygons: take polygons as the rectangle of least area around them.
         rename: label in the project -> class, where they differ.
+        classes: the workspace's, in their order, which need not be that of the project's labels.
     """
 
     url: str
@@ -46,6 +47,7 @@ class Connection:
     policy: str = "latest"
     polygons: bool = False
     rename: dict[str, str] | None = None
+    classes: Sequence[str] | None = None
 
     def token(self) -> str:
         """The token, from its file or the environment.
@@ -98,7 +100,7 @@ class LabelStudioAnnotator:
             raise ValueError(f"{self.folder} is not connected to Label Studio: al-rotate connect {self.folder} --help")
         self.connection = found
         self.studio: LabelStudio | None = None  # signed in when it is first needed
-        self._classes: tuple[str, ...] | None = None
+        self._classes = tuple(found.classes) if found.classes else None
         self._sizes: dict[str, tuple[int, int]] = {}
         self._unreadable: dict[str, str] = {}
         self._told: list[dict[str, object]] = []
@@ -109,7 +111,7 @@ class LabelStudioAnnotator:
         shown = query.detections
         if shown.scores is not None:
             shown = shown.where(shown.scores >= self.connection.shown)
-        self._classes = shown.classes or self._classes
+        self._classes = self._classes or shown.classes
         if self._classes and self.connection.rename:
             called = {name: label for label, name in self.connection.rename.items()}
             shown = shown.replace(classes=tuple(called.get(name, name) for name in self._classes))
@@ -228,7 +230,7 @@ def connect(
     folder = Path(workspace).absolute()
     name = (title or folder.name)[:50]
     project = LabelStudio.connect(url, token).open_project(name if len(name) >= 3 else f"{name} boxes", classes)
-    connection = Connection(url, project, **options)  # type: ignore[arg-type]
+    connection = Connection(url, project, classes=list(classes), **options)  # type: ignore[arg-type]
     addresses(connection.images, connection.document_root)  # refuses what cannot work, now
     connection.save(folder)
     return connection

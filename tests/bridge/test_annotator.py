@@ -14,6 +14,7 @@ from al_rotate.boxes import canonical
 from al_rotate.bridge.annotator import Connection, LabelStudioAnnotator, connect
 from al_rotate.bridge.client import NotAllowed
 from al_rotate.bridge.geometry import from_label_studio, to_label_studio
+from al_rotate.bridge.label_config import to_xml
 
 NAMES = ("x", "y", "width", "height", "rotation")
 
@@ -271,6 +272,22 @@ def test_a_renamed_label_loses_nothing(studio, loop, project, tmp_path):
     }
     assert seen <= {*renamed.values()}
     assert seen & {"boat", "jet"}
+
+
+def test_labels_in_another_order(studio, loop, project, tmp_path):
+    """All are skipped, then somebody answers after all: nothing is pushed, and the classes are ours all the same."""
+    studio.call("PATCH", f"projects/{project}/", {"label_config": to_xml(CLASSES[::-1])})
+    tasks = by_image(studio, project)
+    for task in tasks.values():
+        studio.skip(task)
+    with loop() as one:
+        assert (one.collect()["status"] == "skipped").all()
+    for image_id, task in tasks.items():
+        answer(studio, task, image_id)
+    with loop() as one:
+        assert (one.collect()["status"] == "labelled").all()
+        truth = TRUTH.subset(sorted(tasks))
+        np.testing.assert_array_equal(one.workspace.labels().labels, truth.labels)
 
 
 def test_an_image_that_is_gone(studio, loop, project, tmp_path):
