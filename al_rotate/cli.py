@@ -87,8 +87,9 @@ def _rank(args: argparse.Namespace) -> None:
 
 
 def _query(args: argparse.Namespace) -> None:
-    asks = args.images is not None or args.boxes is not None
-    limits = Budget(images=args.images, boxes=args.boxes) if asks else None
+    seconds = None if args.minutes is None else round(60 * args.minutes)
+    asks = (args.images, args.boxes, seconds) != (None, None, None)
+    limits = Budget(images=args.images, boxes=args.boxes, seconds=seconds) if asks else None
     with ActiveLoop(
         args.workspace, strategy=args.strategy, budget=limits, strategy_options=_options(args.options) or None
     ) as loop:
@@ -217,6 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("workspace", type=Path)
     query.add_argument("--images", type=int, help="budget in images")
     query.add_argument("--boxes", type=int, help="budget in predicted boxes")
+    query.add_argument("--minutes", type=float, help="budget in expected minutes of labelling")
     _strategy_arguments(query, default=None)
 
     collect = command("collect", _collect, "Take over the answers there are.", "al-rotate collect work")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from .annotators import Annotator, Query
 from .evaluation import evaluate
 from .instances import RotatedInstances
 from .learner import Learner, MMRotateLearner
-from .sampling import Budget, Ranking, Strategy, make_strategy, select
+from .sampling import Budget, Ranking, Strategy, costs, make_strategy, select
 from .workspace import STATUSES, Round, Workspace
 
 if TYPE_CHECKING:
@@ -227,18 +227,21 @@ class ActiveLoop:
     def _choose(self, current: Round, detections: RotatedInstances) -> tuple[pd.DataFrame, list[str]]:
         rng = np.random.default_rng([self.settings["seed"], current.number])
         strategy = make_strategy("random") if self._is_cold(current) else self.strategy
+        budget = self.budget
+        if budget.seconds is not None:  # by what people have taken so far
+            budget = replace(budget, cost=costs.fit(self.workspace.ledger(), budget.cost).cost)
         if isinstance(strategy, Ranking):
             ranking = strategy.rank(detections, rng)
-            chosen = self.budget.take(ranking["image_id"], ranking["n_boxes"])
+            chosen = budget.take(ranking["image_id"], ranking["n_boxes"])
         else:
-            chosen = select(detections, strategy, self.budget, rng)
+            chosen = select(detections, strategy, budget, rng)
             ids = [*chosen, *sorted({*detections.image_ids} - {*chosen})]
             # It only picks: a score says no more than the order in which it did, and the others have none.
             scores = np.full(len(ids), np.nan)
             scores[: len(chosen)] = 1 - np.arange(len(chosen)) / max(1, len(chosen))
             ranking = pd.DataFrame({"image_id": ids, "score": scores, "n_boxes": detections.subset(ids).counts})
         if not chosen:
-            raise ValueError(f"{self.budget} covers none of the {len(detections)} images: raise it")
+            raise ValueError(f"{budget} covers none of the {len(detections)} images: raise it")
         return ranking, chosen
 
     def _push(self, current: Round) -> None:

@@ -164,7 +164,17 @@ def test_the_budget_holds(tmp_path):
     with make(tmp_path, budget=3) as loop:  # of this process alone
         loop.run(1)
         assert len(loop.query()) == 3
-        assert loop.workspace.settings["budget"] == {"images": 8, "boxes": 11}
+        assert loop.workspace.settings["budget"] == {"images": 8, "boxes": 11, "seconds": None, "cost": None}
+
+
+def test_a_budget_in_time_learns_how_long_people_take(tmp_path):
+    """Assumed are 5 s an image; these take a hundred."""
+    with make(tmp_path, annotator=SimulatedAnnotator(POOL, CostModel(image=100)), budget=20) as loop:
+        loop.run(1)
+    slow = Budget(seconds=320)
+    with make(tmp_path, budget=slow) as loop:
+        assert 1 <= len(loop.query()) <= 3
+    assert len(slow.take(POOL.image_ids, POOL.counts)) > 5
 
 
 def test_a_budget_that_covers_nothing(tmp_path):

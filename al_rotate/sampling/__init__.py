@@ -1,6 +1,6 @@
 """Which images to have labelled: scores of boxes, scores of images, budgets, and the named strategies made of them."""
 
-from . import aggregate, calibration, consistency, diversity, uncertainty
+from . import aggregate, calibration, consistency, costs, diversity, uncertainty
 from .budget import Budget
 from .strategies import STRATEGIES, Ranking, Strategy, make_strategy, rank, select
 
@@ -12,6 +12,7 @@ __all__ = [
     "aggregate",
     "calibration",
     "consistency",
+    "costs",
     "diversity",
     "make_strategy",
     "rank",

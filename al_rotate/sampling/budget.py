@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+
+from .costs import ExpectedCost
 
 __all__ = ["Budget"]
 
@@ -19,6 +21,8 @@ class Budget:
         images: images to label.
         boxes: boxes to label, by the detector's own prediction: nobody knows the true number before the labelling.
             An image without a predicted box is charged as one box, because opening it and finding nothing is work.
+        seconds: of labelling, as `cost` expects them.
+        cost: of images by their predicted boxes; by default assumed, and in a loop learnt from its answers.
 
     Raises:
         ValueError: when no limit is given, or one is not positive.
@@ -27,9 +31,13 @@ class Budget:
 
     images: int | None = None
     boxes: int | None = None
+    seconds: int | None = None
+    cost: ExpectedCost | None = None
 
     def __post_init__(self) -> None:
-        limits = {field.name: getattr(self, field.name) for field in fields(self)}
+        limits = {name: getattr(self, name) for name in ("images", "boxes", "seconds")}
+        if isinstance(self.cost, Mapping):  # as a workspace remembers it
+            object.__setattr__(self, "cost", ExpectedCost(**self.cost))
         if all(limit is None for limit in limits.values()):
             raise ValueError(f"expected a budget in {' or '.join(limits)}, got none: for instance Budget(images=100)")
         for name, limit in limits.items():
@@ -41,11 +49,15 @@ class Budget:
                 raise ValueError(f"expected a budget of at least one of {name}, got {limit}")
             object.__setattr__(self, name, int(limit))
 
+    def __repr__(self) -> str:
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return f"Budget({', '.join(f'{name}={value!r}' for name, value in given.items() if value is not None)})"
+
     def take(self, image_ids: Iterable[str], n_boxes: ArrayLike) -> list[str]:
         """Walk down a ranking and take each image that still fits.
 
-        An image too dear for what is left is passed over and the walk goes on, so that the last boxes of a budget go
-        to smaller images further down; one dearer than the whole budget is never taken.
+        An image too dear for what is left is passed over and the walk goes on, so that the last of a budget goes to
+        smaller images further down; one dearer than the whole budget is never taken.
 
         Args:
             image_ids: (M,) best first.
@@ -60,27 +72,34 @@ class Budget:
         >>> Budget(boxes=4).take(["a", "b", "c", "d"], [3, 2, 0, 1])
         ['a', 'c']
         """
-        images = float("inf") if self.images is None else self.images
-        boxes = float("inf") if self.boxes is None else self.boxes
-        ids, charges = list(image_ids), _charges(n_boxes).tolist()
+        ids, charges = list(image_ids), self._charges(n_boxes)
         if len(ids) != len(charges):
             raise ValueError(f"expected n_boxes for each of {len(ids)} images, got {len(charges)}")
+        images, boxes, seconds = self._limits().tolist()
+        _, fewest, quickest = charges.min(axis=0, initial=np.inf).tolist()
         taken: list[str] = []
-        for image_id, charge in zip(ids, charges, strict=True):
-            if len(taken) >= images or boxes < 1:
+        for image_id, (_, n, duration) in zip(ids, charges.tolist(), strict=True):
+            if images < 1 or boxes < fewest or seconds < quickest:
                 break
-            if charge <= boxes:
+            if n <= boxes and duration <= seconds:
                 taken.append(image_id)
-                boxes -= charge
+                images, boxes, seconds = images - 1, boxes - n, seconds - duration
         return taken
 
     def covers(self, n_boxes: ArrayLike) -> bool:
         """Whether images with so many predicted boxes each, (M,), may be asked for together."""
-        charges = _charges(n_boxes)
-        return (self.images is None or len(charges) <= self.images) and (
-            self.boxes is None or int(charges.sum()) <= self.boxes
+        return bool((self._charges(n_boxes).sum(axis=0) <= self._limits()).all())
+
+    def _limits(self) -> NDArray[np.float64]:
+        """(3,) images, boxes, seconds."""
+        # Seconds are sums of fractions: a hair's breadth over is not over.
+        slack = {"images": 0.0, "boxes": 0.0, "seconds": 1e-6}
+        limits = {name: getattr(self, name) for name in slack}
+        return np.array([np.inf if limit is None else limit + slack[name] for name, limit in limits.items()])
+
+    def _charges(self, n_boxes: ArrayLike) -> NDArray[np.float64]:
+        """(M, 3) of each image."""
+        counts = np.asarray(n_boxes, np.int64)
+        return np.column_stack(
+            [np.ones(len(counts)), np.maximum(1, counts), (self.cost or ExpectedCost()).seconds(counts)]
         )
-
-
-def _charges(n_boxes: ArrayLike) -> np.ndarray:
-    return np.maximum(1, np.asarray(n_boxes, np.int64))

@@ -1,11 +1,13 @@
 """Walking down a ranking under a budget."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 from al_rotate.sampling.budget import Budget
+from al_rotate.sampling.costs import ExpectedCost
 
 IDS, N_BOXES = ["a", "b", "c", "d", "e"], [3, 0, 4, 1, 2]
 
@@ -32,6 +34,28 @@ def test_take(budget, expected):
     assert taken == expected
     assert budget.take(np.array(IDS, object), np.array(N_BOXES)) == expected
     assert budget.covers([N_BOXES[IDS.index(i)] for i in taken])
+
+
+def test_a_budget_in_time():
+    """Five seconds an image and two a box: 11, 5, 13, 7 and 9 seconds."""
+    cost = ExpectedCost(image=5, box=1, correction=2, corrections_per_box=0.5)
+    assert Budget(seconds=16, cost=cost).take(IDS, N_BOXES) == ["a", "b"]
+    assert Budget(seconds=17, cost=cost).take(IDS, N_BOXES) == ["a", "b"]
+    assert Budget(seconds=24, cost=cost).take(IDS, N_BOXES) == ["a", "b", "d"]
+    assert Budget(seconds=45, cost=cost).take(IDS, N_BOXES) == IDS
+    assert Budget(seconds=16, cost=cost).covers([3, 0])
+    assert not Budget(seconds=15, cost=cost).covers([3, 0])
+    assert Budget(seconds=99, images=1, cost=cost).take(IDS, N_BOXES) == ["a"]
+    third = ExpectedCost(image=0.1, box=0, correction=0)
+    assert len(Budget(seconds=1, cost=third).take(list("abcdefghijkl"), [0] * 12)) == 10  # tenths, which do not add up
+
+
+def test_a_budget_is_remembered_as_plain_values():
+    budget = Budget(seconds=60, cost=ExpectedCost(image=7))
+    assert Budget(**json.loads(json.dumps(dataclasses.asdict(budget)))) == budget
+    assert repr(Budget(images=5, boxes=7)) == "Budget(images=5, boxes=7)"
+    assert Budget(seconds=11).take(["a"], [1]) == []  # 5 + (0.5 + 6) by default
+    assert Budget(seconds=12).take(["a"], [1]) == ["a"]
 
 
 def test_nothing_to_take():

@@ -1,0 +1,132 @@
+"""What labelling an image will take: seconds = a + b * boxes + c * corrections, learnt from the answers there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import least_squares
+
+__all__ = ["ExpectedCost", "FittedCost", "fit"]
+
+LEAST_IMAGES = 20  # with a known time, below which nothing is fitted
+_CORRECTIONS = ["n_added", "n_moved", "n_relabelled", "n_deleted"]
+_RESAMPLES = 200
+_NAMES = ("image", "box", "correction", "corrections_per_box")
+
+
+@dataclass(frozen=True)
+class ExpectedCost:
+    """Seconds that an image with so many predicted boxes is expected to take.
+
+    The values by default are **assumptions**, to be replaced by :func:`fit`. Published times are for upright boxes:
+    about 35 s to draw one carefully (Su, Deng and Fei-Fei 2012), about 7 s by its four extreme points (Papadopoulos et
+    al. 2017); correcting a box that is there is put below.
+
+    Args:
+        image: to open an image and look it over.
+        box: to look at a predicted box.
+        correction: to add, move, relabel or delete a box.
+        corrections_per_box: corrections to expect for a predicted box.
+
+    Raises:
+        ValueError: for a value that is negative or not finite, or when nothing costs anything.
+    """
+
+    image: float = 5.0
+    box: float = 0.5
+    correction: float = 6.0
+    corrections_per_box: float = 1.0
+
+    def __post_init__(self) -> None:
+        values = [getattr(self, field.name) for field in fields(self)]
+        if not all(np.isfinite(value) and value >= 0 for value in values) or not any(values[:3]):
+            raise ValueError(f"expected finite seconds >= 0 and some above, got {self}")
+
+    def seconds(self, n_boxes: ArrayLike) -> NDArray[np.float64]:
+        """(M,) for images with so many predicted boxes each.
+
+        >>> ExpectedCost(image=5, box=1, correction=4, corrections_per_box=0.5).seconds([0, 10]).tolist()
+        [5.0, 35.0]
+        """
+        return self.image + (self.box + self.correction * self.corrections_per_box) * np.asarray(n_boxes, np.float64)
+
+
+@dataclass(frozen=True)
+class FittedCost:
+    """What :func:`fit` learnt.
+
+    Attributes:
+        cost: to estimate with.
+        intervals: a row each of image, box, correction and corrections_per_box: value, low, high (90 %, bootstrap over
+            images); NaN bounds where it was assumed.
+        n_images: with a known time.
+        notice: why the times are assumed and not fitted; None when they were.
+    """
+
+    cost: ExpectedCost
+    intervals: pd.DataFrame
+    n_images: int
+    notice: str | None = None
+
+
+def fit(ledger: pd.DataFrame, assumed: ExpectedCost | None = None, seed: int = 0) -> FittedCost:
+    """Learn from what answering has taken so far.
+
+    Times have long tails: somebody answers the door with a task open. The three rates, none below 0, are fitted with
+    Huber's loss on the residuals in units of their spread (Huber 1964); corrections for a predicted box are a ratio of
+    sums. The predicted boxes of an answered image are those it has, less the added, plus the deleted ones.
+
+    Args:
+        ledger: as :meth:`al_rotate.workspace.Workspace.ledger` gives it; skipped images and unknown times are left
+            out.
+        assumed: what to fall back on with fewer than 20 images whose time is known.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: for a ledger without the columns.
+    """
+    assumed = assumed or ExpectedCost()
+    if missing := [name for name in ("status", "n_boxes", "seconds", *_CORRECTIONS) if name not in ledger]:
+        raise ValueError(f"expected a ledger with {', '.join(missing)}, got columns {', '.join(map(str, ledger))}")
+    rows = ledger[ledger["status"] == "labelled"].dropna(subset=["seconds", *_CORRECTIONS])
+    rows = rows[rows["seconds"].astype(float) > 0]
+    if len(rows) < LEAST_IMAGES:
+        notice = f"labelling times are assumed: {len(rows)} answers have a known time, {LEAST_IMAGES} are needed"
+        table = pd.DataFrame({"value": [getattr(assumed, name) for name in _NAMES]}, index=list(_NAMES))
+        return FittedCost(assumed, table.assign(low=np.nan, high=np.nan), len(rows), notice)
+    corrections = rows[_CORRECTIONS].astype(float).sum(axis=1).to_numpy()
+    shown = (rows["n_boxes"] - rows["n_added"] + rows["n_deleted"]).astype(float).clip(lower=0).to_numpy()
+    data = np.column_stack([np.ones(len(rows)), shown, corrections, rows["seconds"].astype(float).to_numpy()])
+    value = _rates(data)
+    rng = np.random.default_rng(seed)
+    drawn = np.array([_rates(data[rng.integers(0, len(data), len(data))]) for _ in range(_RESAMPLES)])
+    low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
+    table = pd.DataFrame({"value": value, "low": low, "high": high}, index=list(_NAMES))
+    return FittedCost(ExpectedCost(*map(float, value)), table, len(rows))
+
+
+def _rates(data: NDArray[np.float64]) -> NDArray[np.float64]:
+    """image, box and correction in seconds, and corrections per box, of rows (1, shown, corrections, seconds)."""
+    inputs, seconds = data[:, :3], data[:, 3]
+    # Columns that are 0 throughout would leave their rate free: it stays 0.
+    used = inputs.any(axis=0)
+    scale = np.where(used, np.abs(inputs).max(axis=0), 1)
+    rates = np.zeros(3)
+    spread = 1.0
+    for _ in range(3):  # the spread of the residuals follows from the fit, and the loss from the spread
+        start = np.full(used.sum(), np.median(seconds) / used.sum())
+        inside = inputs[:, used] / scale[used]
+        found = least_squares(
+            lambda x, a=inside: a @ x - seconds, start, bounds=(0, np.inf), loss="huber", f_scale=1.345 * spread
+        )
+        rates[used] = found.x / scale[used]
+        residuals = inputs @ rates - seconds
+        spread = max(1.4826 * float(np.median(np.abs(residuals - np.median(residuals)))), 1e-3)
+    total = inputs[:, 1].sum()
+    per_box = inputs[:, 2].sum() / total if total else 0.0
+    if not rates.any():
+        rates[0] = float(np.median(seconds))
+    return np.append(rates, per_box)

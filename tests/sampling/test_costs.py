@@ -1,0 +1,94 @@
+"""What labelling takes: known rates found again through interruptions, and honest about what is not known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from al_rotate.sampling.costs import ExpectedCost, fit
+
+
+def ledger(n, image=8.0, box=0.5, correction=6.0, noise=1.0, late=0.0, seed=0):
+    """Answers of somebody with these rates; a share `late` of them has twenty minutes of something else in it."""
+    rng = np.random.default_rng(seed)
+    shown = rng.integers(0, 30, n)
+    added, moved = rng.integers(0, 5, n), rng.binomial(shown, 0.4)
+    deleted = rng.binomial(shown - moved, 0.2)
+    seconds = image + box * shown + correction * (added + moved + deleted) + rng.normal(0, noise, n)
+    seconds += np.where(rng.random(n) < late, 1200, 0)
+    return pd.DataFrame(
+        {
+            "image_id": [f"i{k}" for k in range(n)],
+            "status": "labelled",
+            "n_boxes": pd.array(shown + added - deleted, "Int64"),
+            "seconds": np.maximum(seconds, 0.5),
+            "n_added": pd.array(added, "Int64"),
+            "n_moved": pd.array(moved, "Int64"),
+            "n_relabelled": pd.array([0] * n, "Int64"),
+            "n_deleted": pd.array(deleted, "Int64"),
+        }
+    )
+
+
+@pytest.mark.parametrize("late", [0.0, 0.1])
+def test_rates_are_found_again(late):
+    """Though somebody answers the door one time in ten."""
+    found = fit(ledger(400, late=late))
+    assert found.notice is None
+    assert found.n_images == 400
+    truth = {"image": 8.0, "box": 0.5, "correction": 6.0}
+    for name, value in truth.items():
+        assert getattr(found.cost, name) == pytest.approx(value, abs=0.8)
+        assert found.intervals.loc[name, "low"] - 0.3 <= value <= found.intervals.loc[name, "high"] + 0.3
+    rows = ledger(400)
+    corrections = rows[["n_added", "n_moved", "n_deleted"]].sum().sum()
+    shown = (rows["n_boxes"] - rows["n_added"] + rows["n_deleted"]).sum()
+    assert found.cost.corrections_per_box == pytest.approx(corrections / shown)
+
+
+def test_intervals_cover_what_they_say():
+    """Of forty people with these rates, 90 % intervals hold the truth for about nine in ten."""
+    inside = [fit(ledger(60, noise=5, seed=seed)).intervals.loc["correction"] for seed in range(40)]
+    assert 31 <= sum(row["low"] <= 6 <= row["high"] for row in inside) <= 40
+
+
+def test_more_answers_narrow_the_intervals():
+    few, many = (fit(ledger(n, noise=5)).intervals for n in (40, 640))
+    assert ((many["high"] - many["low"]) < 0.6 * (few["high"] - few["low"])).all()
+
+
+def test_what_is_not_known_is_left_out():
+    rows = ledger(100)
+    unknown = rows.assign(seconds=np.nan)
+    unknown["n_added"] = pd.array([None] * 100, "Int64")
+    skipped = rows.assign(status="skipped", seconds=9999.0)
+    found = fit(pd.concat([rows, unknown, skipped], ignore_index=True))
+    assert found.n_images == 100
+    assert found.cost == fit(rows).cost
+
+
+def test_too_few_answers():
+    assumed = ExpectedCost(image=3)
+    found = fit(ledger(19), assumed)
+    assert (found.cost, found.n_images) == (assumed, 19)
+    assert found.notice == "labelling times are assumed: 19 answers have a known time, 20 are needed"
+    assert found.intervals["value"].tolist() == [3, 0.5, 6, 1]
+    assert found.intervals[["low", "high"]].isna().all(axis=None)
+
+
+def test_images_without_boxes_say_nothing_of_boxes():
+    rows = ledger(50).assign(n_boxes=0, n_added=0, n_moved=0, n_deleted=0, seconds=4.0)
+    found = fit(rows)
+    assert found.cost.image == pytest.approx(4)
+    assert (found.cost.box, found.cost.correction, found.cost.corrections_per_box) == (0, 0, 0)
+    assert found.cost.seconds([0, 100]).tolist() == pytest.approx([4, 4])
+
+
+@pytest.mark.parametrize("options", [{"image": -1}, {"box": np.nan}, {"image": 0, "box": 0, "correction": 0}])
+def test_what_is_no_cost(options):
+    with pytest.raises(ValueError, match="expected finite seconds >= 0 and some above"):
+        ExpectedCost(**options)
+
+
+def test_no_ledger():
+    with pytest.raises(ValueError, match="expected a ledger with status, n_boxes"):
+        fit(pd.DataFrame({"seconds": [1.0], "n_added": 0, "n_moved": 0, "n_relabelled": 0, "n_deleted": 0}))
