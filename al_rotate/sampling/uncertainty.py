@@ -23,7 +23,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import entr
 
-__all__ = ["entropy", "least_confidence", "margin"]
+from .. import boxes as rboxes
+
+__all__ = ["class_difficulty", "entropy", "least_confidence", "margin", "overlap_margin"]
 
 _BLOCK = 65_536  # rows in float64 at a time, so that millions of boxes of many classes need no second copy
 
@@ -93,6 +95,73 @@ def entropy(scores: ArrayLike) -> NDArray[np.float64]:
     ([0.6931, 0.0], [0.6931])
     """
     return _measure(scores, one=lambda p: entr(p) + entr(1 - p), many=lambda p: entr(p).sum(axis=1))
+
+
+def overlap_margin(
+    boxes: ArrayLike, labels: ArrayLike, scores: ArrayLike, offsets: ArrayLike, least: float = 0.5
+) -> NDArray[np.float64]:
+    """One minus the lead over the best box of another class at the same place.
+
+    The class margin for detectors that give a box one class: ``1 - (p - p')``, where p' is the highest score among the
+    image's boxes of other classes whose rotated IoU with the box is at least `least`, 0 where there is none. Class-wise
+    NMS keeps such pairs. It is 1 where two classes have the same score, and above where the other one's is higher.
+
+    Args:
+        boxes: (n, 5).
+        labels: (n,) classes.
+        scores: (n,) in [0, 1].
+        offsets: (M+1,) the boxes of image ``i`` are ``offsets[i]:offsets[i + 1]``.
+        least: rotated IoU from which two boxes are at one place.
+
+    Returns:
+        (n,) in [0, 2].
+
+    Raises:
+        ValueError: for shapes that do not fit, or a score outside [0, 1].
+
+    >>> two = [[50, 50, 20, 10, 0], [51, 50, 20, 10, 0]]
+    >>> overlap_margin(two, [0, 1], [0.75, 0.5], [0, 2]).tolist()
+    [0.75, 1.25]
+    """
+    at, classes = np.asarray(boxes, np.float64).reshape(-1, 5), np.asarray(labels)
+    result = least_confidence(scores)
+    bounds = np.asarray(offsets)
+    if not len(at) == len(classes) == len(result) or result.ndim != 1 or bounds.ndim != 1 or bounds[-1] != len(at):
+        raise ValueError(f"expected (n, 5) boxes, n labels and scores, and offsets up to n, got {len(at)} boxes")
+    p = 1 - result
+    for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        rows, columns = rboxes.near_pairs(at[start:stop], at[start:stop]) if stop - start > 1 else ((), ())
+        a, b = np.asarray(rows, np.int64) + start, np.asarray(columns, np.int64) + start
+        rival = classes[a] != classes[b]
+        a, b = a[rival], b[rival]
+        near = rboxes.iou(at[a], at[b], paired=True) >= least
+        best = np.zeros(stop - start)
+        np.maximum.at(best, a[near] - start, p[b[near]])
+        result[start:stop] += best
+    return result
+
+
+def class_difficulty(quality: ArrayLike, alpha: float = 0.3, beta: float = 0.2) -> NDArray[np.float64]:
+    """PPAL's weight of each class: ``1 + alpha beta ln((e^(1/alpha) - 1) (1 - q_c) + 1)``.
+
+    Yang et al., "Plug and Play Active Learning for Object Detection" (CVPR 2024), difficulty calibrated uncertainty
+    sampling: a box's binary entropy counts so many times. From 1 for a class that is mastered to ``1 + beta``.
+
+    Args:
+        quality: (C,) in [0, 1], how well the detector does on each class: PPAL's moving average of p^0.6 IoU^0.4 over
+            its training objects, or the same mean over labelled images.
+        alpha, beta: shape and size of the weight.
+
+    Raises:
+        ValueError: for a quality outside [0, 1].
+
+    >>> class_difficulty([1.0, 0.0]).round(6).tolist()
+    [1.0, 1.2]
+    """
+    q = np.asarray(quality, np.float64)
+    if not ((q >= 0) & (q <= 1)).all():
+        raise ValueError(f"expected a quality in [0, 1] for each class, got {quality!r}")
+    return 1 + alpha * beta * np.log(np.expm1(1 / alpha) * (1 - q) + 1)
 
 
 def _class_margin(p: NDArray[np.float64]) -> NDArray[np.float64]:

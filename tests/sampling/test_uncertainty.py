@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from al_rotate.sampling.uncertainty import entropy, least_confidence, margin
+from al_rotate.sampling.uncertainty import class_difficulty, entropy, least_confidence, margin, overlap_margin
 
 MEASURES = [least_confidence, margin, entropy]
 LN2 = math.log(2)
@@ -82,3 +82,37 @@ def test_a_box_does_not_depend_on_its_neighbours(measure):
     order = np.random.default_rng(1).permutation(len(rows))
     np.testing.assert_array_equal(measure(rows)[order], measure(rows[order]))
     np.testing.assert_array_equal(measure(rows)[-3:], measure(rows[-3:]))
+
+
+# Between boxes, and between classes.
+
+
+def test_overlap_margin():
+    """A ship and a harbour at one place, another ship there, the same pair in the next image, a lone box."""
+    here, near, far = [50, 50, 40, 10, 0.3], [51, 50, 40, 10, 0.3], [200, 50, 40, 10, 0]
+    boxes = [here, near, near, here, here, far]
+    found = overlap_margin(boxes, [0, 1, 0, 0, 1, 1], [0.75, 0.5, 0.625, 0.25, 0.5, 0.125], [0, 3, 3, 6])
+    # 1 - p, and what another class has there: ships see the harbour's 0.5, the harbour the better ship's 0.75.
+    assert found.tolist() == [0.25 + 0.5, 0.5 + 0.75, 0.375 + 0.5, 0.75 + 0.5, 0.5 + 0.25, 0.875]
+    crossed = [[50, 50, 40, 10, 0], [50, 50, 40, 10, 1.5]]  # their hulls overlap, they do not: 100 of 700 pixels
+    assert overlap_margin(crossed, [0, 1], [0.75, 0.5], [0, 2]).tolist() == [0.25, 0.5]
+    assert overlap_margin(crossed, [0, 1], [0.75, 0.5], [0, 2], least=0.1).tolist() == [0.75, 1.25]
+    assert overlap_margin(np.zeros((0, 5)), [], [], [0, 0]).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "offsets"), [([0], [0.5, 0.5], [0, 2]), ([0, 1], [0.5], [0, 2]), ([0, 1], [0.5, 0.5], [0, 1])]
+)
+def test_overlap_margin_refuses(labels, scores, offsets):
+    with pytest.raises(ValueError, match=r"expected \(n, 5\) boxes"):
+        overlap_margin([[5, 5, 4, 2, 0]] * 2, labels, scores, offsets)
+
+
+def test_class_difficulty():
+    """With alpha 1 and beta 1: 1 + ln((e - 1) / 2 + 1) for a class half mastered."""
+    assert class_difficulty([0.5], 1, 1).tolist() == pytest.approx([1 + math.log((math.e - 1) / 2 + 1)])
+    weights = class_difficulty(np.linspace(0, 1, 11))
+    assert (np.diff(weights) < 0).all()
+    for bad in ([1.1], [-0.1], [math.nan]):
+        with pytest.raises(ValueError, match=r"expected a quality in \[0, 1\]"):
+            class_difficulty(bad)
