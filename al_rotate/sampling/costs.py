@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import least_squares
+from scipy.optimize import nnls
 
 __all__ = ["ExpectedCost", "FittedCost", "fit"]
 
@@ -76,7 +76,7 @@ def fit(ledger: pd.DataFrame, assumed: ExpectedCost | None = None, seed: int = 0
     """Learn from what answering has taken so far.
 
     Times have long tails: somebody answers the door with a task open. The three rates, none below 0, are fitted with
-    Huber's loss on the residuals in units of their spread (Huber 1964); corrections for a predicted box are a ratio of
+    Huber's weights on the residuals in units of their spread (Huber 1964), by iterated least squares; corrections for a predicted box are a ratio of
     sums. The predicted boxes of an answered image are those it has, less the added, plus the deleted ones.
 
     Args:
@@ -111,22 +111,16 @@ def fit(ledger: pd.DataFrame, assumed: ExpectedCost | None = None, seed: int = 0
 def _rates(data: NDArray[np.float64]) -> NDArray[np.float64]:
     """image, box and correction in seconds, and corrections per box, of rows (1, shown, corrections, seconds)."""
     inputs, seconds = data[:, :3], data[:, 3]
-    # Columns that are 0 throughout would leave their rate free: it stays 0.
-    used = inputs.any(axis=0)
-    scale = np.where(used, np.abs(inputs).max(axis=0), 1)
-    rates = np.zeros(3)
-    spread = 1.0
-    for _ in range(3):  # the spread of the residuals follows from the fit, and the loss from the spread
-        start = np.full(used.sum(), np.median(seconds) / used.sum())
-        inside = inputs[:, used] / scale[used]
-        found = least_squares(
-            lambda x, a=inside: a @ x - seconds, start, bounds=(0, np.inf), loss="huber", f_scale=1.345 * spread
-        )
-        rates[used] = found.x / scale[used]
-        residuals = inputs @ rates - seconds
-        spread = max(1.4826 * float(np.median(np.abs(residuals - np.median(residuals)))), 1e-3)
-    total = inputs[:, 1].sum()
-    per_box = inputs[:, 2].sum() / total if total else 0.0
+    rates, weights = np.zeros(3), np.ones(len(data))
+    for _ in range(50):  # least squares again and again, with less weight on what lies far off
+        root = np.sqrt(weights)
+        before, rates = rates, nnls(inputs * root[:, None], seconds * root)[0]
+        if np.allclose(rates, before, rtol=1e-9):
+            break
+        residuals = seconds - inputs @ rates
+        spread = 1.4826 * float(np.median(np.abs(residuals - np.median(residuals))))
+        weights = np.minimum(1, 1.345 * max(spread, 1e-3) / np.maximum(np.abs(residuals), 1e-9))
     if not rates.any():
         rates[0] = float(np.median(seconds))
-    return np.append(rates, per_box)
+    total = inputs[:, 1].sum()
+    return np.append(rates, inputs[:, 2].sum() / total if total else 0.0)
