@@ -76,8 +76,9 @@ def fit(ledger: pd.DataFrame, assumed: ExpectedCost | None = None, seed: int = 0
     """Learn from what answering has taken so far.
 
     Times have long tails: somebody answers the door with a task open. The three rates, none below 0, are fitted with
-    Huber's weights on the residuals in units of their spread (Huber 1964), by iterated least squares; corrections for a predicted box are a ratio of
-    sums. The predicted boxes of an answered image are those it has, less the added, plus the deleted ones.
+    Huber's weights on the residuals in units of their spread (Huber 1964), by iterated least squares; corrections for
+    a predicted box are a ratio of sums. The predicted boxes of an answered image are those it has, less the added,
+    plus the deleted ones.
 
     Args:
         ledger: as :meth:`al_rotate.workspace.Workspace.ledger` gives it; skipped images and unknown times are left
