@@ -1,6 +1,6 @@
 """Which images to have labelled: scores of boxes, scores of images, budgets, and the named strategies made of them."""
 
-from . import aggregate, calibration, consistency, costs, diversity, quotas, uncertainty
+from . import aggregate, calibration, consistency, costs, coverage, diversity, quotas, uncertainty
 from .budget import Budget
 from .strategies import STRATEGIES, Ranking, Strategy, make_strategy, rank, select
 
@@ -13,6 +13,7 @@ __all__ = [
     "calibration",
     "consistency",
     "costs",
+    "coverage",
     "diversity",
     "make_strategy",
     "quotas",
