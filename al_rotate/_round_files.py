@@ -27,8 +27,9 @@ def keep(folder: Path, answer: Answer) -> None:
             continue
         parts = [table]
         if path.exists():
-            before = pd.read_csv(path, converters={"image_id": str})
-            parts.insert(0, before[~before["image_id"].isin(told | {*table["image_id"]})])
+            before = pd.read_csv(path, dtype=str, keep_default_na=False)  # a class may be called NA
+            # What concerns the project as a whole has no image, and is told anew each time.
+            parts.insert(0, before[~before["image_id"].isin(told | {"", *table["image_id"]})])
         write(path, pd.concat([part for part in parts if len(part)] or [table], ignore_index=True))
 
 

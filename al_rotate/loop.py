@@ -121,7 +121,7 @@ class ActiveLoop:
             name = "random" if self._is_cold(current) else self.settings["strategy"]
             self.workspace.record_query(current.number, chosen, selection["score"].tolist(), name)
         if self.annotator and current.stage in ("new", "queried"):
-            self._push(current)
+            self._push()
         return self.workspace.query(current.number)
 
     def collect(self) -> pd.DataFrame:
@@ -136,7 +136,7 @@ class ActiveLoop:
         if current.stage == "queried":
             if self.annotator is None:
                 raise ValueError(f"{self.workspace.folder} has no annotator: give one to ActiveLoop")
-            self._push(current)  # again, in case a kill came between recording the query and handing it over
+            self._push()  # again, in case a kill came between recording the query and handing it over
             answer = self.annotator.pull(self.workspace.cursor)
             asked = {i for status in STATUSES[1:] for i in self.workspace.ids(status)}
             answer = _round_files.asked_for(answer, asked)
@@ -244,8 +244,12 @@ class ActiveLoop:
             raise ValueError(f"{budget} covers none of the {len(detections)} images: raise it")
         return ranking, chosen
 
-    def _push(self, current: Round) -> None:
+    def _push(self) -> None:
         """Hand over what has no answer yet: an answered task may since be gone, and is not to be asked again."""
+        for one in self.workspace.rounds():
+            self._push_round(one)
+
+    def _push_round(self, current: Round) -> None:
         asked = self.workspace.query(current.number).assign(rank=lambda query: np.arange(len(query)) + 1)
         asked = asked[asked["status"] == "queried"]
         if asked.empty:
@@ -261,13 +265,14 @@ class ActiveLoop:
                 [None if pd.isna(score) else float(score) for score in asked["score"]],
                 asked["rank"].tolist(),
                 current.number,
-                self._weights() if folder.exists() else None,
+                self._weights(current) if folder.exists() else None,
             )
         )
 
-    def _weights(self) -> str:
-        """The name of the weights that a query's detections come from."""
-        trained = [r.number for r in self.workspace.rounds() if r.checkpoint is not None]
+    def _weights(self, current: Round) -> str:
+        """The name of the weights that a round's detections come from."""
+        earlier = self.workspace.rounds()[: current.number]
+        trained = [r.number for r in earlier if r.checkpoint is not None]
         return f"round-{trained[-1]:03d}" if trained else "initial"
 
     def _measure(self, current: Round, checkpoint: Path) -> dict[str, float]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from .bridge import annotator, local_server
 from .loop import ActiveLoop
@@ -32,6 +35,9 @@ def open_studio(
 
     Yields:
         The server, and the connection to the project.
+
+    Raises:
+        ValueError: when the workspace is connected with another server.
     """
     folder = Path(folder).absolute()
     with Workspace.open(folder, read_only=True) as workspace:
@@ -41,18 +47,37 @@ def open_studio(
     environment = local_server.install(environment)
     chosen = port or (PORT if local_server.is_free(PORT) else None)
     with local_server.LocalServer(folder / "label_studio", images.parent, environment, chosen, backends=True) as server:
-        connection = annotator.connect(
-            folder,
-            server.url,
-            server.token,
-            classes,
-            images="local" if images.parent != images else "upload",
-            document_root=str(images.parent),
-            token_file=str(server.token_file),
-        )
+        connection = _connected(folder, server, classes, images)
         with ActiveLoop(folder) as loop:
-            loop.query()
+            try:
+                loop.query()
+            except ValueError as error:  # the pool is used up, or labels were renamed: that is mended in the browser
+                warnings.warn(f"nothing was asked for: {error}", stacklevel=3)
         yield server, connection
+
+
+def _connected(
+    folder: Path, server: local_server.LocalServer, classes: tuple[str, ...], images: Path
+) -> annotator.Connection:
+    """The workspace's connection to this server: the one that it has, at the server's place of today, or a new one."""
+    place: dict[str, Any] = {
+        "url": server.url,
+        "document_root": str(images.parent),
+        "token_file": str(server.token_file),
+    }
+    before = annotator.Connection.load(folder)
+    if before is not None and before.token_file != place["token_file"]:
+        raise ValueError(
+            f"{folder} is answered at {before.url}, project {before.project}: al-rotate query and collect work with "
+            f"that; delete {folder / annotator.FILE} to have it answered at a server of its own"
+        )
+    if before is not None and server.has_project(before.project):
+        now = replace(before, **place)
+        now.save(folder)
+        return now
+    kind = "local" if images.parent != images else "upload"
+    url = place.pop("url")
+    return annotator.connect(folder, url, server.token, classes, folder.name, images=kind, **place)
 
 
 def run(

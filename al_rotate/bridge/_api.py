@@ -22,7 +22,16 @@ Filter = dict[str, Any]
 
 
 class LabelStudioError(RuntimeError):
-    """Label Studio could not be reached, refused, or answered what it should not."""
+    """Label Studio could not be reached, refused, or answered what it should not; `status` is of HTTP, or None."""
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the same request would be refused again."""
+        return self.status is not None and 400 <= self.status < 500 and self.status not in (408, 409, 429)
 
 
 class NotAllowed(LabelStudioError):
@@ -48,7 +57,10 @@ class Api:
         if not token:
             raise NotAllowed(f"expected a token for {url}, got none: {_TOKEN_HELP}")
         self.url, self.timeout = url.rstrip("/"), timeout
-        self.sdk = Sdk(base_url=self.url, api_key=token, timeout=timeout)
+        if not token.isascii() or not token.isprintable():
+            raise NotAllowed(f"expected a token for {url}, got one with odd characters: {_TOKEN_HELP}")
+        # It looks at once whether a personal token has expired.
+        self.sdk = self.do(Sdk, base_url=self.url, api_key=token, timeout=timeout)
         self.user = self.do(self.sdk.users.whoami)
 
     def do(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -115,6 +127,12 @@ class Api:
                 return
             last = ids[-1]
 
+    def newest(self, project: int) -> str | None:
+        """When a task was last created or answered, by the server's clock; None where there is none."""
+        query = {"ordering": ["-tasks:updated_at"]}
+        page = self.get("api/tasks", project=project, page_size=1, include="id,updated_at", query=json.dumps(query))
+        return str(page["tasks"][0]["updated_at"]) if page["tasks"] else None
+
     def count(self, project: int, *filters: Filter) -> int:
         """How many tasks pass every filter."""
         query = {"filters": {"conjunction": "and", "items": list(filters)}}
@@ -127,8 +145,8 @@ class Api:
         if isinstance(body, Mapping):
             detail = body.get("validation_errors") or body.get("detail") or body
         if status in (401, 403):
-            return NotAllowed(f"{self.url} does not take this token ({status}: {detail}): {_TOKEN_HELP}")
-        return LabelStudioError(f"{self.url} answered {status}: {str(detail)[:500]}")
+            return NotAllowed(f"{self.url} does not take this token ({status}: {detail}): {_TOKEN_HELP}", status)
+        return LabelStudioError(f"{self.url} answered {status}: {str(detail)[:500]}", status)
 
     def _request(
         self,

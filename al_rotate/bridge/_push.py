@@ -67,6 +67,8 @@ def bring(api: Api, project: int, wanted: Mapping[str, dict], there: Mapping[str
         except NotAllowed:
             raise
         except LabelStudioError as error:
+            if error.is_final:
+                raise
             problem = error  # what was sent may have been done or not: look, before sending again
     left = [i for i in wanted if i not in there]
     raise LabelStudioError(

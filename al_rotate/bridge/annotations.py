@@ -45,6 +45,7 @@ class Reading:
         label_ids: (N,) the region id of each label.
         predicted: of the labelled images, the boxes that their annotators began with.
         predicted_ids: (P,) their region ids; equal ids are one object.
+        tasks: image id -> the task whose answer counts.
     """
 
     labels: RotatedInstances
@@ -56,6 +57,7 @@ class Reading:
     label_ids: NDArray[np.object_]
     predicted: RotatedInstances
     predicted_ids: NDArray[np.object_]
+    tasks: dict[str, int]
 
 
 @dataclass
@@ -64,6 +66,7 @@ class _Answer:
 
     kind: str  # labelled, skipped or unanswered
     time: datetime
+    task: int | None = None
     reason: str | None = None  # of quarantine or skipping
     regions: Regions = field(default_factory=Regions)
     predicted: Regions = field(default_factory=Regions)
@@ -104,6 +107,8 @@ def read(
     codes = {name: code for code, name in enumerate(names)}
     codes |= {label: codes[name] for label, name in (rename or {}).items() if name in codes}
     answers: dict[str, _Answer] = {}
+    namesakes: dict[str, Any] = {}
+    clashes: dict[str, _Answer] = {}
     account: list[tuple[Any, ...]] = []
     for task in given:
         if not _is_task(task):
@@ -115,13 +120,21 @@ def read(
             continue
         size = (sizes or {}).get(image_id)
         answer = _of_task(task, image_id, codes, policy, polygons, size, account)
+        answer.task = task.get("id")
         before = answers.get(image_id)
+        address = task["data"].get(image_key)
+        if not task["data"].get(tasks.IMAGE_ID) and namesakes.setdefault(image_id, address) != address:
+            # Nobody gave these ids: they are the names of files, which two folders may share.
+            detail = f"another image has this name ({namesakes[image_id]} and {address}): neither is taken over"
+            account.append((image_id, task.get("id"), None, None, "quarantined", detail))
+            clashes[image_id] = _Answer("unanswered", answer.time, answer.task, reason=detail)
+            continue
         if before is not None:
             detail = "another task shows the same image; the answer given last counts"
             account.append((image_id, task.get("id"), None, None, "conflict", detail))
         if before is None or (answer.kind != "unanswered", answer.time) >= (before.kind != "unanswered", before.time):
             answers[image_id] = answer
-    return _reading(answers, names, account)
+    return _reading(answers | clashes, names, account)
 
 
 def _is_task(task: Any) -> bool:
@@ -201,6 +214,7 @@ def _reading(answers: Mapping[str, _Answer], names: tuple[str, ...], account: li
         label_ids,
         predicted,
         predicted_ids,
+        {i: one.task for i, one in answers.items() if one.task is not None},
     )
 
 

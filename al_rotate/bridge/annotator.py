@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,6 +15,7 @@ from .. import corrections, images
 from .._files import whole
 from ..annotators import Answer, Query
 from ..workspace import COST_COLUMNS
+from ._api import OURS
 from .annotations import Reading
 from .client import LabelStudio, LabelStudioError, NotAllowed, Pulled, addresses
 
@@ -86,7 +88,7 @@ class LabelStudioAnnotator:
     """People in Label Studio; see :class:`~al_rotate.annotators.Annotator`.
 
     The server keeps the questions and the answers. What is kept here (``label_studio_tasks.json`` in the workspace)
-    only tells a task that somebody deleted from one that was never made.
+    tells a task that somebody deleted from one that was never made, and how large the images are.
 
     Args:
         workspace: the loop's folder.
@@ -101,7 +103,7 @@ class LabelStudioAnnotator:
         self.connection = found
         self.studio: LabelStudio | None = None  # signed in when it is first needed
         self._classes = tuple(found.classes) if found.classes else None
-        self._sizes: dict[str, tuple[int, int]] = {}
+        self._sizes = {i: (int(width), int(height)) for i, (width, height) in self._kept().get("sizes", {}).items()}
         self._unreadable: dict[str, str] = {}
         self._told: list[dict[str, object]] = []
 
@@ -117,8 +119,15 @@ class LabelStudioAnnotator:
             shown = shown.replace(classes=tuple(called.get(name, name) for name in self._classes))
         every = {"image_id": query.image_ids, "score": query.scores, "rank": query.ranks}
         selection = pd.DataFrame({name: column for name, column in every.items() if column is not None})
-        selection = selection[~selection["image_id"].isin(self._unreadable)]
         known = self._tasks()
+        unreadable = [i for i in query.image_ids if i in self._unreadable]
+        if unreadable and len(unreadable) == len(query.image_ids):
+            image_id = unreadable[0]
+            raise images.UnreadableImage(
+                f"none of the {len(unreadable)} images asked for can be read, e.g. {self._unreadable[image_id]}: is "
+                "their folder there?"
+            )
+        selection = selection[~selection["image_id"].isin(unreadable)]
         pushed = self._sign_in().push(
             self.connection.project,
             selection,
@@ -148,9 +157,11 @@ class LabelStudioAnnotator:
             reading.predicted, reading.labels, reading.predicted_ids.tolist(), reading.label_ids.tolist()
         )
         told, self._told = pd.DataFrame(self._told), []
+        # What is there to be answered is not skipped because its file is away just now.
+        lost = {i: why for i, why in self._unreadable.items() if i not in self._tasks() and i not in reading.labels}
         return Answer(
             reading.labels,
-            self._unreadable | reading.skipped,
+            lost | reading.skipped,
             _costs(reading, table),
             reading.unanswered,
             table,
@@ -165,7 +176,7 @@ class LabelStudioAnnotator:
             return
         there = self._sign_in().task_ids(self.connection.project)
         for image_id in sorted(known.keys() - there.keys()):
-            detail = f"task {known.pop(image_id)} was deleted in Label Studio; labels taken over earlier are kept"
+            detail = f"task {known.pop(image_id)} was deleted in Label Studio; what was taken over of it is kept"
             self._tell(image_id, "deleted", detail)
         self._keep(known)
 
@@ -195,12 +206,18 @@ class LabelStudioAnnotator:
             self._told.append(row)
 
     def _tasks(self) -> dict[str, int]:
+        """image id -> task, of those that were made in this project."""
+        return {str(image_id): int(number) for image_id, number in self._kept().get("tasks", {}).items()}
+
+    def _kept(self) -> dict[str, Any]:
         path = self.folder / "label_studio_tasks.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return kept if kept.get("project") == self.connection.project else {}
 
     def _keep(self, tasks: dict[str, int]) -> None:
+        sizes = {image_id: list(size) for image_id, size in self._sizes.items()}
         with whole(self.folder / "label_studio_tasks.json") as file:
-            json.dump(tasks, file)
+            json.dump({"project": self.connection.project, "tasks": tasks, "sizes": sizes}, file)
 
 
 def _costs(reading: Reading, table: pd.DataFrame) -> pd.DataFrame:
@@ -219,6 +236,9 @@ def connect(
 ) -> Connection:
     """Make or find the project for a workspace, and remember it there.
 
+    A project of the default name that holds tasks of somebody else's is refused: two workspaces called `work` would ask
+    about each other's images.
+
     Args:
         workspace: its folder.
         url: of the server.
@@ -228,9 +248,19 @@ def connect(
         options: of :class:`Connection`.
     """
     folder = Path(workspace).absolute()
-    name = (title or folder.name)[:50]
-    project = LabelStudio.connect(url, token).open_project(name if len(name) >= 3 else f"{name} boxes", classes)
-    connection = Connection(url, project, classes=list(classes), **options)  # type: ignore[arg-type]
+    connection = Connection(url, 0, classes=list(classes), **options)  # type: ignore[arg-type]
     addresses(connection.images, connection.document_root)  # refuses what cannot work, now
+    called = {name: label for label, name in (connection.rename or {}).items()}
+    labels = [called.get(name, name) for name in classes]
+    name = (title or folder.name)[:50]
+    studio = LabelStudio.connect(url, token)
+    project = studio.open_project(name if len(name) >= 3 else f"{name} boxes", labels)
+    before = Connection.load(folder)
+    if title is None and (before is None or before.project != project) and studio.api.count(project, OURS):
+        raise ValueError(
+            f"project {project} of {url} is called {name!r} too and holds another workspace's tasks: say "
+            f"--project {name!r} to share it all the same, or another name"
+        )
+    connection = replace(connection, project=project)
     connection.save(folder)
     return connection

@@ -168,7 +168,7 @@ class LabelStudio:
             pushed.tasks.update(made.tasks)
             pushed.created.extend(made.created)
             pushed.updated.extend(made.updated)
-        if model_version is not None and any(image_id in detections for image_id in ids):
+        if model_version is not None and (pushed.created or pushed.updated):
             # Else an ML backend's predictions would be shown in their place.
             self.api.once("PATCH", f"api/projects/{project}", {"model_version": model_version})
         return pushed
@@ -197,17 +197,14 @@ class LabelStudio:
         config = read_xml(self.api.get(f"api/projects/{project}")["label_config"])
         names = tuple(classes or config.classes)
         start = json.loads(since)["updated_at"] if since else None
-        numbers: dict[str, int] = {}
-        places: dict[str, str] = {}
-        last = start
+        # Asked for before the first page: what is answered while the pages are read may lie on one that is read.
+        last = self.api.newest(project) or start
+        places: dict[int, str] = {}
 
         def seen() -> Iterator[dict[str, Any]]:
-            nonlocal last
             people = self._people()
             for task in self.api.tasks(project, [changed_since(_before(start))] if start else [], FIELDS):
-                last = max(last or "", task["updated_at"])
-                image_id = tasks.image_id_of(task["data"], config.image_key)
-                numbers[image_id], places[image_id] = task["id"], task["data"].get(config.image_key, "")
+                places[task["id"]] = task["data"].get(config.image_key, "")
                 for one in task["annotations"]:
                     one["completed_by"] = people.get(one["completed_by"], one["completed_by"])
                 yield task
@@ -216,8 +213,10 @@ class LabelStudio:
             seen(), names, policy=policy, polygons=polygons, rename=rename, sizes=sizes, image_key=config.image_key
         )
         cursor = json.dumps({"updated_at": last})
+        numbers = reading.tasks
         notes = _other_labels(config, names, rename or {}, project)
-        return Pulled(reading, numbers, places, self.api.count(project, OURS), cursor, notes)
+        addresses = {image_id: places[number] for image_id, number in numbers.items()}
+        return Pulled(reading, numbers, addresses, self.api.count(project, OURS), cursor, notes)
 
     def task_ids(self, project: int) -> dict[str, int]:
         """image id -> task id, of all tasks of ours that are there now."""

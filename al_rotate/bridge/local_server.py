@@ -170,6 +170,11 @@ class LocalServer:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    def has_project(self, number: int) -> bool:
+        """Whether there is a project with this id."""
+        headers = {"Authorization": f"Token {self.token}"}
+        return httpx.get(f"{self.url}/api/projects/{number}/", headers=headers, timeout=60).status_code == 200
+
     def wait(self) -> None:
         """Until the server ends by itself."""
         if self._process is not None:

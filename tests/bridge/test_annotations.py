@@ -150,6 +150,25 @@ def test_two_tasks_of_one_image(first, second, boxes):
     assert rows(reading)[-1] == told
 
 
+def test_two_images_of_one_name():
+    """In two folders, of somebody else's project: nobody can tell whose labels these are."""
+    given = [
+        {"id": n, "data": {"image": f"/data/{folder}/001.jpg"}, "annotations": [answer(*regions)]}
+        for n, (folder, regions) in enumerate([("positive", [rect()]), ("negative", []), ("positive", [rect()])])
+    ]
+    reading = read(*given, task(answer(rect()), image="b"))
+    assert reading.labels.image_ids.tolist() == ["b"]
+    assert reading.tasks.keys() == {"001", "b"}
+    why = "another image has this name (/data/positive/001.jpg and /data/negative/001.jpg): neither is taken over"
+    assert reading.quarantined == {"001": why}
+
+
+def test_the_task_whose_answer_counts():
+    late, early = task(answer(at=LATE), number=1), task(answer(rect(), at=EARLY), number=2)
+    assert read(late, early).tasks == read(early, late).tasks == {"a": 1}
+    assert read(task(number=1), early).tasks == {"a": 2}
+
+
 def test_labels_of_other_names():
     reading = read(task(answer(rect(label="boat"), rect(label="plane", name="r2"))), rename={"boat": "ship"})
     assert reading.labels.labels.tolist() == [0, 1]

@@ -15,6 +15,7 @@ from al_rotate.bridge.annotator import Connection, LabelStudioAnnotator, connect
 from al_rotate.bridge.client import NotAllowed
 from al_rotate.bridge.geometry import from_label_studio, to_label_studio
 from al_rotate.bridge.label_config import to_xml
+from al_rotate.images import UnreadableImage
 
 NAMES = ("x", "y", "width", "height", "rotation")
 
@@ -288,6 +289,68 @@ def test_labels_in_another_order(studio, loop, project, tmp_path):
         assert (one.collect()["status"] == "labelled").all()
         truth = TRUTH.subset(sorted(tasks))
         np.testing.assert_array_equal(one.workspace.labels().labels, truth.labels)
+
+
+def test_labels_that_the_project_calls_otherwise(studio, tmp_path):
+    """Said when connecting: a new project has the labels' names, and boxes come back as our classes."""
+    pool = studio.root / tmp_path.name
+    pool.mkdir()
+    for image_id in TRUTH.image_ids:
+        Image.new("RGB", (128, 128)).save(pool / f"{image_id}.png")
+    folder = tmp_path / "work"
+    ActiveLoop(folder, pool, CLASSES, budget=2, learner=NoisyLearner(TRUTH)).close()
+    made = join(studio, folder, CLASSES, rename={"boat": "ship"})
+    assert 'value="boat"' in studio.call("GET", f"projects/{made.project}/")["label_config"]
+    with ActiveLoop(folder, learner=NoisyLearner(TRUTH)) as one:
+        asked = one.query()["image_id"].tolist()
+        for task in by_image(studio, made.project).values():
+            studio.submit(task, [drawn([50, 50, 30, 12, 0.3], "boat", (128, 128))])
+        one.collect()
+        assert sorted(one.workspace.labels().image_ids) == sorted(asked)
+        assert one.workspace.labels().labels.tolist() == [CLASSES.index("ship")] * 2
+
+
+def test_another_workspace_of_the_same_name(studio, loop, project, tmp_path):
+    title = studio.call("GET", f"projects/{project}/")["title"]
+    other = tmp_path / "elsewhere" / title
+    ActiveLoop(other, studio.root / tmp_path.name, CLASSES, budget=2, learner=NoisyLearner(TRUTH)).close()
+    with pytest.raises(ValueError, match="and holds another workspace's tasks: say --project"):
+        connect(other, studio.server.url, studio.server.token, CLASSES, images="upload")
+    assert Connection.load(other) is None
+    assert connect(other, studio.server.url, studio.server.token, CLASSES, title, images="upload").project == project
+
+
+def test_files_that_are_away_when_the_answers_come(studio, loop, project, tmp_path):
+    """An unmounted disk: what was answered is taken over, and what was not is not skipped."""
+    first, *others = tasks = by_image(studio, project)
+    (studio.root / tmp_path.name).rename(studio.root / f"{tmp_path.name} away")
+    answer(studio, tasks[first], first)
+    with loop() as one, pytest.raises(UnreadableImage, match="none of the 4 images asked for can be read"):
+        one.collect()
+    (studio.root / f"{tmp_path.name} away").rename(studio.root / tmp_path.name)
+    for image_id in (first, others[0]):
+        (studio.root / tmp_path.name / f"{image_id}.png").unlink()
+    with loop() as one:
+        status = one.collect().set_index("image_id")["status"].to_dict()
+    assert status == {first: "labelled", **dict.fromkeys(others, "queried")}
+
+
+def test_an_earlier_rounds_deleted_task_is_asked_again(studio, loop, project, tmp_path):
+    tasks = by_image(studio, project)
+    first, *others = tasks
+    answer(studio, tasks[first], first)
+    with loop() as one:
+        one.collect()
+        one.train()
+        one.query()
+        studio.call("DELETE", f"tasks/{tasks[others[0]]['id']}/")
+        one.collect()
+    there = by_image(studio, project)
+    assert {*others} <= {*there}
+    answer(studio, there[others[0]], others[0])
+    with loop() as one:
+        one.collect()
+        assert others[0] in one.workspace.labels().image_ids
 
 
 def test_an_image_that_is_gone(studio, loop, project, tmp_path):

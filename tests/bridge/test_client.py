@@ -1,5 +1,6 @@
 """Push and pull against a real server, and against one that fails in between."""
 
+import base64
 import json
 import signal
 import subprocess
@@ -387,6 +388,51 @@ def test_an_incremental_pull_brings_what_changed(studio, pool, monkeypatch):
     assert nothing.cursor == later.cursor
 
 
+def test_what_is_answered_while_the_pages_are_read(studio, pool, monkeypatch):
+    """A task of a page that is read already, then one of a page that is not: the next pull brings the first."""
+    monkeypatch.setattr("al_rotate.bridge._api.PAGE", 3)
+    monkeypatch.setattr("al_rotate.bridge.client.OVERLAP", pd.Timedelta(0))
+    project = studio.project()
+    push(studio, project, pool)
+    tasks = list(by_image(studio.tasks(project)).values())
+    pages = studio.client.api.tasks
+
+    def disturbed(*arguments, **options):
+        for count, task in enumerate(pages(*arguments, **options)):
+            if count == 3:
+                monkeypatch.setattr(studio.client.api, "tasks", pages)
+                studio.submit(tasks[0], correct(tasks[0]))
+                studio.submit(tasks[-2], correct(tasks[-2]))
+            yield task
+
+    monkeypatch.setattr(studio.client.api, "tasks", disturbed)
+    first = studio.client.pull(project)
+    later = studio.client.pull(project, since=first.cursor)
+    name = tasks[0]["data"]["al_image_id"]
+    assert name in {*first.reading.labels.image_ids} | {*later.reading.labels.image_ids}
+    assert tasks[-2]["data"]["al_image_id"] in {*first.reading.labels.image_ids} | {*later.reading.labels.image_ids}
+
+
+def test_a_task_whose_image_nobody_knows(studio, pool):
+    """Somebody else's, with an address that ends in no file's name: it is left out, and the others come."""
+    project = studio.project()
+    push(studio, project, pool)
+    studio.call("POST", f"projects/{project}/import", [{"image": "https://example.org/?id=3"}])
+    pulled = studio.client.pull(project)
+    assert len(pulled.tasks) == 7
+    assert pulled.reading.account["action"].tolist() == ["left out"]
+
+
+def test_an_expired_token():
+    """A personal access token says itself until when it is good; no server is asked."""
+    parts = ({"alg": "HS256", "typ": "JWT"}, {"exp": 1_600_000_000, "token_type": "refresh"}, {})
+    token = ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+    with pytest.raises(NotAllowed, match="does not take this token"):
+        LabelStudio.connect("http://127.0.0.1:9", token)
+    with pytest.raises(NotAllowed, match="odd characters"):
+        LabelStudio.connect("http://127.0.0.1:9", "tökenx")
+
+
 def test_pages(studio, pool, monkeypatch):
     """Tasks that come and go between two pages shift nothing."""
     monkeypatch.setattr("al_rotate.bridge._api.PAGE", 3)
@@ -412,12 +458,12 @@ def test_a_short_answer_is_an_error(studio, pool, monkeypatch):
 
     with proxy_to(studio.server.url) as proxy:
         client = LabelStudio.connect(proxy.url, studio.server.token)
-        proxy.faults = [Fault("edit", "GET", "/api/tasks", edit=lose_one)]
+        proxy.faults = [Fault("edit", "GET", "/api/tasks", edit=lose_one, after=1)]
         with pytest.raises(LabelStudioError, match="has 7 more tasks after task 0, and gave 6 of 7: nothing of this"):
             client.pull(project)
         # The SDK's pager takes this for the end of the data.
         monkeypatch.setattr("al_rotate.bridge._api.PAGE", 3)
-        proxy.faults = [Fault("refuse", "GET", "/api/tasks", status=404, after=1)]
+        proxy.faults = [Fault("refuse", "GET", "/api/tasks", status=404, after=2)]
         with pytest.raises(LabelStudioError, match="404"):
             client.pull(project)
         proxy.faults = [Fault("refuse", "GET", "/api/tasks", status=503, times=2, headers={"Retry-After": "1"})]

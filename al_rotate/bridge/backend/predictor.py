@@ -114,11 +114,19 @@ class Predictor:
             one = shown[place]
             assert one.image_sizes is not None
             width, height = map(int, one.image_sizes[0])
-            name = tasks.image_id_of(task["data"], config.image_key)
+            name = _name(task, config.image_key)
             answers.append(
                 tasks.prediction(name, (width, height), config, one, weights.version, 1 - float(scores[place]))
             )
         return answers
+
+
+def _name(task: Mapping[str, Any], image_key: str) -> str:
+    """What its regions are numbered by."""
+    try:
+        return tasks.image_id_of(task["data"], image_key)
+    except ValueError:  # an address without a file's name, such as https://host/?id=3
+        return f"task-{task.get('id')}"
 
 
 def answer(

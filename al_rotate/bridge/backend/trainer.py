@@ -63,6 +63,7 @@ def from_workspace(request: dict[str, Any], job: Path) -> dict[str, Any]:
         before = _once(job / "before.json", lambda: len(trained()))
         if len(trained()) == before:  # else the kill came between the training and its result
             loop.collect()
+            os.environ.pop(TOKEN, None)  # MMEngine and its loader processes need none
             loop.train()
         last = trained()[-1]
     return {"checkpoint": str(last.checkpoint), "metrics": last.metrics}
@@ -123,12 +124,16 @@ def _pulled(request: dict[str, Any], job: Path, classes: tuple[str, ...]) -> tup
             url, token, where.get("hosts") or (), where.get("document_root"), Limits(**where.get("limits") or {})
         )
         (job / "images").mkdir(exist_ok=True)
+        assert labels.image_sizes is not None
+        sizes = [(int(width), int(height)) for width, height in labels.image_sizes]
         files = {}
         for position, image_id in enumerate(labels.image_ids):
             target = job / "images" / f"{position:06d}"
             try:
                 path = fetcher.fetch(pulled.addresses[image_id], target, pulled.tasks[image_id])
-                image_size(path)
+                drawn_on = sizes[position]
+                if drawn_on not in ((0, 0), own := image_size(path)):
+                    raise Refused(f"drawn on {drawn_on[0]} x {drawn_on[1]} pixels, the image has {own[0]} x {own[1]}")
                 files[image_id] = str(path)
             except (Refused, UnreadableImage, OSError) as error:
                 account.append(f"{image_id}: {error}")
