@@ -13,7 +13,9 @@ from . import tasks
 from ._api import Api, LabelStudioError, NotAllowed, is_one_of, pauses
 
 BATCH_TASKS, BATCH_BOXES = 100, 10_000  # about 3 MB a request
-ATTEMPTS = 7  # at one batch, with a minute of pauses between them in all
+ATTEMPTS = 8  # at one batch, with a minute and a half of pauses between them in all
+LOOKS = 2  # before sending again what the server may be at still
+FIELDS = ("data", "predictions", "model_version", "model", "total_annotations", "cancelled_annotations")
 _QUERY_CHARACTERS = 6000  # servers take addresses of some 8,000
 
 
@@ -47,9 +49,13 @@ def bring(api: Api, project: int, wanted: Mapping[str, dict], there: Mapping[str
     created: list[str] = []
     updated: list[str] = []
     problem: LabelStudioError | None = None
+    looks = 0
     for attempt in pauses(ATTEMPTS):
         try:
             there = find(api, project, list(wanted)) if attempt else there
+            if looks and any(i not in there for i in wanted):
+                looks -= 1
+                continue
             while True:
                 missing = [i for i in wanted if i not in there]
                 lacking = [i for i in wanted if i in there and _needs(there[i], wanted[i])]
@@ -69,7 +75,9 @@ def bring(api: Api, project: int, wanted: Mapping[str, dict], there: Mapping[str
         except LabelStudioError as error:
             if error.is_final:
                 raise
-            problem = error  # what was sent may have been done or not: look, before sending again
+            # What was sent may have been done, or be done yet: look, before sending again. A server that is too busy
+            # says that it has not begun.
+            problem, looks = error, 0 if error.status in (429, 503) else LOOKS
     left = [i for i in wanted if i not in there]
     raise LabelStudioError(
         f"{len(left)} of {len(wanted)} tasks are not in project {project} yet, e.g. of image "
@@ -78,15 +86,25 @@ def bring(api: Api, project: int, wanted: Mapping[str, dict], there: Mapping[str
 
 
 def find(api: Api, project: int, image_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """image id -> its oldest task, with the names of its predictions."""
+    """image id -> its oldest task, with the names of its predictions.
+
+    A server that was slow may have done late what was sent again: a newer task that is the same in all is deleted,
+    unless somebody has answered it.
+    """
     found: dict[str, dict[str, Any]] = {}
+    doubles: list[int] = []
     for some in _portions(image_ids):
-        for task in api.tasks(project, [is_one_of(some)], ["data", "predictions", "model_version", "model"]):
+        for task in api.tasks(project, [is_one_of(some)], FIELDS):
             # Without the boxes: of ten thousand images they would fill the memory.
             task["predictions"] = [
                 {k: one.get(k) for k in ("id", "model_version", "model")} for one in task["predictions"]
             ]
-            found.setdefault(task["data"][tasks.IMAGE_ID], task)
+            kept = found.setdefault(task["data"][tasks.IMAGE_ID], task)
+            answered = task["total_annotations"] or task["cancelled_annotations"]
+            if kept is not task and kept["data"] == task["data"] and not answered:
+                doubles.append(task["id"])
+    for double in doubles:
+        api.once("DELETE", f"api/tasks/{double}")
     return found
 
 

@@ -168,9 +168,11 @@ class LabelStudio:
             pushed.tasks.update(made.tasks)
             pushed.created.extend(made.created)
             pushed.updated.extend(made.updated)
-        if model_version is not None and (pushed.created or pushed.updated):
-            # Else an ML backend's predictions would be shown in their place.
-            self.api.once("PATCH", f"api/projects/{project}", {"model_version": model_version})
+        if model_version is not None and any(image_id in detections for image_id in ids):
+            shown = self.api.get(f"api/projects/{project}").get("model_version")
+            # Else an ML backend's predictions would be shown in their place; but who chose these since keeps them.
+            if pushed.created or pushed.updated or not shown:
+                self.api.once("PATCH", f"api/projects/{project}", {"model_version": model_version})
         return pushed
 
     def pull(

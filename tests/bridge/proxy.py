@@ -15,6 +15,7 @@ class Fault:
 
     kind: "refuse" answers `status` without asking the server; "lie" lets the server do it and answers `status`;
     "hang" lets the server do it and answers after `seconds`; "cut" lets it do it and closes the line;
+    "late" answers `status` at once and lets the server do it `seconds` later;
     "edit" passes the server's body through `edit`.
     """
 
@@ -78,6 +79,11 @@ class _Handler(BaseHTTPRequestHandler):
         if fault and fault.kind == "refuse":
             return self._answer(fault.status, b'{"detail": "a fault of the test"}', fault.headers)
         headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "content-length", "connection")}
+        if fault and fault.kind == "late":
+            arguments = {"content": content, "headers": headers, "timeout": 300}
+            url = self.proxy.target + self.path
+            threading.Timer(fault.seconds, httpx.request, (self.command, url), arguments).start()
+            return self._answer(fault.status, b'{"detail": "a fault of the test, before it is done"}', fault.headers)
         answer = httpx.request(
             self.command, self.proxy.target + self.path, content=content, headers=headers, timeout=300
         )

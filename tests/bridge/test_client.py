@@ -259,6 +259,23 @@ def test_every_task_is_there_once_after_a_fault(studio, pool, quick, faults):
     assert [len(task["predictions"]) for task in tasks] == [1] * 6 + [0]
 
 
+@pytest.mark.parametrize("seconds", [0.5, 2.5])
+def test_what_is_done_after_all(studio, pool, monkeypatch, seconds):
+    """The proxy gives up, the server does not: it is waited for; and what comes later still is not there twice."""
+    monkeypatch.setattr(_push, "pauses", lambda attempts: (time.sleep(0.6) or i for i in range(attempts)))
+    project = studio.project()
+    with proxy_to(studio.server.url) as proxy:
+        client = LabelStudio.connect(proxy.url, studio.server.token)
+        slow_patch = Fault("hang", "PATCH", "/api/projects", seconds=0)
+        proxy.faults = [Fault("late", status=504, seconds=seconds), slow_patch]
+        push(studio, project, pool, client=client)
+        imports = proxy.sent("POST", "/import")
+    assert imports == (1 if seconds < 1 else 2)
+    time.sleep(2)
+    push(studio, project, pool)
+    assert sorted(task["data"]["al_image_id"] for task in studio.tasks(project)) == sorted(pool.files)
+
+
 def test_a_server_that_keeps_refusing(studio, pool, quick):
     project = studio.project()
     with proxy_to(studio.server.url) as proxy:
