@@ -1,12 +1,18 @@
 """Which images to have labelled: scores of boxes, scores of images, budgets, and the named strategies made of them."""
 
-from . import aggregate, calibration, consistency, costs, coverage, diversity, quotas, uncertainty
+from . import aggregate, calibration, consistency, costs, coverage, distances, diversity, quotas, uncertainty
 from .budget import Budget
-from .strategies import STRATEGIES, Ranking, Strategy, make_strategy, rank, select
+from .explain import explain
+from .known import Known, NotCalibrated
+from .ranking import Batch, Ranking
+from .strategies import STRATEGIES, Strategy, make_strategy, needs_of, rank, select
 
 __all__ = [
     "STRATEGIES",
+    "Batch",
     "Budget",
+    "Known",
+    "NotCalibrated",
     "Ranking",
     "Strategy",
     "aggregate",
@@ -14,8 +20,11 @@ __all__ = [
     "consistency",
     "costs",
     "coverage",
+    "distances",
     "diversity",
+    "explain",
     "make_strategy",
+    "needs_of",
     "quotas",
     "rank",
     "select",

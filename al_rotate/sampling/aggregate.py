@@ -1,4 +1,4 @@
-"""Scores of boxes -> one score an image, with a stated rule for images without a box."""
+"""Scores of boxes -> one score an image, and the stated rules for images without a box."""
 
 from __future__ import annotations
 
@@ -7,71 +7,107 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Empty", "How", "aggregate"]
+__all__ = ["Empty", "How", "aggregate", "place_empty"]
 
 How = Literal["mean", "max", "sum", "top-k"]
-Empty = Literal["last", "first", "mean"]
+Empty = Literal["last", "first", "mean", "missed"]
 
 
 def aggregate(
-    values: ArrayLike, offsets: ArrayLike, how: How = "mean", k: int = 5, empty: Empty = "last"
+    values: ArrayLike, offsets: ArrayLike, how: How = "mean", k: int = 5, weights: ArrayLike | None = None
 ) -> NDArray[np.float64]:
-    """One score an image from the scores of its boxes.
+    """One score an image from the scores of its boxes; NaN for an image without a box, see `place_empty`.
 
     ``sum`` prefers crowded images, ``max`` and ``top-k`` those with a few hard boxes among many easy ones, ``mean``
     does not look at the number of boxes.
 
-    An image without a box has nothing to be unsure of, though it may hold everything that the detector missed.
-    `empty` decides, for the whole pool at once, so that scores depend on the pool that they are taken over:
-
-    - ``last``: 0, the lowest score there is;
-    - ``first``: the highest score in the pool;
-    - ``mean``: the mean score of the images with a box.
-
-    A ranking by ``last`` and ``first`` also puts these images behind and before those of the very same score.
-
     Args:
-        values: (N,) scores of boxes, finite and >= 0.
+        values: (N,) scores of boxes, finite.
         offsets: (M+1,) the boxes of image ``i`` are ``values[offsets[i]:offsets[i + 1]]``.
         how: mean, max, sum, or top-k, the mean of the k highest (of all where there are fewer).
         k: for top-k.
-        empty: last, first or mean.
+        weights: (N,) >= 0, what a box counts in ``mean`` (``sum w v / sum w``) and ``sum`` (``sum w v``): its area, its
+            class's share, its score. The mean of boxes that all weigh nothing is 0.
 
     Returns:
-        (M,) scores >= 0; all 0 where no image has a box.
+        (M,).
 
     Raises:
-        ValueError: for an unknown rule, k < 1, offsets that do not fit, or a value that is negative or not finite.
+        ValueError: for an unknown rule, k < 1, offsets that do not fit, a value that is not finite, a weight that is
+            negative, or weights with a rule that has none.
 
-    >>> aggregate([0.25, 0.75, 0.5], [0, 2, 2, 3], how="max", empty="mean").tolist()
-    [0.75, 0.625, 0.5]
+    >>> aggregate([0.25, 0.75, 0.5], [0, 2, 2, 3], how="max").tolist()
+    [0.75, nan, 0.5]
     """
     if how not in get_args(How):
         raise ValueError(f"expected how to be one of {', '.join(get_args(How))}, got {how!r}")
-    if empty not in get_args(Empty):
-        raise ValueError(f"expected empty to be one of {', '.join(get_args(Empty))}, got {empty!r}")
     if not isinstance(k, int | np.integer) or k < 1:
         raise ValueError(f"expected an integer k >= 1, got {k!r}")
+    if weights is not None and how not in ("mean", "sum"):
+        raise ValueError(f"expected how to be mean or sum with weights of boxes, got {how!r}")
     values, offsets = _as_segments(values, offsets)
-
     counts = np.diff(offsets)
     filled = counts > 0
     # reduceat gives an empty segment its neighbour's first value: it may see only the segments with a box. Between
     # the starts of these lie all values, since the empty ones hold none.
-    starts, sizes = offsets[:-1][filled], counts[filled]
-    scores = np.zeros(len(counts))
+    starts, sizes = offsets[:-1][filled], counts[filled].astype(np.float64)
+    scores = np.full(len(counts), np.nan)
     if not len(starts):
         return scores
     if how == "max":
         scores[filled] = np.maximum.reduceat(values, starts)
-    else:
-        if how == "top-k":
-            values = np.where(_places(values, counts, offsets) < k, values, 0.0)
-            sizes = np.minimum(sizes, k)
-        scores[filled] = np.add.reduceat(values, starts) / (1 if how == "sum" else sizes)
-    if empty != "last":
-        scores[~filled] = scores[filled].max() if empty == "first" else scores[filled].mean()
+        return scores
+    if how == "top-k":
+        values = np.where(_places(values, counts, offsets) < k, values, 0.0)
+        sizes = np.minimum(sizes, k)
+    if weights is not None:
+        heavy = _as_weights(weights, len(values))
+        values, sizes = values * heavy, np.add.reduceat(heavy, starts)
+    total = np.add.reduceat(values, starts)
+    scores[filled] = total if how == "sum" else total / np.where(sizes > 0, sizes, 1)
     return scores
+
+
+def place_empty(
+    scores: ArrayLike, empty: ArrayLike, rule: Empty = "last", missed_rate: float = 0.5
+) -> NDArray[np.float64]:
+    """Scores of a pool in which the images without a box have theirs by a rule.
+
+    Such an image has nothing to be unsure of, though it may hold everything that the detector missed. The rule decides
+    for the pool at once, so that these scores depend on the pool that they are taken over:
+
+    - ``last``: the lowest score of the pool, and 0 at most;
+    - ``first``: the highest score of the pool;
+    - ``mean``: the mean score of the images with a box;
+    - ``missed``: that mean times the rate at which such images turned out to hold an object.
+
+    A ranking by ``last`` and ``first`` also puts these images behind and before those of the very same score.
+
+    Args:
+        scores: (M,); those of images without a box are not looked at.
+        empty: (M,) of bool.
+        rule: last, first, mean or missed.
+        missed_rate: for missed, in [0, 1].
+
+    Returns:
+        (M,); all 0 where no image has a box.
+
+    Raises:
+        ValueError: for an unknown rule.
+
+    >>> place_empty([0.5, float("nan"), 0.25], [False, True, False], "missed", missed_rate=0.5).tolist()
+    [0.5, 0.1875, 0.25]
+    """
+    if rule not in get_args(Empty):
+        raise ValueError(f"expected empty to be one of {', '.join(get_args(Empty))}, got {rule!r}")
+    nothing = np.asarray(empty, bool)
+    found = np.where(nothing, 0.0, np.asarray(scores, np.float64))
+    if nothing.any() and not nothing.all():
+        filled = found[~nothing]
+        mean = float(filled.mean())
+        by_rule = {"last": min(0.0, filled.min()), "first": filled.max(), "mean": mean, "missed": mean * missed_rate}
+        found[nothing] = by_rule[rule]
+    return found
 
 
 def _places(values: NDArray, counts: NDArray, offsets: NDArray) -> NDArray:
@@ -81,6 +117,13 @@ def _places(values: NDArray, counts: NDArray, offsets: NDArray) -> NDArray:
     places = np.empty(len(values), np.int64)
     places[order] = np.arange(len(values)) - offsets[image]  # images keep their rows, only boxes change within
     return places
+
+
+def _as_weights(weights: ArrayLike, n: int) -> NDArray[np.float64]:
+    heavy = np.asarray(weights, np.float64)
+    if heavy.shape != (n,) or not ((heavy >= 0) & (heavy < np.inf)).all():
+        raise ValueError(f"expected a finite weight >= 0 for each of {n} boxes, got {heavy.shape}")
+    return heavy
 
 
 def _as_segments(values: ArrayLike, offsets: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -93,8 +136,8 @@ def _as_segments(values: ArrayLike, offsets: ArrayLike) -> tuple[NDArray[np.floa
         raise ValueError(
             f"expected offsets to ascend from 0 to the {len(values)} values, got {offsets[0]}..{offsets[-1]}"
         )
-    ok = (values >= 0) & (values < np.inf)  # False for NaN
+    ok = np.isfinite(values)
     if not ok.all():
         box = int(np.flatnonzero(~ok)[0])
-        raise ValueError(f"expected finite values >= 0, got {values[box]} for box {box}")
+        raise ValueError(f"expected finite values, got {values[box]} for box {box}")
     return values, offsets.astype(np.int64, copy=False)

@@ -90,6 +90,15 @@ class Budget:
         """Whether images with so many predicted boxes each, (M,), may be asked for together."""
         return bool((self._charges(n_boxes).sum(axis=0) <= self._limits()).all())
 
+    def most(self, n_boxes: ArrayLike) -> int:
+        """How many of images with so many predicted boxes each, (M,), fit if the smallest are taken.
+
+        >>> Budget(boxes=4).most([3, 2, 0, 1])
+        3
+        """
+        charges = np.sort(self._charges(n_boxes), axis=0).cumsum(axis=0)
+        return int((charges <= self._limits()).all(axis=1).sum())
+
     def _limits(self) -> NDArray[np.float64]:
         """(3,) images, boxes, seconds."""
         # Seconds are sums of fractions: a hair's breadth over is not over.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["class_balance", "fill", "rarity"]
+__all__ = ["class_balance", "draw", "rarity"]
 
 
 def class_balance(labelled: ArrayLike, budget: float) -> NDArray[np.float64]:
@@ -59,40 +59,45 @@ def rarity(labelled: ArrayLike, unlabelled: ArrayLike, budget: float) -> NDArray
     return np.minimum(pool, budget * rare / rare.sum() if rare.sum() > 0 else even)
 
 
-def fill(order: ArrayLike, contents: ArrayLike, quotas: ArrayLike, n: int) -> NDArray[np.int64]:
-    """Walk down a ranking and take the rows whose classes are still wanted; then, if need be, the best of the rest.
+def draw(worth: ArrayLike, contents: ArrayLike, quotas: ArrayLike, n: int) -> tuple[NDArray, NDArray]:
+    """Take the images with the best boxes of the classes that are still wanted; then, if need be, the best of the rest.
 
-    A row is wanted as long as one of the classes that it holds has not reached its quota. The second walk ignores the
-    quotas, as MUS-CDB's second pass does.
+    The boxes are walked from the best one down. As long as the quota of its class is not used up a box brings its
+    image, and with it all that the image holds, of whatever class. The second walk ignores the quotas, as MUS-CDB's
+    second pass does.
 
     Args:
-        order: (M,) row numbers, best first.
-        contents: (M, C) what each row holds of each class, by row number.
+        worth: (M, C) the best box of each class in each image; NaN where it holds none.
+        contents: (M, C) boxes of each class in each image, expected or counted.
         quotas: (C,) of the whole selection.
-        n: rows to take; all where there are fewer.
+        n: images to take; all where there are fewer. Those without a box come last.
 
     Returns:
-        (n,) row numbers in the order in which they were taken.
+        (n,) row numbers in the order in which they were taken, and (n,) the class that each was taken for, -1 in the
+        second walk.
 
     Raises:
-        ValueError: for shapes that do not fit, or when `order` is no order of the rows.
+        ValueError: for shapes that do not fit.
 
-    >>> fill([2, 0, 1], [[1, 0], [0, 1], [3, 0]], [2, 1], 2).tolist()
-    [2, 1]
+    >>> draw([[0.9, np.nan], [0.8, np.nan], [np.nan, 0.1]], [[2, 0], [2, 0], [0, 1]], [1, 1], 3)[0].tolist()
+    [0, 2, 1]
     """
-    rows, held = np.asarray(order), np.asarray(contents, np.float64)
+    good, held = np.asarray(worth, np.float64), np.asarray(contents, np.float64)
     wanted = np.asarray(quotas, np.float64).copy()
-    if held.ndim != 2 or wanted.shape != held.shape[1:] or sorted(rows.tolist()) != list(range(len(held))):
-        raise ValueError(f"expected an order of (M, C) contents and (C,) quotas, got {held.shape} and {wanted.shape}")
-    first: list[int] = []
-    rest: list[int] = []
-    for row in rows.tolist():
-        if len(first) < n and ((held[row] > 0) & (wanted > 0)).any():
-            first.append(row)
+    if good.ndim != 2 or held.shape != good.shape or wanted.shape != good.shape[1:]:
+        raise ValueError(f"expected (M, C), (M, C) and (C,), got {good.shape}, {held.shape} and {wanted.shape}")
+    rows, classes = np.nonzero(~np.isnan(good))
+    order = np.lexsort((classes, rows, -good[rows, classes]))
+    taken: dict[int, int] = {}
+    for row, label in zip(rows[order].tolist(), classes[order].tolist(), strict=True):
+        if len(taken) >= n or not (wanted > 0).any():
+            break
+        if row not in taken and wanted[label] > 0:
+            taken[row] = label
             wanted -= held[row]
-        else:
-            rest.append(row)
-    return np.array([*first, *rest][:n], np.int64)
+    best = np.where(np.isnan(good), -np.inf, good).max(axis=1, initial=-np.inf)
+    rest = [row for row in np.argsort(-best, kind="stable").tolist() if row not in taken][: max(0, n - len(taken))]
+    return np.array([*taken, *rest], np.int64), np.array([*taken.values(), *[-1] * len(rest)], np.int64)
 
 
 def _counts(values: ArrayLike, budget: float) -> NDArray[np.float64]:

@@ -10,7 +10,9 @@ function::
 
     select(detections, most_ships, budget=100, rng=np.random.default_rng(0))
 
-Most of those named in `STRATEGIES` are a `Ranking`: a score an image, cut at the budget.
+One that takes a fourth argument named ``known`` is given what is known beside the detections, such as the labels so
+far: see `Known`. Those named in `STRATEGIES` are made of the parts in :mod:`al_rotate.sampling`, each a `Ranking` (a
+score an image) or a `Batch` (images picked for what they are together); docs/strategies.md has the table.
 """
 
 from __future__ import annotations
@@ -18,150 +20,43 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
 
 from ..instances import RotatedInstances
-from . import uncertainty
-from .aggregate import Empty, How, aggregate
+from . import by_score, by_set, uncertainty
 from .budget import Budget
+from .hybrid import hybrid
+from .known import Known
+from .ranking import Batch, Needs, Ranking
 
-__all__ = ["STRATEGIES", "Ranking", "Strategy", "make_strategy", "rank", "select"]
+__all__ = ["STRATEGIES", "Strategy", "make_strategy", "needs_of", "rank", "select"]
 
-Strategy = Callable[[RotatedInstances, Budget, np.random.Generator], Sequence[str]]
-Scorer = Callable[[RotatedInstances, "np.random.Generator | None"], Mapping[str, NDArray]]
-
-# Equal scores differ in their last bits between machines, and with the order of a sum: these bits may not decide.
-_DECIMALS = 10
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """A strategy that gives each image a score and takes the best.
-
-    Args:
-        scorer: ``(candidates, rng)`` -> columns of (M,) values, in the order of the candidates. ``score`` is one of
-            them, higher is better; the others are its parts and go into the ranking beside it.
-        empty: ``last`` or ``first`` puts the images without a box behind or before all others, whatever they score;
-            else their score ranks them.
-    """
-
-    scorer: Scorer
-    empty: Empty | None = None
-
-    def rank(self, candidates: RotatedInstances, rng: np.random.Generator | None = None) -> pd.DataFrame:
-        """All candidates, best first, see `rank`."""
-        parts = dict(self.scorer(candidates, rng))
-        score = np.round(np.asarray(parts.pop("score"), np.float64), _DECIMALS)
-        if score.shape != (len(candidates),):
-            raise ValueError(f"expected a score for each of {len(candidates)} images, got {score.shape}")
-        if not np.isfinite(score).all():
-            position = int(np.flatnonzero(~np.isfinite(score))[0])
-            raise ValueError(
-                f"expected finite scores, got {score[position]} for image {candidates.image_ids[position]!r}"
-            )
-        empty = candidates.counts == 0
-        place = {"first": -1, "last": 1}.get(self.empty or "", 0) * empty
-        by_id = np.argsort(candidates.image_ids, kind="stable")
-        order = by_id[np.lexsort((-score[by_id], place[by_id]))]  # stable: ties keep the order of the ids
-        columns = {
-            "rank": np.arange(1, len(candidates) + 1),
-            "image_id": candidates.image_ids[order],
-            "score": score[order],
-            "n_boxes": candidates.counts[order],
-            "empty": empty[order],
-        }
-        return pd.DataFrame(columns | {name: np.asarray(values)[order] for name, values in parts.items()})
-
-    def __call__(
-        self, candidates: RotatedInstances, budget: Budget, rng: np.random.Generator | None = None
-    ) -> list[str]:
-        ranking = self.rank(candidates, rng)
-        return budget.take(ranking["image_id"], ranking["n_boxes"])
-
-
-def random() -> Ranking:
-    """Images at random, each as likely as any other: the baseline that a strategy must beat."""
-
-    def score(candidates: RotatedInstances, rng: np.random.Generator | None) -> dict[str, NDArray]:
-        if rng is None:
-            raise ValueError("the strategy 'random' draws from a generator of yours: rng=np.random.default_rng(seed)")
-        scores = np.empty(len(candidates))
-        # Drawn in the order of the ids, so that the same seed picks the same images in whatever order they come.
-        scores[np.argsort(candidates.image_ids, kind="stable")] = rng.random(len(candidates))
-        return {"score": scores}
-
-    return Ranking(score)
-
-
-def box_count() -> Ranking:
-    """Images with the most predicted boxes: a control.
-
-    It looks good where the budget counts images, only because crowded images carry more labels, and falls behind
-    where it counts boxes. A strategy that does no better has learnt to count.
-    """
-    return Ranking(lambda candidates, rng: {"score": candidates.counts})
-
-
-def by_uncertainty(
-    measure: Callable[[ArrayLike], NDArray],
-    how: How = "mean",
-    k: int = 5,
-    empty: Empty = "last",
-    use_class_scores: bool | Literal["auto"] = "auto",
-) -> Ranking:
-    """Images whose boxes the detector is least sure of.
-
-    The parts of the score are ``uncertainty_mean`` and ``uncertainty_max`` over the image's boxes, NaN where it has
-    none.
-
-    Args:
-        measure: scores of boxes -> (N,), a function like those in :mod:`al_rotate.sampling.uncertainty`.
-        how: boxes -> image, see :func:`al_rotate.sampling.aggregate.aggregate`.
-        k: the same.
-        empty: the place of images without a box, the same.
-        use_class_scores: whether `measure` sees the scores of all classes instead of one confidence a box; auto: where
-            the detections carry them.
-
-    Raises:
-        ValueError: for an unknown rule; later, when class scores are demanded and the detections carry none.
-    """
-    if use_class_scores not in (True, False, "auto"):
-        raise ValueError(f"expected use_class_scores to be True, False or 'auto', got {use_class_scores!r}")
-    aggregate([], [0], how, k, empty)  # refuses a wrong rule now and not after hours of prediction
-
-    def score(candidates: RotatedInstances, rng: np.random.Generator | None) -> dict[str, NDArray]:
-        scores = candidates.scores
-        if use_class_scores is True and candidates.class_scores is None and candidates.n_boxes:
-            raise ValueError(
-                "expected detections with class_scores, got none: predict them, or use_class_scores='auto'"
-            )
-        if use_class_scores and candidates.class_scores is not None:
-            scores = candidates.class_scores
-        values = measure(np.zeros(0) if scores is None else scores)
-        boxless = candidates.counts == 0
-        return {
-            "score": aggregate(values, candidates.offsets, how, k, empty),
-            "uncertainty_mean": np.where(boxless, np.nan, aggregate(values, candidates.offsets, "mean")),
-            "uncertainty_max": np.where(boxless, np.nan, aggregate(values, candidates.offsets, "max")),
-        }
-
-    return Ranking(score, empty)
-
+Strategy = Ranking | Batch | Callable[..., Sequence[str]]
 
 # name -> factory, whose keyword arguments are the strategy's options
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
-    "random": random,
-    "box-count": box_count,
-    "least-confidence": partial(by_uncertainty, uncertainty.least_confidence),
-    "margin": partial(by_uncertainty, uncertainty.margin),
-    "entropy": partial(by_uncertainty, uncertainty.entropy),
+    "random": by_score.random,
+    "box-count": by_score.box_count,
+    "least-confidence": partial(by_score.by_uncertainty, uncertainty.least_confidence),
+    "margin": partial(by_score.by_uncertainty, uncertainty.margin),
+    "entropy": partial(by_score.by_uncertainty, uncertainty.entropy),
+    "calibrated-entropy": by_score.calibrated_entropy,
+    "localisation-stability": by_score.localisation_stability,
+    "angle-stability": by_score.angle_stability,
+    "cald": by_set.cald,
+    "core-set": by_set.core_set,
+    "typiclust": by_set.typiclust,
+    "badge": by_set.badge,
+    "mus-cdb": by_set.mus_cdb,
+    "pal": by_set.pal,
+    "ppal": by_set.ppal,
+    "hybrid": hybrid,
 }
 
 
@@ -186,33 +81,49 @@ def make_strategy(strategy: str | Strategy, **options: Any) -> Strategy:
     return factory(**options)
 
 
+def needs_of(strategy: Strategy) -> Needs:
+    """What a strategy looks at beside boxes and scores; a function of your own says so with an attribute ``needs``."""
+    return frozenset(getattr(strategy, "needs", ()))
+
+
 def rank(
-    detections: RotatedInstances,
+    detections: RotatedInstances | str | Path,
     strategy: str | Strategy = "entropy",
     rng: np.random.Generator | None = None,
+    known: Known | None = None,
+    budget: Budget | int | None = None,
     **options: Any,
 ) -> pd.DataFrame:
     """All images of a pool, most worth labelling first.
 
     Args:
-        detections: predictions on the pool.
-        strategy: a name of `STRATEGIES`, or a `Ranking`.
+        detections: predictions on the pool, or the folder that they were streamed to. Strategies that score each
+            image by itself take such a folder shard by shard, so that it may be larger than memory.
+        strategy: a name of `STRATEGIES`, a `Ranking` or a `Batch`.
         rng: for strategies that draw.
+        known: what is known beside the detections.
+        budget: how many images a `Batch` picks; the others stand behind these. None: all of them.
         **options: of the named strategy, such as ``how="top-k", k=3, empty="first", use_class_scores=False``.
 
     Returns:
-        A row an image: rank (from 1), image_id, score (to 10 decimals), n_boxes, empty, and the parts of the score.
-        Equal scores stand in the order of their image ids.
+        A row an image: rank (from 1), image_id, score (to 10 decimals), n_boxes, empty, placed (``score`` or the rule
+        for images without a box; ``picked`` or ``rest``), expected_seconds of labelling, expected_boxes (the sum of the
+        scores, or of what they are calibrated to), and the parts of the score. Equal scores stand in the order of their
+        image ids.
 
     Raises:
-        ValueError: for an unknown name or option, boxes without scores, a strategy that draws without `rng`, or one
-            that picks sets of images and gives no ranking.
+        ValueError: for an unknown name or option, boxes without scores, columns that the strategy needs and the
+            detections have not, a strategy that draws without `rng`, or one that gives no ranking.
     """
-    _check(detections, rng)
     chosen = make_strategy(strategy, **options)
-    if not isinstance(chosen, Ranking):
+    if not isinstance(chosen, Ranking | Batch):
         raise ValueError(f"expected a strategy that ranks, got {_name(strategy)}, which only picks: use select()")
-    return chosen.rank(detections, rng)
+    pool: RotatedInstances | Iterable[RotatedInstances]
+    if isinstance(detections, RotatedInstances):
+        pool = _check(detections, rng)
+    else:
+        pool = (_check(part, rng) for part in RotatedInstances.stream(detections))
+    return chosen.rank(pool, rng, known, Budget(images=budget) if isinstance(budget, int) else budget)
 
 
 def select(
@@ -220,6 +131,7 @@ def select(
     strategy: str | Strategy,
     budget: Budget | int,
     rng: np.random.Generator | None = None,
+    known: Known | None = None,
     **options: Any,
 ) -> list[str]:
     """The images to have labelled next.
@@ -229,6 +141,7 @@ def select(
         strategy: a name of `STRATEGIES`, or a callable ``(candidates, budget, rng) -> image ids``.
         budget: a plain number counts images.
         rng: for strategies that draw; a function of your own always gets one.
+        known: what is known beside the detections.
         **options: of the named strategy, as for `rank`.
 
     Returns:
@@ -241,11 +154,12 @@ def select(
     _check(detections, rng)
     budget = budget if isinstance(budget, Budget) else Budget(images=budget)
     chosen = make_strategy(strategy, **options)
-    if isinstance(chosen, Ranking):
-        return chosen(detections, budget, rng)
+    if isinstance(chosen, Ranking | Batch):
+        return chosen(detections, budget, rng, known)
     if rng is None:
         raise ValueError(f"the strategy {_name(strategy)} is given a generator: rng=np.random.default_rng(seed)")
-    return _checked(chosen(detections, budget, rng), detections, budget, _name(strategy))
+    more = {"known": known or Known()} if "known" in inspect.signature(chosen).parameters else {}
+    return _checked(chosen(detections, budget, rng, **more), detections, budget, _name(strategy))
 
 
 def _checked(picked: object, candidates: RotatedInstances, budget: Budget, name: str) -> list[str]:
@@ -267,11 +181,12 @@ def _checked(picked: object, candidates: RotatedInstances, budget: Budget, name:
     return [str(i) for i in ids]
 
 
-def _check(detections: RotatedInstances, rng: np.random.Generator | None) -> None:
+def _check(detections: RotatedInstances, rng: np.random.Generator | None) -> RotatedInstances:
     if detections.n_boxes and detections.scores is None:
         raise ValueError(f"expected detections with scores, got {detections!r}: strategies may not see labels")
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise TypeError(f"expected rng to be a np.random.Generator, got {rng!r}: np.random.default_rng(seed)")
+    return detections
 
 
 def _name(strategy: Any) -> str:

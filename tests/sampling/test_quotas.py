@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from al_rotate.sampling.quotas import class_balance, fill, rarity
+from al_rotate.sampling.quotas import class_balance, draw, rarity
 
 
 def test_class_balance():
@@ -25,13 +25,30 @@ def test_rarity():
     assert rarity([5], [9], 3).tolist() == [3]  # one class has it all, however common
 
 
-def test_rows_whose_class_is_wanted_go_first():
-    contents = [[5, 0], [1, 0], [0, 1], [0, 2], [0, 0]]
-    # One of the first class is enough, though the row has five; then the second class, until its two are there.
-    assert fill([0, 1, 2, 3, 4], contents, [1, 2], 5).tolist() == [0, 2, 3, 1, 4]
-    assert fill([4, 3, 1, 2, 0], contents, [1, 2], 2).tolist() == [3, 1]
-    assert fill([0, 1, 2, 3, 4], contents, [0, 0], 3).tolist() == [0, 1, 2]
-    assert fill([4, 0, 1, 2, 3], contents, [100, 100], 9).tolist() == [0, 1, 2, 3, 4]
+class TestDraw:
+    WORTH = np.array([[0.9, np.nan], [0.8, 0.1], [0.7, np.nan], [np.nan, 0.3], [np.nan, np.nan]])
+    CONTENTS = np.array([[5, 0], [1, 1], [1, 0], [0, 2], [0, 0]])
+
+    def drawn(self, quotas, n):
+        return [part.tolist() for part in draw(self.WORTH, self.CONTENTS, quotas, n)]
+
+    def test_best_boxes_of_wanted_classes_bring_their_images(self):
+        # One of the first class is enough, though the image has five; then two of the second, which row 3 has all of.
+        assert self.drawn([1, 2], 5) == [[0, 3, 1, 2, 4], [0, 1, -1, -1, -1]]
+        # With three wanted row 1 comes for its box of the second class, before row 2, whose best box is better.
+        assert self.drawn([1, 3], 4) == [[0, 3, 1, 2], [0, 1, 1, -1]]
+        # What an image brings of other classes counts, too: row 1 uses up the second class on the way.
+        assert self.drawn([6, 1], 3) == [[0, 1, 2], [0, 0, -1]]
+
+    def test_quotas_do_not_shorten_the_selection(self):
+        assert self.drawn([0, 0], 3) == [[0, 1, 2], [-1, -1, -1]]
+        assert self.drawn([100, 100], 9) == [[0, 1, 2, 3, 4], [0, 0, 0, 1, -1]]
+        assert self.drawn([100, 100], 2) == [[0, 1], [0, 0]]
+
+    def test_shapes(self):
+        for bad in ((self.WORTH[:2], self.CONTENTS, [1, 1]), (self.WORTH, self.CONTENTS, [1]), ([1], [1], [1])):
+            with pytest.raises(ValueError, match=r"expected \(M, C\), \(M, C\) and \(C,\)"):
+                draw(*bad, 1)
 
 
 @pytest.mark.parametrize("bad", [[], [-1, 2], [[1, 2]], [np.nan, 1]])
@@ -46,6 +63,3 @@ def test_other_refusals():
         class_balance([1], 0)
     with pytest.raises(ValueError, match="expected counts of the same classes, got 1 and 2"):
         rarity([1], [1, 2], 5)
-    for order, contents, quotas in (([0], [[1], [2]], [1]), ([0, 0], [[1], [2]], [1]), ([0], [[1]], [1, 2])):
-        with pytest.raises(ValueError, match="expected an order of"):
-            fill(order, contents, quotas, 1)

@@ -1,12 +1,25 @@
 """The conformance test that every named strategy inherits, and what the first ones pick."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from al_rotate.instances import RotatedInstances
-from al_rotate.sampling import STRATEGIES, Budget, Ranking, make_strategy, rank, select
+from al_rotate.sampling import (
+    STRATEGIES,
+    Batch,
+    Budget,
+    Known,
+    Ranking,
+    explain,
+    make_strategy,
+    rank,
+    select,
+)
 
 RANKED = [name for name in STRATEGIES if isinstance(make_strategy(name), Ranking)]
+BATCHES = [name for name in STRATEGIES if isinstance(make_strategy(name), Batch)]
+pytestmark = pytest.mark.filterwarnings("ignore::al_rotate.sampling.NotCalibrated")
 
 
 def rng(seed=0):
@@ -39,50 +52,91 @@ def shuffled(instances, seed=9):
 MIXED = pool([0, 3, 5, 1, 0, 9, 2, 2, 0, 4, 1, 6] * 3)
 
 
+def seen_from(candidates):
+    """Views in which each image's first box has moved by the image's number, and its last one is gone."""
+
+    def views(image_ids, wanted):
+        some = candidates.subset(image_ids)
+        moved = some.boxes.copy()
+        numbers = np.array([int(i[-3:]) for i in image_ids])
+        first, last = some.offsets[:-1][some.counts > 0], np.zeros(some.n_boxes, bool)
+        moved[first, 0] += numbers[some.counts > 0] * 0.02
+        last[some.offsets[1:][some.counts > 0] - 1] = True
+        return [some.replace(boxes=moved).where(~last) for _ in wanted]
+
+    return views
+
+
+def known_of(candidates, labelled=0):
+    """All that a loop would know, after so many images were labelled: half of their detections were right."""
+    answered = pool([3] * labelled, seed=5)
+    answered = answered.replace(image_ids=[f"labelled/{i}" for i in range(labelled)])
+    plain = {"scores": None, "class_scores": None, "box_features": None, "image_features": None}
+    right = np.arange(answered.n_boxes) % 2 == 0
+    labels = answered.replace(boxes=np.where(right[:, None], answered.boxes, [200, 200, 9, 4, 0]), **plain)
+    features = answered.image_features if labelled else None
+    return Known(labels, answered, features, seen_from(candidates))
+
+
+@pytest.fixture(params=[0, 40], ids=["no labels", "labels"])
+def labelled(request):
+    return request.param
+
+
 @pytest.mark.parametrize("name", STRATEGIES)
 class TestConformance:
-    def test_same_seed_same_images_in_whatever_order_they_come(self, name):
+    def test_same_seed_same_images_in_whatever_order_they_come(self, name, labelled):
         for candidates in (MIXED, pool([2] * 12, tied=True), pool([0] * 12)):
+            known = known_of(candidates, labelled)
             for budget in (7, Budget(boxes=11)):
-                once = select(candidates, name, budget, rng(3))
-                assert select(candidates, name, budget, rng(3)) == once
-                assert select(shuffled(candidates), name, budget, rng(3)) == once
+                once = select(candidates, name, budget, rng(3), known)
+                assert select(candidates, name, budget, rng(3), known) == once
+                assert select(shuffled(candidates), name, budget, rng(3), known) == once
 
-    @pytest.mark.parametrize("candidates", [MIXED, pool([2] * 12, tied=True), pool([0] * 12)])
-    @pytest.mark.parametrize("budget", [Budget(images=1), Budget(images=5), Budget(boxes=9), Budget(images=4, boxes=9)])
-    def test_budget_holds_and_no_image_twice_or_from_outside(self, name, candidates, budget):
-        picked = select(candidates, name, budget, rng())
+    @pytest.mark.parametrize("candidates", [MIXED, pool([2] * 12, tied=True), pool([0] * 12)], ids=["mix", "tie", "0"])
+    @pytest.mark.parametrize(
+        "budget",
+        [Budget(images=1), Budget(images=5), Budget(boxes=9), Budget(images=4, boxes=9), Budget(seconds=90)],
+        ids=["1", "5", "9 boxes", "both", "seconds"],
+    )
+    def test_budget_holds_and_no_image_twice_or_from_outside(self, name, candidates, budget, labelled):
+        picked = select(candidates, name, budget, rng(), known_of(candidates, labelled))
         assert type(picked) is list
         assert all(type(i) is str for i in picked)
         assert len(set(picked)) == len(picked)
         assert set(picked) <= set(candidates.image_ids)
         assert 1 <= len(picked)
         assert budget.images is None or len(picked) <= budget.images
-        charged = sum(max(1, candidates[i].n_boxes) for i in picked)
-        assert budget.boxes is None or charged <= budget.boxes
+        counts = np.array([candidates[i].n_boxes for i in picked])
+        assert budget.boxes is None or np.maximum(counts, 1).sum() <= budget.boxes
+        assert budget.seconds is None or (5 + 6.5 * counts).sum() <= budget.seconds
 
-    def test_budget_is_used(self, name):
-        assert len(select(MIXED, name, 7, rng())) == 7
-        assert len(select(pool([0] * 12), name, Budget(boxes=5), rng())) == 5
+    def test_budget_is_used(self, name, labelled):
+        assert len(select(MIXED, name, 7, rng(), known_of(MIXED, labelled))) == 7
+        empty = pool([0] * 12)
+        assert len(select(empty, name, Budget(boxes=5), rng(), known_of(empty, labelled))) == 5
 
-    @pytest.mark.parametrize("budget", [10_000, Budget(boxes=10_000)])
-    def test_budget_beyond_the_pool_takes_all(self, name, budget):
-        assert sorted(select(MIXED, name, budget, rng())) == sorted(MIXED.image_ids)
+    @pytest.mark.parametrize("budget", [10_000, Budget(boxes=10_000)], ids=["images", "boxes"])
+    def test_budget_beyond_the_pool_takes_all(self, name, budget, labelled):
+        picked = select(MIXED, name, budget, rng(), known_of(MIXED, labelled))
+        assert sorted(picked) == sorted(MIXED.image_ids)
 
     @pytest.mark.parametrize("count", [0, 3])
-    def test_one_image(self, name, count):
-        assert select(pool([count]), name, 4, rng()) == ["scene0/tile000"]
+    def test_one_image(self, name, count, labelled):
+        one = pool([count])
+        assert select(one, name, 4, rng(), known_of(one, labelled)) == ["scene0/tile000"]
 
-    def test_zero_candidates(self, name):
+    def test_zero_candidates(self, name, labelled):
         for nothing in (RotatedInstances.empty(), pool([])):
-            assert select(nothing, name, 4, rng()) == []
+            assert select(nothing, name, 4, rng(), known_of(nothing, labelled)) == []
 
-    def test_an_image_dearer_than_the_budget_is_not_taken(self, name):
-        assert select(pool([5, 5]), name, Budget(boxes=4), rng()) == []
+    def test_an_image_dearer_than_the_budget_is_not_taken(self, name, labelled):
+        dear = pool([5, 5])
+        assert select(dear, name, Budget(boxes=4), rng(), known_of(dear, labelled)) == []
 
-    def test_candidates_are_left_alone(self, name):
+    def test_candidates_are_left_alone(self, name, labelled):
         candidates = pool([2, 0, 3])
-        select(candidates, name, 2, rng())
+        select(candidates, name, 2, rng(), known_of(candidates, labelled))
         assert candidates == pool([2, 0, 3])
 
     def test_labels_are_refused(self, name):
@@ -92,27 +146,74 @@ class TestConformance:
         ):
             select(labels, name, 1, rng())
 
-
-@pytest.mark.parametrize("name", RANKED)
-class TestRankings:
-    def test_columns_and_order(self, name):
-        for candidates in (MIXED, RotatedInstances.empty()):
-            ranking = rank(candidates, name, rng())
-            assert ranking.columns[:5].tolist() == ["rank", "image_id", "score", "n_boxes", "empty"]
+    def test_table(self, name, labelled):
+        for candidates in (MIXED, pool([0] * 12), RotatedInstances.empty()):
+            known = known_of(candidates, labelled)
+            ranking = rank(candidates, name, rng(), known, budget=5)
+            first = ["rank", "image_id", "score", "n_boxes", "empty", "placed", "expected_seconds", "expected_boxes"]
+            assert [c for c in ranking.columns if c in first][:6] == first[:6]
+            assert {*first} <= {*ranking.columns}
             assert ranking["rank"].tolist() == list(range(1, len(candidates) + 1))
             assert sorted(ranking["image_id"]) == sorted(candidates.image_ids)
             assert ranking["n_boxes"].tolist() == [candidates[i].n_boxes for i in ranking["image_id"]]
             assert ranking["empty"].dtype == bool
             assert ranking["empty"].tolist() == (ranking["n_boxes"] == 0).tolist()
             assert ranking["score"].is_monotonic_decreasing
+            np.testing.assert_allclose(ranking["expected_seconds"], 5 + 6.5 * ranking["n_boxes"])
+            assert rank(shuffled(candidates), name, rng(), known, budget=5).equals(ranking)
+            assert explain(ranking, ranking["image_id"].tolist()[:5]) == explain(ranking)[:5]
 
-    def test_selection_is_the_ranking_cut_at_the_budget(self, name):
-        ranking = rank(MIXED, name, rng(5))
+    def test_selection_is_the_table_cut_at_the_budget(self, name, labelled):
+        known = known_of(MIXED, labelled)
         for budget in (Budget(images=6), Budget(boxes=17)):
-            assert select(MIXED, name, budget, rng(5)) == budget.take(ranking["image_id"], ranking["n_boxes"])
+            ranking = rank(MIXED, name, rng(5), known, budget)
+            taken = budget.take(ranking["image_id"], ranking["n_boxes"])
+            assert select(MIXED, name, budget, rng(5), known) == taken
 
-    def test_rows_do_not_depend_on_the_order_of_images(self, name):
-        assert rank(shuffled(MIXED), name, rng(5)).equals(rank(MIXED, name, rng(5)))
+    def test_what_it_needs_is_what_it_looks_at(self, name, labelled):
+        """Without the columns that it does not ask for it picks the same; without one that it asks for it says so."""
+        strategy, known = make_strategy(name), known_of(MIXED, labelled)
+        columns = {"class_scores": ["class_scores"], "features": ["box_features", "image_features"]}
+        spare = [c for need, those in columns.items() if need not in strategy.needs for c in those]
+        less = Known(
+            known.labels if "labels" in strategy.needs else known.labels.subset([]),
+            known.detections if "labels" in strategy.needs else known.detections.subset([]),
+            known.features if "labelled_features" in strategy.needs else None,
+            known.views if "views" in strategy.needs else None,
+        )
+        options = {"use_class_scores": False} if name in ("least-confidence", "margin", "entropy") else {}
+        full = select(MIXED, name, 6, rng(2), known, **options)
+        assert select(MIXED.replace(**dict.fromkeys(spare)), name, 6, rng(2), less, **options) == full
+        if "features" in strategy.needs:
+            bare = MIXED.replace(box_features=None, image_features=None)
+            with pytest.raises(ValueError, match=r"expected detections with .*features, got .*: predict\("):
+                select(bare, name, 6, rng(2), known)
+        if "views" in strategy.needs:
+            with pytest.raises(ValueError, match=r"expected Known\(views=...\)"):
+                select(MIXED, name, 6, rng(2))
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_batches_pick_no_more_than_they_can_use(name):
+    ranking = rank(MIXED, name, rng(), known_of(MIXED, 40), Budget(boxes=4))
+    assert (ranking["placed"] == "picked").sum() == 4  # four images of one box, or none, would fit
+    assert (ranking["score"][:4] == [1, 0.75, 0.5, 0.25]).all()
+    assert (ranking["score"][4:] == 0).all()
+
+
+@pytest.mark.parametrize("name", [name for name in RANKED if make_strategy(name).apart])
+def test_a_pool_on_disk_is_ranked_shard_by_shard(name, tmp_path):
+    for number in range(3):
+        MIXED.subset(MIXED.image_ids[12 * number : 12 * number + 12]).save(tmp_path / f"part-{number}.parquet")
+    known = known_of(MIXED, 40)
+    pd.testing.assert_frame_equal(rank(tmp_path, name, rng(), known), rank(MIXED, name, rng(), known), rtol=1e-12)
+
+
+def test_a_strategy_that_looks_at_all_images_loads_them(tmp_path):
+    for number in range(3):
+        MIXED.subset(MIXED.image_ids[12 * number : 12 * number + 12]).save(tmp_path / f"part-{number}.parquet")
+    for name in ("random", "core-set"):
+        assert rank(tmp_path, name, rng(4), budget=4).equals(rank(MIXED, name, rng(4), budget=4))
 
 
 def confidences(images, **options):
@@ -176,7 +277,7 @@ def test_class_scores_are_used_where_they_are():
 
 def test_last_bits_do_not_decide():
     # 0.1 + 0.2 + 0.3 differs from 0.3 + 0.2 + 0.1 in the last bit
-    ranking = Ranking(lambda candidates, rng: {"score": np.array([0.1 + 0.2 + 0.3, 0.3 + 0.2 + 0.1])[::-1]})
+    ranking = Ranking(lambda candidates, rng, known: {"score": np.array([0.1 + 0.2 + 0.3, 0.3 + 0.2 + 0.1])[::-1]})
     assert ranking.rank(pool([1, 1]))["image_id"].tolist() == ["scene0/tile000", "scene1/tile001"]
 
 
@@ -242,9 +343,19 @@ class TestOwnStrategies:
         with pytest.raises(ValueError, match=r"'only_picks', which only picks: use select\(\)"):
             rank(MIXED, lambda_named("only_picks"))
 
+    def test_it_is_told_what_is_known_if_it_asks(self):
+        def rarest(candidates, budget, rng, known):
+            rare = known.class_counts(3).argmin()
+            shows = np.bincount(candidates.image_index, candidates.labels == rare, minlength=len(candidates)) > 0
+            return budget.take(candidates.image_ids[shows], candidates.counts[shows])
+
+        candidates = pool([1, 1, 1]).replace(labels=[2, 1, 0])
+        labels = RotatedInstances(["a"], [0, 3], [[5, 5, 4, 2, 0]] * 3, [0, 0, 1])
+        assert select(candidates, rarest, 5, rng(), Known(labels)) == ["scene0/tile000"]
+
     def test_a_ranking_of_your_own(self):
         biggest = Ranking(
-            lambda candidates, rng: {"score": -candidates.counts, "boxes": candidates.counts}, empty="last"
+            lambda candidates, rng, known: {"score": 9.0 - candidates.counts, "boxes": candidates.counts}, empty="last"
         )
         ranking = rank(pool([2, 0, 1]), biggest)
         assert ranking["n_boxes"].tolist() == ranking["boxes"].tolist() == [1, 2, 0]
@@ -252,9 +363,9 @@ class TestOwnStrategies:
 
     def test_bad_scores_name_the_image(self):
         with pytest.raises(ValueError, match="expected finite scores, got nan for image 'scene1/tile001'"):
-            rank(pool([1, 1]), Ranking(lambda candidates, rng: {"score": np.array([0.0, np.nan])}))
+            rank(pool([1, 1]), Ranking(lambda candidates, rng, known: {"score": np.array([0.0, np.nan])}))
         with pytest.raises(ValueError, match=r"expected a score for each of 2 images, got \(3,\)"):
-            rank(pool([1, 1]), Ranking(lambda candidates, rng: {"score": np.zeros(3)}))
+            rank(pool([1, 1]), Ranking(lambda candidates, rng, known: {"score": np.zeros(3)}))
 
 
 def lambda_named(name):
@@ -270,7 +381,7 @@ def lambda_named(name):
     [
         ("entropie", {}, r"expected a strategy among random, .*, got 'entropie'. Did you mean 'entropy'\?"),
         ("zzz", {}, "got 'zzz'.$"),
-        ("entropy", {"hwo": "max"}, r"options of 'entropy' among \(how, k, empty, use_class_scores\), got hwo"),
+        ("entropy", {"hwo": "max"}, r"options of 'entropy' among \(how, k, empty, use_class_scores, weight\), got hwo"),
         ("random", {"how": "max"}, r"options of 'random' among \(\), got how"),
         ("entropy", {"how": "median"}, "expected how to be one of"),
         ("entropy", {"empty": "drop"}, "expected empty to be one of"),

@@ -1,0 +1,196 @@
+"""Strategies that give each image a score from its own boxes, whatever the others hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import boxes as rboxes
+from ..instances import RotatedInstances
+from ..views import DIHEDRAL, View
+from . import consistency, quotas, uncertainty
+from .aggregate import Empty, How, aggregate, place_empty
+from .known import Known
+from .ranking import Ranking, Rng, sums
+
+__all__ = ["angle_stability", "box_count", "by_uncertainty", "calibrated_entropy", "localisation_stability", "random"]
+
+Weight = Literal["area", "class"]
+NOISE = tuple(View(noise=level) for level in (8.0, 16.0, 24.0, 32.0, 40.0, 48.0))
+
+
+def random() -> Ranking:
+    """Images at random, each as likely as any other: the baseline that a strategy must beat."""
+
+    def score(candidates: RotatedInstances, rng: Rng, known: Known) -> dict[str, NDArray]:
+        if rng is None:
+            raise ValueError("the strategy 'random' draws from a generator of yours: rng=np.random.default_rng(seed)")
+        scores = np.empty(len(candidates))
+        # Drawn in the order of the ids, so that the same seed picks the same images in whatever order they come.
+        scores[np.argsort(candidates.image_ids, kind="stable")] = rng.random(len(candidates))
+        return {"score": scores, "drawn": np.full(len(candidates), True)}
+
+    return Ranking(score)
+
+
+def box_count() -> Ranking:
+    """Images with the most predicted boxes: a control.
+
+    It looks good where the budget counts images, only because crowded images carry more labels, and falls behind
+    where it counts boxes. A strategy that does no better has learnt to count.
+    """
+    return Ranking(lambda candidates, rng, known: {"score": candidates.counts}, apart=True)
+
+
+def by_uncertainty(
+    measure: Callable[[ArrayLike], NDArray],
+    how: How = "mean",
+    k: int = 5,
+    empty: Empty = "last",
+    use_class_scores: bool | Literal["auto"] = "auto",
+    weight: Weight | None = None,
+) -> Ranking:
+    """Images whose boxes the detector is least sure of (Settles, "Active Learning Literature Survey", 2009).
+
+    The parts of the score are ``uncertainty_mean`` and ``uncertainty_max`` over the image's boxes, NaN where it has
+    none.
+
+    Args:
+        measure: scores of boxes -> (N,), a function like those in :mod:`al_rotate.sampling.uncertainty`.
+        how: boxes -> image, see :func:`al_rotate.sampling.aggregate.aggregate`.
+        k: the same.
+        empty: the place of images without a box, see `Ranking`.
+        use_class_scores: whether `measure` sees the scores of all classes instead of one confidence a box; auto: where
+            the detections carry them.
+        weight: what a box counts in ``mean`` and ``sum``: ``area``, its area in the mean of the image's boxes;
+            ``class``, more for a class with few labels so far (MUS-CDB's shares, times the number of classes).
+
+    Raises:
+        ValueError: for an unknown rule; later, when class scores are demanded and the detections carry none.
+    """
+    if use_class_scores not in (True, False, "auto"):
+        raise ValueError(f"expected use_class_scores to be True, False or 'auto', got {use_class_scores!r}")
+    _check_rules(how, k, empty, weight)
+
+    def score(candidates: RotatedInstances, rng: Rng, known: Known) -> dict[str, NDArray]:
+        scores = candidates.scores
+        if use_class_scores is True and candidates.class_scores is None and candidates.n_boxes:
+            raise ValueError(
+                "expected detections with class_scores, got none: predict them, or use_class_scores='auto'"
+            )
+        if use_class_scores and candidates.class_scores is not None:
+            scores = candidates.class_scores
+        values = measure(np.zeros(0) if scores is None else scores)
+        return _of_boxes(values, candidates, how, k, _weights(weight, candidates, known))
+
+    asks = {"class_scores": use_class_scores is True, "labels": weight == "class"}
+    return Ranking(score, empty, frozenset(name for name, asked in asks.items() if asked), apart=True)
+
+
+def calibrated_entropy(how: How = "mean", k: int = 5, empty: Empty = "missed", weight: Weight | None = None) -> Ranking:
+    """The binary entropy of each box's calibrated probability of being right.
+
+    What a detector calls 0.6 may be right nine times in ten for planes and never for small vehicles; see
+    :mod:`al_rotate.sampling.calibration` for the method and its sources. Ours as a composition. As long as too few
+    labels are there the scores are taken as they are, with a warning, and ``calibrated`` is False.
+
+    Args:
+        how, k, empty, weight: as for `by_uncertainty`.
+    """
+    _check_rules(how, k, empty, weight)
+
+    def score(candidates: RotatedInstances, rng: Rng, known: Known) -> dict[str, NDArray]:
+        p = known.probabilities(candidates)
+        found = _of_boxes(uncertainty.entropy(p), candidates, how, k, _weights(weight, candidates, known))
+        calibrated = np.full(len(candidates), known.calibration.notice is None)
+        return {**found, "expected_boxes": sums(p, candidates), "calibrated": calibrated}
+
+    return Ranking(score, empty, frozenset({"labels"}), apart=True)
+
+
+def localisation_stability(views: Literal["noise", "dihedral"] = "noise", empty: Empty = "last") -> Ranking:
+    """Images whose boxes move when the picture changes: ``sum_b p_b (1 - S_b) / sum_b p_b``.
+
+    Kao et al., "Localization-Aware Active Learning for Object Detection" (ACCV 2018), equations 3 and 4, turned so that
+    higher is less stable; S_b is the mean IoU with the box's match in six noisy copies. Their levels of noise are equal
+    steps; which ones is from memory. One box has one match a view here, theirs the best of all.
+
+    Args:
+        views: noise as there, or the seven flips and quarter turns, which change no pixel's value.
+        empty: the place of images without a box.
+    """
+    return _by_stability({"noise": NOISE, "dihedral": tuple(DIHEDRAL)}, views, empty, _instability)
+
+
+def angle_stability(views: Literal["dihedral", "noise"] = "dihedral", empty: Empty = "last") -> Ranking:
+    """Images whose boxes turn when the picture is flipped, turned or made noisy: the mean angle spread, by score.
+
+    Ours, see :func:`al_rotate.sampling.consistency.angle_spread`: circular with period pi, near-squares weighing less.
+
+    Args:
+        views, empty: as for `localisation_stability`.
+    """
+    return _by_stability(
+        {"noise": NOISE, "dihedral": tuple(DIHEDRAL)},
+        views,
+        empty,
+        lambda matches, candidates: consistency.angle_spread(matches, candidates.boxes),
+    )
+
+
+def _by_stability(
+    choices: Mapping[str, tuple[View, ...]],
+    views: str,
+    empty: Empty,
+    measure: Callable[[consistency.Matches, RotatedInstances], NDArray],
+) -> Ranking:
+    if views not in choices:
+        raise ValueError(f"expected views to be one of {', '.join(choices)}, got {views!r}")
+    _check_rules("mean", 1, empty, None)
+
+    def score(candidates: RotatedInstances, rng: Rng, known: Known) -> dict[str, NDArray]:
+        scored = np.zeros(0) if candidates.scores is None else candidates.scores
+        if not candidates.n_boxes:
+            return {name: aggregate(scored, candidates.offsets) for name in ("score", "missing_rate")}
+        matches = consistency.match(candidates, known.seen(candidates.image_ids.tolist(), choices[views]))
+        return {
+            "score": aggregate(measure(matches, candidates), candidates.offsets, weights=scored),
+            "missing_rate": aggregate(consistency.missing_rate(matches), candidates.offsets),
+        }
+
+    return Ranking(score, empty, frozenset({"views"}), apart=True)
+
+
+def _instability(matches: consistency.Matches, candidates: RotatedInstances) -> NDArray[np.float64]:
+    return consistency.instability(matches)
+
+
+def _of_boxes(
+    values: NDArray, candidates: RotatedInstances, how: How, k: int, weights: NDArray | None
+) -> dict[str, NDArray]:
+    return {
+        "score": aggregate(values, candidates.offsets, how, k, weights),
+        "uncertainty_mean": aggregate(values, candidates.offsets, "mean"),
+        "uncertainty_max": aggregate(values, candidates.offsets, "max"),
+    }
+
+
+def _weights(weight: Weight | None, candidates: RotatedInstances, known: Known) -> NDArray[np.float64] | None:
+    if weight is None or not candidates.n_boxes:
+        return None
+    if weight == "class":
+        many = len(candidates.classes) if candidates.classes else int(candidates.labels.max()) + 1
+        return quotas.class_balance(known.class_counts(many), many)[candidates.labels]
+    area = np.maximum(rboxes.area(candidates.boxes.astype(np.float64)), 1e-9)
+    return area / np.repeat(aggregate(area, candidates.offsets), candidates.counts)
+
+
+def _check_rules(how: How, k: int, empty: Empty, weight: Weight | None) -> None:
+    """Refuses a wrong rule now and not after hours of prediction."""
+    aggregate([], [0], how, k, [] if weight else None)
+    place_empty([], [], empty)
+    if weight not in (None, "area", "class"):
+        raise ValueError(f"expected weight to be area, class or None, got {weight!r}")

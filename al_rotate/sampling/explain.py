@@ -1,0 +1,102 @@
+"""One sentence an image: why this one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["explain"]
+
+# Columns whose higher values speak for an image, in the order in which they are told, and their words.
+_PARTS = {
+    "uncertainty": "uncertainty",
+    "uncertainty_mean": "mean uncertainty",
+    "uncertainty_max": "highest uncertainty",
+    "inconsistency": "disagreement between views",
+    "instability": "movement between views",
+    "missing_rate": "boxes lost in other views",
+    "class_divergence": "distance from the labelled classes",
+    "gradient": "expected gradient",
+    "value": "uncertainty for a second of labelling",
+    "diversity_gain": "distance from all labelled or picked before",
+}
+_TOLD = {"rank", "image_id", "score", "n_boxes", "empty", "placed", "expected_seconds", "expected_boxes"}
+_RULES = {
+    "last": "no box is predicted: placed last",
+    "first": "no box is predicted: placed first",
+    "mean": "no box is predicted: placed as the mean image",
+    "missed": "no box is predicted: placed by how often such images held something",
+}
+_MOST = 3  # parts in a sentence
+
+
+def explain(ranking: pd.DataFrame, image_ids: Sequence[str] | None = None) -> list[str]:
+    """Why images stand where they do, in words.
+
+    The parts of the score in which an image stands highest among all that were ranked, with their places in percent;
+    what class or rule it was picked for; how many boxes it is predicted to hold and how long they may take.
+
+    Args:
+        ranking: of `rank`, whole: the places are among its rows. Columns of your own are told by their names.
+        image_ids: to explain; None: all, in the ranking's order.
+
+    Returns:
+        A sentence each.
+
+    Raises:
+        KeyError: for an image that is not ranked.
+
+    >>> table = {"rank": [1, 2], "image_id": ["a", "b"], "score": [9, 8], "n_boxes": [3, 1], "uncertainty": [0.5, 0.2]}
+    >>> explain(pd.DataFrame(table), ["a"])
+    ['Rank 1 of 2: uncertainty above 50 % of the images; 3 boxes predicted.']
+    """
+    known = ranking.set_index("image_id")
+    if image_ids is not None and (strange := [i for i in image_ids if i not in known.index]):
+        raise KeyError(f"no image {strange[0]!r} in this ranking of {len(known)}")
+    rows = known if image_ids is None else known.loc[list(image_ids)]
+    numbers = [name for name in ranking.columns if _is_part(ranking, name)]
+    parts = [*(name for name in _PARTS if name in numbers), *(name for name in numbers if name not in _PARTS)]
+    above = {name: _above(ranking[name], rows[name]) for name in parts}
+    return [_sentence(row, k, len(known), above) for k, (_, row) in enumerate(rows.iterrows())]
+
+
+def _sentence(row: pd.Series, k: int, size: int, above: dict[str, np.ndarray]) -> str:
+    told = []
+    if rule := _RULES.get(row.get("placed", "")):
+        told.append(rule)
+    else:
+        places = {name: values[k] for name, values in above.items() if not np.isnan(values[k])}
+        best = sorted(places, key=lambda name: -places[name])[:_MOST]
+        kept = [name for name in places if name in best and (places[name] >= 50 or len(best) == 1)]
+        told += [
+            f"{_PARTS.get(name, name.replace('_', ' '))} above {places[name]:.0f} % of the images" for name in kept
+        ]
+    if row.get("drawn"):
+        told.append("drawn at random")
+    if isinstance(row.get("start"), str):
+        told.append("typical of images unlike the labelled ones, since the detector is still weak")
+    if isinstance(row.get("quota"), str) and row["quota"]:
+        told.append(f"asked for the class {row['quota']}, of which there are few labels")
+    if "calibrated" in row and not row["calibrated"]:
+        told.append("scores are not calibrated yet")
+    n_boxes = int(row["n_boxes"])
+    effort = f"{n_boxes} box{'' if n_boxes == 1 else 'es'} predicted"
+    if pd.notna(row.get("expected_seconds")):
+        effort += f", about {row['expected_seconds']:.0f} s of labelling"
+    place = f"Rank {row['rank']:.0f} of {size}: " if pd.notna(row.get("rank")) else ""
+    return f"{place}{'; '.join([*told, effort])}."
+
+
+def _above(everywhere: pd.Series, here: pd.Series) -> np.ndarray:
+    """How many of all known values lie below, in percent; NaN for what is not known."""
+    known = np.sort(everywhere.dropna().to_numpy(np.float64))
+    values = here.to_numpy(np.float64)
+    below = np.searchsorted(known, values, "left") / max(len(known), 1) * 100
+    return np.where(np.isnan(values), np.nan, below)
+
+
+def _is_part(ranking: pd.DataFrame, name: str) -> bool:
+    values = ranking[name]
+    return name not in _TOLD and pd.api.types.is_numeric_dtype(values) and values.dtype != bool and values.nunique() > 1
