@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,24 @@ def write(path: Path, frame: pd.DataFrame) -> None:
     """A CSV file that appears whole or not at all."""
     with whole(path) as file:
         frame.to_csv(file, index=False)
+
+
+def whys(folder: Path) -> dict[str, str]:
+    """image id -> why the round asks for it, as far as it said."""
+    path = folder / "selection.csv"
+    if not path.exists():
+        return {}
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return dict(zip(table["image_id"], table["why"], strict=True)) if "why" in table else {}
+
+
+def made_for(folder: Path, note: object) -> None:
+    """Empty a folder that a killed query has begun for another strategy, which keeps other things of its detections."""
+    file, text = folder.with_suffix(".json"), json.dumps(note, sort_keys=True)
+    if folder.exists() and file.exists() and file.read_text(encoding="utf-8") != text:
+        shutil.rmtree(folder)
+    with whole(file) as stream:
+        stream.write(text)
 
 
 def keep(folder: Path, answer: Answer) -> None:

@@ -49,6 +49,7 @@ class Query:
         detections: boxes to correct, with scores; images without a detection may be missing here.
         scores: how much each image is wanted, higher is more; None where nothing is known of it.
         ranks: the place of each among all that the round asks for, from 1; None: these are all.
+        whys: a sentence each on why this image.
         round: the number of the round that asks.
         model_version: names the weights that detected, like ``initial`` or ``round-002``; None where none did.
     """
@@ -58,6 +59,7 @@ class Query:
     detections: RotatedInstances
     scores: Sequence[float | None] | None = None
     ranks: Sequence[int] | None = None
+    whys: Sequence[str] | None = None
     round: int = 0
     model_version: str | None = None
 

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import __version__, _cli_studio, dota
+from . import __version__, _cli_studio, _round_files, dota
 from ._files import whole
 from .annotators import SimulatedAnnotator
-from .instances import RotatedInstances
 from .loop import ActiveLoop
 from .sampling import STRATEGIES, Budget, rank
 from .workspace import Workspace
@@ -77,9 +76,8 @@ def _predict(args: argparse.Namespace) -> None:
 
 
 def _rank(args: argparse.Namespace) -> None:
-    detections = RotatedInstances.load(args.detections)
     rng = np.random.default_rng(args.seed)
-    ranking = rank(detections, args.strategy, rng, **_options(args.options))
+    ranking = rank(args.detections, args.strategy, rng, **_options(args.options))
     if args.out:
         with whole(args.out) as file:
             ranking.to_csv(file, index=False)
@@ -95,9 +93,11 @@ def _query(args: argparse.Namespace) -> None:
     ) as loop:
         asked = loop.query()
         number = loop.workspace.begin_round().number
-        print(f"round {number}: {len(asked)} images asked for; the most wanted first:")
-        print(asked.head(10).to_string(index=False))
-        print(f"all of them: {loop.workspace.folder / 'rounds' / f'{number:03d}' / 'selection.csv'}")
+        folder = loop.workspace.folder / "rounds" / f"{number:03d}"
+    print(f"round {number}: {len(asked)} images asked for; the most wanted first:")
+    whys = _round_files.whys(folder)
+    print("\n".join(f"  {image_id}: {whys.get(image_id, '')}" for image_id in asked["image_id"].head(10)))
+    print(f"all of them: {folder / 'selection.csv'}")
 
 
 def _collect(args: argparse.Namespace) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .instances import RotatedInstances
+from .views import View
 
 if TYPE_CHECKING:
     from .detector import Detector
@@ -15,8 +16,16 @@ if TYPE_CHECKING:
 class Learner(Protocol):
     """Both calls must go on where they stood when they are made again after a kill, and end alike."""
 
-    def predict(self, checkpoint: Path, images: Mapping[str, Path], out: Path) -> RotatedInstances:
-        """Detections with scores on `images`, and the same in the folder `out` (see RotatedInstances.save)."""
+    def predict(self, checkpoint: Path, images: Mapping[str, Path], out: Path, **keep: bool) -> RotatedInstances:
+        """Detections with scores on `images`, and the same in the folder `out` (see RotatedInstances.save).
+
+        `keep` is empty, or has what the loop's strategy needs of them: ``class_scores=True``, ``features=True``.
+        """
+
+    def predict_views(
+        self, checkpoint: Path, images: Mapping[str, Path], views: Sequence[View], out: Path
+    ) -> Sequence[RotatedInstances]:
+        """Detections in views of `images`, mapped back; only strategies that look at views ask for them."""
 
     def train(
         self, checkpoint: Path | None, images: Mapping[str, Path], labels: RotatedInstances, work_dir: Path
@@ -36,7 +45,6 @@ class MMRotateLearner:
         device: as for Detector.
         precision: of predictions, as for Detector.
         train_options: cfg_options of the trainings.
-        class_scores, features: what predictions keep beside boxes and scores.
         seed: of the trainings.
     """
 
@@ -47,16 +55,18 @@ class MMRotateLearner:
         device: str = "auto",
         precision: str = "fp32",
         train_options: Mapping[str, Any] | None = None,
-        class_scores: bool = False,
-        features: bool = False,
         seed: int = 0,
     ) -> None:
         self.config, self.classes, self.device, self.precision = Path(config), classes, device, precision
         self.train_options, self.seed = dict(train_options or {}), seed
-        self.keep = {"class_scores": class_scores, "features": features}
 
-    def predict(self, checkpoint: Path, images: Mapping[str, Path], out: Path) -> RotatedInstances:
-        return self.detector(checkpoint).predict(dict(images), out=out, **self.keep)
+    def predict(self, checkpoint: Path, images: Mapping[str, Path], out: Path, **keep: bool) -> RotatedInstances:
+        return self.detector(checkpoint).predict(dict(images), out=out, **keep)
+
+    def predict_views(
+        self, checkpoint: Path, images: Mapping[str, Path], views: Sequence[View], out: Path
+    ) -> Sequence[RotatedInstances]:
+        return self.detector(checkpoint).predict_views(dict(images), views, out=out)
 
     def detector(self, checkpoint: Path) -> Detector:
         from .detector import Detector  # torch and OpenMMLab load here, not when a workspace is only looked at

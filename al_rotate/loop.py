@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from . import _opening, _round_files, labelled
+from . import _asking, _opening, _round_files, knowledge, labelled
 from ._files import whole
 from ._opening import Images
-from .annotators import Annotator, Query
+from .annotators import Annotator
 from .evaluation import evaluate
 from .instances import RotatedInstances
 from .learner import Learner, MMRotateLearner
-from .sampling import Budget, Ranking, Strategy, costs, make_strategy, select
+from .sampling import Batch, Budget, Ranking, Strategy, costs, explain, make_strategy, needs_of, select
 from .workspace import STATUSES, Round, Workspace
 
 if TYPE_CHECKING:
@@ -116,12 +116,13 @@ class ActiveLoop:
                 raise ValueError(f"no unlabelled image is left in {self.workspace.folder}: the loop is done")
             ranking, chosen = self._choose(current, self._detect(current, pool))
             selection = ranking.set_index("image_id").loc[chosen].reset_index()
+            selection["why"] = explain(ranking, chosen)
             _round_files.write(current.folder / "ranking.csv", ranking)
             _round_files.write(current.folder / "selection.csv", selection)
             name = "random" if self._is_cold(current) else self.settings["strategy"]
             self.workspace.record_query(current.number, chosen, selection["score"].tolist(), name)
         if self.annotator and current.stage in ("new", "queried"):
-            self._push()
+            _asking.push(self.workspace, self.annotator)
         return self.workspace.query(current.number)
 
     def collect(self) -> pd.DataFrame:
@@ -136,7 +137,9 @@ class ActiveLoop:
         if current.stage == "queried":
             if self.annotator is None:
                 raise ValueError(f"{self.workspace.folder} has no annotator: give one to ActiveLoop")
-            self._push()  # again, in case a kill came between recording the query and handing it over
+            _asking.push(
+                self.workspace, self.annotator
+            )  # again, in case a kill came between recording the query and handing it over
             answer = self.annotator.pull(self.workspace.cursor)
             asked = {i for status in STATUSES[1:] for i in self.workspace.ids(status)}
             answer = _round_files.asked_for(answer, asked)
@@ -218,7 +221,10 @@ class ActiveLoop:
         checkpoint = self._checkpoint()
         if self._is_cold(current) or checkpoint is None:
             return RotatedInstances.empty(pool, self.classes)
-        found = self.learner.predict(checkpoint, self.workspace.paths(pool), current.folder / "detections")
+        keep = {name: True for name in ("class_scores", "features") if name in needs_of(self.strategy)}
+        _round_files.made_for(current.folder / "detections", keep)
+        paths = self.workspace.paths(pool)
+        found = self.learner.predict(checkpoint, paths, current.folder / "detections", **keep)
         if not len(found):
             image_id, reason = next(iter(found.skipped.items()), (pool[0], "not detected on"))
             raise ValueError(f"none of the {len(pool)} unlabelled images can be read, e.g. {image_id!r}: {reason}")
@@ -227,53 +233,23 @@ class ActiveLoop:
     def _choose(self, current: Round, detections: RotatedInstances) -> tuple[pd.DataFrame, list[str]]:
         rng = np.random.default_rng([self.settings["seed"], current.number])
         strategy = make_strategy("random") if self._is_cold(current) else self.strategy
-        budget = self.budget
-        if budget.seconds is not None:  # by what people have taken so far
-            budget = replace(budget, cost=costs.fit(self.workspace.ledger(), budget.cost).cost)
-        if isinstance(strategy, Ranking):
-            ranking = strategy.rank(detections, rng)
+        cost = costs.fit(self.workspace.ledger(), self.budget.cost).cost  # by what people have taken so far
+        budget = self.budget if self.budget.seconds is None else replace(self.budget, cost=cost)
+        checkpoint = None if self._is_cold(current) else self._checkpoint()
+        known = knowledge.gather(self.workspace, self.learner, current, checkpoint, needs_of(strategy), cost)
+        if isinstance(strategy, Ranking | Batch):
+            ranking = strategy.rank(detections, rng, known, budget)
             chosen = budget.take(ranking["image_id"], ranking["n_boxes"])
         else:
-            chosen = select(detections, strategy, budget, rng)
+            chosen = select(detections, strategy, budget, rng, known)
             ids = [*chosen, *sorted({*detections.image_ids} - {*chosen})]
             # It only picks: a score says no more than the order in which it did, and the others have none.
-            scores = np.full(len(ids), np.nan)
-            scores[: len(chosen)] = 1 - np.arange(len(chosen)) / max(1, len(chosen))
-            ranking = pd.DataFrame({"image_id": ids, "score": scores, "n_boxes": detections.subset(ids).counts})
+            ranks = np.where(np.arange(len(ids)) < len(chosen), np.arange(1.0, len(ids) + 1), np.nan)
+            columns = {"image_id": ids, "score": 1 - (ranks - 1) / max(1, len(chosen))}
+            ranking = pd.DataFrame({"rank": ranks, **columns, "n_boxes": detections.subset(ids).counts})
         if not chosen:
             raise ValueError(f"{budget} covers none of the {len(detections)} images: raise it")
         return ranking, chosen
-
-    def _push(self) -> None:
-        """Hand over what has no answer yet: an answered task may since be gone, and is not to be asked again."""
-        for one in self.workspace.rounds():
-            self._push_round(one)
-
-    def _push_round(self, current: Round) -> None:
-        asked = self.workspace.query(current.number).assign(rank=lambda query: np.arange(len(query)) + 1)
-        asked = asked[asked["status"] == "queried"]
-        if asked.empty:
-            return
-        ids, folder = asked["image_id"].tolist(), current.folder / "detections"
-        found = RotatedInstances.load(folder) if folder.exists() else RotatedInstances.empty(classes=self.classes)
-        assert self.annotator is not None
-        self.annotator.push(
-            Query(
-                ids,
-                self.workspace.paths(ids),
-                found.subset(i for i in ids if i in found),
-                [None if pd.isna(score) else float(score) for score in asked["score"]],
-                asked["rank"].tolist(),
-                current.number,
-                self._weights(current) if folder.exists() else None,
-            )
-        )
-
-    def _weights(self, current: Round) -> str:
-        """The name of the weights that a round's detections come from."""
-        earlier = self.workspace.rounds()[: current.number]
-        trained = [r.number for r in earlier if r.checkpoint is not None]
-        return f"round-{trained[-1]:03d}" if trained else "initial"
 
     def _measure(self, current: Round, checkpoint: Path) -> dict[str, float]:
         test = self.workspace.folder / "test.parquet"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from . import _report_corrections, images, labelled, plots
 from ._files import whole
 from .instances import RotatedInstances
+from .sampling import explain
 from .workspace import Round, Workspace
 
 PICKED = 6  # images shown a round
@@ -86,7 +87,7 @@ def _plain(column: str) -> str:
 
 def _round(workspace: Workspace, current: Round) -> dict[str, object]:
     asked = workspace.query(current.number)
-    ranking = pd.read_csv(current.folder / "ranking.csv", converters={"image_id": str}).set_index("image_id")
+    ranking = pd.read_csv(current.folder / "ranking.csv", converters={"image_id": str})
     found = _detections(current.folder / "detections")
     some = asked["image_id"].tolist()[:PICKED]
     return {
@@ -95,7 +96,7 @@ def _round(workspace: Workspace, current: Round) -> dict[str, object]:
         "asked": len(asked),
         "pool": len(ranking),
         "blind": found is None,
-        "why": [_why(image_id, ranking) for image_id in some],
+        "why": list(zip(some, explain(ranking, some), strict=True)),
         "picture": _address(_picked_figure(workspace, asked.head(PICKED), found), "webp"),
         "skipped": list(found.skipped.items())[:20] if found is not None else [],
         "account": _report_corrections.account(current.folder),
@@ -121,14 +122,6 @@ def _picked_figure(workspace: Workspace, asked: pd.DataFrame, found: RotatedInst
         plots.show_boxes(picture, truth, ax=column[1], title=state)
     seen_there = [one.where(one.scores >= SHOWN) for one in before if one is not None and one.scores is not None]
     return plots.class_legend(figure, *seen_there, *(one for one in after if one is not None))
-
-
-def _why(image_id: str, ranking: pd.DataFrame) -> str:
-    row = ranking.loc[image_id]
-    parts = [f"rank {row['rank']:.0f} of {len(ranking)}"] if "rank" in row else []
-    parts.append(f"score {row['score']:.3f}")
-    parts += [f"{n.replace('_', ' ')} {row[n]:.3f}" for n in ranking.columns if "uncertainty" in n and pd.notna(row[n])]
-    return f"{image_id}: {', '.join(parts)}, predicted boxes: {row['n_boxes']:.0f}"
 
 
 def tested_figure(workspace: Workspace) -> Figure | None:

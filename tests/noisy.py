@@ -36,22 +36,37 @@ class NoisyLearner:
         self.truth, self.unreadable = truth, unreadable
         self.predicted, self.trained = [], []  # the calls
 
-    def predict(self, checkpoint, images, out):
+    def predict(self, checkpoint, images, out, class_scores=False, features=False):
         self.predicted.append((checkpoint, list(images)))
+        found = self._streamed(checkpoint.read_bytes(), images, out)
+        if class_scores:
+            spread = np.full((found.n_boxes, len(found.classes)), 0.1)
+            spread[np.arange(found.n_boxes), found.labels] = found.scores
+            found = found.replace(class_scores=spread)
+        if features:  # what it holds, and where
+            held = np.zeros((len(found), len(found.classes)))
+            np.add.at(held, (found.image_index, found.labels), found.scores)
+            found = found.replace(image_features=held, box_features=found.boxes)
+        return found
+
+    def predict_views(self, checkpoint, images, views, out):
         weights = checkpoint.read_bytes()
+        return [self._streamed(weights, images, out / view.name, view.name.encode()) for view in views]
+
+    def _streamed(self, weights, images, out, view=b""):
         for k in range(2):  # two shards, for a kill to come between them
             if not (out / f"{k}.parquet").exists():
-                self._detect(weights, list(images)[k::2]).save(out / f"{k}.parquet")
+                self._detect(weights, list(images)[k::2], view).save(out / f"{k}.parquet")
         found = RotatedInstances.load(out)
         return found.subset(i for i in images if i in found).replace(skipped=found.skipped)
 
-    def _detect(self, weights, ids):
+    def _detect(self, weights, ids, view):
         noise = 0.5 / (1 + json.loads(weights)["taught"] / 8)
         read = [i for i in ids if i not in self.unreadable]
         boxes, labels, scores = [np.zeros((0, 5))], [np.zeros(0, int)], [np.zeros(0)]
         for image_id in read:
             one = self.truth[image_id]
-            seed = hashlib.sha256(weights + image_id.encode()).digest()
+            seed = hashlib.sha256(weights + image_id.encode() + view).digest()
             rng = np.random.default_rng(list(seed))
             boxes.append(one.boxes + rng.normal(0, noise, (one.n_boxes, 5)) * [12, 12, 8, 4, 0.5])
             boxes[-1][:, 2:4] = np.maximum(boxes[-1][:, 2:4], 2)

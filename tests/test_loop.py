@@ -7,15 +7,18 @@ import traceback
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from noisy import CLASSES, NoisyLearner, Start, labels_of
 from test_workspace import dump, kill_at
 
+from al_rotate import _round_files
 from al_rotate.annotators import Answer, CostModel, SimulatedAnnotator
 from al_rotate.instances import RotatedInstances
 from al_rotate.loop import ActiveLoop
-from al_rotate.sampling import Budget
+from al_rotate.sampling import STRATEGIES, Budget, needs_of
+from al_rotate.views import View
 from al_rotate.workspace import WorkspaceBusy
 
 POOL, TEST = labels_of(24), labels_of(8, "test")
@@ -498,3 +501,74 @@ def test_killed_anywhere_it_ends_as_if_undisturbed(tmp_path):
 def left_in(folder):
     names = ("selection.csv", "ranking.csv", "metrics.json", "training/weights.json")
     return [(path.name, path.read_bytes()) for name in names for path in sorted(folder.glob(f"rounds/*/{name}"))]
+
+
+# Every named strategy goes round.
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.filterwarnings("ignore::al_rotate.sampling.NotCalibrated")
+def test_named_strategies(tmp_path, name):
+    """What a strategy needs is made for it, and only that; a query asked again picks the same."""
+    with make(tmp_path / "work", strategy=name) as loop:
+        loop.run(3)
+        asked = queried(loop.workspace)
+        assert [len(ids) for ids in asked] == [5, 5, 5]
+        assert len({*chain(*asked)}) == 15
+        folder = loop.workspace.folder / "rounds" / "002"
+        selection = pd.read_csv(folder / "selection.csv")
+        assert selection["why"].str.startswith("Rank ").all()
+        found = RotatedInstances.load(folder / "detections")
+        needs = needs_of(loop.strategy)
+        assert (folder / "labelled_detections").exists() == ("labelled_features" in needs)
+        assert any(folder.glob("views-*")) == ("views" in needs)
+        assert len(found) == 24 - 10
+
+
+def test_a_strategy_that_asks_for_columns_gets_them(tmp_path):
+    seen = []
+
+    def looks(candidates, budget, rng, known):
+        seen.append((candidates, known))
+        return list(candidates.image_ids[:2])
+
+    looks.needs = {"class_scores", "features", "views", "labels", "labelled_features"}
+    with make(tmp_path, strategy=looks) as loop:
+        loop.run(2)
+        (candidates, known) = seen[-1]
+        assert candidates.class_scores.shape == (candidates.n_boxes, len(CLASSES))
+        assert candidates.image_features.shape == (19, len(CLASSES))
+        assert known.features.shape == (5, len(CLASSES))
+        assert known.labels == loop.workspace.labels().subset(sorted(queried(loop.workspace)[0]))
+        assert len(known.detections) == 0  # the first round asked blindly
+        one, other = known.seen(candidates.image_ids[:3].tolist(), [View(flip=True), View(quarters=1)])
+        assert one.image_ids.tolist() == other.image_ids.tolist() == candidates.image_ids[:3].tolist()
+        loop.query()
+        (_, known) = seen[-1]
+        assert sorted(known.detections.image_ids) == sorted(queried(loop.workspace)[1])
+        # made by the weights that asked for them, before they were taught their labels
+        first = RotatedInstances.load(tmp_path / "rounds" / "001" / "detections")
+        plain = first.subset(known.detections.image_ids)
+        assert known.detections == plain
+
+
+def test_costs_are_those_of_the_answers(tmp_path):
+    """Simulated people take 5 s an image, 12 for a drawn and 5 for a moved box, 2 for one taken away."""
+    with make(tmp_path, budget=12, strategy="box-count") as loop:
+        loop.run(2)
+        assert len(loop.workspace.ledger()) == 24
+    assumed, learnt = (pd.read_csv(tmp_path / "rounds" / f"00{k}" / "ranking.csv") for k in (0, 1))
+    assert (assumed["expected_seconds"] == 5.0).all()  # blind: no box is predicted
+    np.testing.assert_allclose(learnt["expected_seconds"], 5 + 6.5 * learnt["n_boxes"])  # 12 answers are too few
+
+
+def test_a_query_killed_under_another_strategy_detects_again(tmp_path):
+    with make(tmp_path, strategy="entropy") as loop:
+        loop.run(1)
+        folder = tmp_path / "rounds" / "001"
+        loop.workspace.begin_round()
+        _round_files.made_for(folder / "detections", {})
+        loop.learner.predict(loop.workspace.rounds()[0].checkpoint, {"image_00": FILES["image_00"]}, folder / "detections")
+    with make(tmp_path, strategy="entropy", strategy_options={"use_class_scores": True}) as loop:
+        assert len(loop.query()) == 5
+        assert len(RotatedInstances.load(folder / "detections")) == 19

@@ -194,7 +194,8 @@ def test_what_the_page_says(done):
     assert page.text.index(headings[0]) < page.text.index(headings[1])
     selection = pd.read_csv(folder / "rounds" / "001" / "selection.csv")
     first = selection.iloc[0]
-    assert f"{first['image_id']}: rank 1 of 12, score {first['score']:.3f}, uncertainty mean" in page.text
+    assert f"{first['image_id']}: {first['why']}" in page.text
+    assert first["why"].startswith("Rank 1 of 12: ")
     assert all(image_id in page.text for image_id in selection["image_id"])
     assert page.text.count("the detector was not asked") == 1  # in round 0
 
@@ -268,7 +269,7 @@ def test_without_a_test_set(tmp_path, scenes):
     assert "mAP" not in page.source
     assert len(page.images) == 3  # corrections, two rounds
     assert "Round 1: 4 of 12 images, picked by custom" in page.text
-    assert re.search(r"scene_\d+: score 1\.000, predicted boxes: \d", page.text)
+    assert re.search(r"scene_\d+: Rank 1 of 12: \d box(es)? predicted\.", page.text)
 
 
 def test_names_cannot_break_the_page(tmp_path, scenes):

@@ -108,15 +108,17 @@ def find(api: Api, project: int, image_ids: Sequence[str]) -> dict[str, dict[str
     return found
 
 
-def ordered(selection: pd.DataFrame | Sequence[str]) -> dict[str, tuple[int, float | None]]:
-    """The images of a selection, the most wanted first, with the rank and the score of each."""
+def ordered(selection: pd.DataFrame | Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The images of a selection, the most wanted first, with what their tasks say of each."""
     frame = selection if isinstance(selection, pd.DataFrame) else pd.DataFrame({"image_id": list(selection)})
     ids = frame["image_id"].tolist()
     scores = [None if pd.isna(score) else float(score) for score in frame.get("score", [None] * len(ids))]
     ranks = [int(rank) for rank in frame.get("rank", range(1, len(ids) + 1))]
     if len(set(ids)) != len(ids):
         raise ValueError(f"expected distinct images, got {len(ids)} of which {len(set(ids))} differ")
-    return dict(zip(ids, zip(ranks, scores, strict=True), strict=True))
+    whys = ["" if pd.isna(why) else str(why) for why in frame.get("why", [""] * len(ids))]
+    told = zip(ranks, scores, whys, strict=True)
+    return {i: {"rank": r, "uncertainty": s, "why": w} for i, (r, s, w) in zip(ids, told, strict=True)}
 
 
 def batches(image_ids: Sequence[str], detections: RotatedInstances) -> Iterator[list[str]]:

@@ -117,7 +117,7 @@ class LabelStudioAnnotator:
         if self._classes and self.connection.rename:
             called = {name: label for label, name in self.connection.rename.items()}
             shown = shown.replace(classes=tuple(called.get(name, name) for name in self._classes))
-        every = {"image_id": query.image_ids, "score": query.scores, "rank": query.ranks}
+        every = {"image_id": query.image_ids, "score": query.scores, "rank": query.ranks, "why": query.whys}
         selection = pd.DataFrame({name: column for name, column in every.items() if column is not None})
         known = self._tasks()
         unreadable = [i for i in query.image_ids if i in self._unreadable]

@@ -121,7 +121,8 @@ class LabelStudio:
 
         Args:
             project: its id.
-            selection: the most wanted first: a ranking with ``image_id``, ``score`` and ``rank``, or image ids.
+            selection: the most wanted first: a ranking with ``image_id``, ``score``, ``rank`` and ``why`` (a sentence),
+                all but the first as you like, or image ids.
             detections: boxes with scores. An image that is missing here gets no prediction, one without a box an
                 empty one; None: nobody detected yet.
             images: image id -> file, for each image of the selection.
@@ -152,9 +153,8 @@ class LabelStudio:
                 config,
                 detections[image_id] if model_version and image_id in detections else None,
                 model_version=model_version,
-                uncertainty=order[image_id][1],
-                rank=order[image_id][0],
                 round=round,
+                **order[image_id],
             )
             tasks.check(task, config)
             return task

@@ -32,6 +32,7 @@ def image_task(
     uncertainty: float | None = None,
     rank: int = 1,
     round: int = 0,
+    why: str = "",
 ) -> dict[str, Any]:
     """One task.
 
@@ -46,9 +47,10 @@ def image_task(
             "Uncertainty sampling" hands out the least score first.
         rank: its place in the query, from 1.
         round: of the query.
+        why: a sentence on why this image is asked for; a column of Label Studio's list of tasks.
     """
     data = {config.image_key: address, IMAGE_ID: image_id, "al_rank": rank, "al_uncertainty": uncertainty}
-    task: dict[str, Any] = {"data": {**data, "al_round": round}}
+    task: dict[str, Any] = {"data": {**data, "al_round": round, "al_why": why}}
     if detections is not None:
         score = None if uncertainty is None else 1 - uncertainty
         task["predictions"] = [prediction(image_id, size, config, detections, model_version or "", score)]

@@ -58,13 +58,15 @@ def explain(ranking: pd.DataFrame, image_ids: Sequence[str] | None = None) -> li
     rows = known if image_ids is None else known.loc[list(image_ids)]
     numbers = [name for name in ranking.columns if _is_part(ranking, name)]
     parts = [*(name for name in _PARTS if name in numbers), *(name for name in numbers if name not in _PARTS)]
+    blind = not known["n_boxes"].any()
     above = {name: _above(ranking[name], rows[name]) for name in parts}
-    return [_sentence(row, k, len(known), above) for k, (_, row) in enumerate(rows.iterrows())]
+    return [_sentence(row, k, len(known), above, blind) for k, (_, row) in enumerate(rows.iterrows())]
 
 
-def _sentence(row: pd.Series, k: int, size: int, above: dict[str, np.ndarray]) -> str:
+def _sentence(row: pd.Series, k: int, size: int, above: dict[str, np.ndarray], blind: bool) -> str:
     told = []
-    if rule := _RULES.get(row.get("placed", "")):
+    rule = _RULES.get(row.get("placed", ""))
+    if rule and not blind:
         told.append(rule)
     else:
         places = {name: values[k] for name, values in above.items() if not np.isnan(values[k])}
@@ -82,8 +84,8 @@ def _sentence(row: pd.Series, k: int, size: int, above: dict[str, np.ndarray]) -
     if "calibrated" in row and not row["calibrated"]:
         told.append("scores are not calibrated yet")
     n_boxes = int(row["n_boxes"])
-    effort = f"{n_boxes} box{'' if n_boxes == 1 else 'es'} predicted"
-    if pd.notna(row.get("expected_seconds")):
+    effort = "nothing is detected yet" if blind else f"{n_boxes} box{'' if n_boxes == 1 else 'es'} predicted"
+    if not blind and pd.notna(row.get("expected_seconds")):
         effort += f", about {row['expected_seconds']:.0f} s of labelling"
     place = f"Rank {row['rank']:.0f} of {size}: " if pd.notna(row.get("rank")) else ""
     return f"{place}{'; '.join([*told, effort])}."

@@ -28,7 +28,7 @@ TWO = detections([80, 30, 80, 20, 0, 1, 0.75], [200, 100, 100, 50, -math.pi / 2,
 
 def test_a_task():
     made = tasks.image_task(
-        "a", "/data/a.png", SIZE, CONFIG, TWO, model_version="round-002", uncertainty=0.25, rank=3, round=2
+        "a", "/data/a.png", SIZE, CONFIG, TWO, model_version="round-002", uncertainty=0.25, rank=3, round=2, why="Big."
     )
     tasks.check(made, CONFIG)
     assert made["data"] == {
@@ -37,6 +37,7 @@ def test_a_task():
         "al_rank": 3,
         "al_uncertainty": 0.25,
         "al_round": 2,
+        "al_why": "Big.",
     }
     (prediction,) = made["predictions"]
     assert (prediction["model_version"], prediction["score"]) == ("round-002", 0.75)  # the least is handed out first
