@@ -568,7 +568,9 @@ def test_a_query_killed_under_another_strategy_detects_again(tmp_path):
         folder = tmp_path / "rounds" / "001"
         loop.workspace.begin_round()
         _round_files.made_for(folder / "detections", {})
-        loop.learner.predict(loop.workspace.rounds()[0].checkpoint, {"image_00": FILES["image_00"]}, folder / "detections")
+        loop.learner.predict(
+            loop.workspace.rounds()[0].checkpoint, {"image_00": FILES["image_00"]}, folder / "detections"
+        )
     with make(tmp_path, strategy="entropy", strategy_options={"use_class_scores": True}) as loop:
         assert len(loop.query()) == 5
         assert len(RotatedInstances.load(folder / "detections")) == 19

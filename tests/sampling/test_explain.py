@@ -1,0 +1,58 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from al_rotate.sampling import explain
+
+TABLE = pd.DataFrame(
+    {
+        "rank": [1, 2, 3, 4],
+        "image_id": list("abcd"),
+        "score": [0.9, 0.5, 0.25, 0.0],
+        "n_boxes": [12, 1, 3, 0],
+        "empty": [False, False, False, True],
+        "placed": ["score", "score", "score", "last"],
+        "expected_seconds": [70.4, 11.5, 24.5, 5.0],
+        "expected_boxes": [8.0, 0.5, 1.0, 0.0],
+        "uncertainty_mean": [0.6, 0.5, 0.2, np.nan],
+        "uncertainty_max": [0.6, 0.6, 0.3, np.nan],
+    }
+)
+
+
+def test_parts_and_their_places():
+    """Of the three images with a box two are below 0.6 on average, and one has a lower maximum."""
+    sentences = explain(TABLE)
+    assert sentences[0] == (
+        "Rank 1 of 4: mean uncertainty above 67 % of the images; 12 boxes predicted, about 70 s of labelling."
+    )
+    assert sentences[3] == ("Rank 4 of 4: no box is predicted: placed last; 0 boxes predicted, about 5 s of labelling.")
+    assert explain(TABLE, ["d", "a"]) == [sentences[3], sentences[0]]
+
+
+def test_only_parts_that_speak_for_it():
+    third = explain(TABLE, ["c"])[0]
+    assert third == "Rank 3 of 4: 3 boxes predicted, about 24 s of labelling."
+
+
+def test_a_saved_table_says_the_same(tmp_path):
+    table = TABLE.assign(quota=["ship", "", "", ""], calibrated=False)
+    table.to_csv(tmp_path / "ranking.csv", index=False)
+    assert explain(pd.read_csv(tmp_path / "ranking.csv")) == explain(table)
+    assert "asked for the class ship, of which there are few labels" in explain(table)[0]
+    assert all("scores are not calibrated yet" in sentence for sentence in explain(table))
+
+
+def test_columns_of_your_own():
+    table = TABLE.drop(columns=["uncertainty_mean", "uncertainty_max"]).assign(cloud_free_share=[0.1, 0.9, 0.3, 0.2])
+    assert "cloud free share above 75 % of the images" in explain(table)[1]
+
+
+def test_nothing_detected_and_random():
+    blind = TABLE.assign(n_boxes=0, drawn=True)[["rank", "image_id", "score", "n_boxes", "drawn", "expected_seconds"]]
+    assert explain(blind)[0] == "Rank 1 of 4: drawn at random; nothing is detected yet."
+
+
+def test_an_unknown_image():
+    with pytest.raises(KeyError, match="no image 'z' in this ranking of 4"):
+        explain(TABLE, ["a", "z"])
