@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import __version__, _cli_studio, _round_files, dota
+from . import __version__, _cli_studio, _round_files, dota, stopping
 from ._files import whole
 from .annotators import SimulatedAnnotator
 from .loop import ActiveLoop
@@ -118,11 +118,14 @@ def _train(args: argparse.Namespace) -> None:
 def _status(args: argparse.Namespace) -> None:
     with Workspace.open(args.workspace, read_only=True) as workspace:
         counts, history, rounds = workspace.counts(), workspace.history(), workspace.rounds()
+        advice = stopping.in_workspace(workspace)
     print(", ".join(f"{count} {status}" for status, count in counts.items()))
     if len(history):
         shown = [c for c in ("round", "stage", "strategy", "n_labelled", "n_boxes", "cost", "mAP") if c in history]
         with pd.option_context("display.width", 120):
             print(history[shown].to_string(index=False, na_rep="", float_format="{:.3f}".format))
+    if any(one.stage == "trained" for one in rounds):
+        print(advice.reason)
     stage = rounds[-1].stage if rounds else "trained"
     following = {"new": "query", "queried": "collect", "collected": "train", "trained": "query"}[stage]
     print(f"next: al-rotate {following} {args.workspace}")

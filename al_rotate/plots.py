@@ -111,6 +111,27 @@ def class_curves(history: pd.DataFrame, classes: Sequence[str], x: str = "n_labe
     return ax
 
 
+def reliability_diagram(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """How often detections of a confidence are right; on the diagonal they are as often right as they say.
+
+    Args:
+        table: of :func:`al_rotate.sampling.calibration.reliability`.
+        ax: where to draw; new Axes if None.
+    """
+    ax = ax or _new_axes()
+    known = table[table["n"] > 0]
+    width = (known["upper"] - known["lower"]) * 0.9
+    shade = 0.25 + 0.75 * np.sqrt(known["n"] / max(known["n"].max(), 1))  # a bar of few boxes is pale
+    colours = [(0.04, 0.42, 1.0, alpha) for alpha in shade]
+    ax.bar((known["lower"] + known["upper"]) / 2, known["precision"], width, color=colours)
+    ax.plot([0, 1], [0, 1], color="#5a6877", lw=1, ls="--")
+    ax.plot(known["confidence"], known["precision"], "o", color="#1d2733", ms=3)
+    ax.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    return ax
+
+
 def _outlines(ax: Axes, one: RotatedInstances, style: str, width: float) -> None:
     corners = to_corners(one.boxes)
     closed = np.concatenate([corners, corners[:, :1]], axis=1)

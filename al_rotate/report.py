@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from . import _report_corrections, images, labelled, plots
+from . import _report_corrections, _report_scores, images, labelled, plots, stopping
 from ._files import whole
 from .instances import RotatedInstances
 from .sampling import explain
@@ -33,6 +33,7 @@ def write_report(workspace: Workspace, path: str | Path | None = None) -> Path:
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     ).get_template("report.html.j2")
     changes = _report_corrections.current(workspace)
+    judged = _report_scores.judged(workspace)
     page = template.render(
         name=workspace.folder.name,
         classes=workspace.classes,
@@ -44,6 +45,10 @@ def write_report(workspace: Workspace, path: str | Path | None = None) -> Path:
         changes=_report_corrections.by_class(changes),
         changed=_address(_report_corrections.figure(changes), "png"),
         rounds=[_round(workspace, r) for r in workspace.rounds() if r.stage != "new"],
+        advice=stopping.in_workspace(workspace),
+        forecasts=_forecasts(history),
+        scores=_report_scores.sentence(judged),
+        believed=_address(_report_scores.figure(judged), "png"),
         tested=_address(tested_figure(workspace), "webp"),
         untested=max((r.metrics.get("test_images_skipped", 0) for r in workspace.rounds()), default=0),
         shown=SHOWN,
@@ -79,6 +84,15 @@ def _history_table(history: pd.DataFrame, classes: tuple[str, ...]) -> str:
         if name in history:
             table[name.replace("/", " ", 1)] = (history[name] * 100).map(lambda v: "" if pd.isna(v) else f"{v:.1f}")
     return table.to_html(index=False, border=0, na_rep="")
+
+
+def _forecasts(history: pd.DataFrame) -> str | None:
+    """What rounds were forecast to gain beside what they gained, in points, as HTML; None before there is one."""
+    table = stopping.forecasts(history) if "mAP" in history else pd.DataFrame()
+    if not len(table):
+        return None
+    points = table[["forecast", "measured"]].mul(100).map(lambda v: "" if pd.isna(v) else f"{v:.1f}")
+    return table[["round"]].join(points).to_html(index=False, border=0)
 
 
 def _plain(column: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,11 +15,13 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from . import boxes as rboxes
 from .instances import RotatedInstances
+from .workspace import Workspace
 
-__all__ = ["Advice", "Curve", "advise", "agreement", "fit_curve", "forecasts"]
+__all__ = ["Advice", "Curve", "advise", "agreement", "fit_curve", "forecasts", "in_workspace"]
 
 LEAST_ROUNDS = 4  # measured ones, below which nothing is said
 _AXES = ("cost", "n_boxes", "n_labelled")  # the first that is known is the axis of the curve
+_COMPARED = 2000  # images whose detections are compared where there is no test set
 _RATES = np.geomspace(0.05, 2, 4001)[:, None]
 
 
@@ -182,14 +186,17 @@ def advise(
         reason = f"{'Stop' if settled else 'Go on'}: without a measured mAP detections decide; {told}."
         return Advice(settled, reason, agreement=latest)
     if (n := len(rounds)) < LEAST_ROUNDS:
-        return Advice(None, f"Too early to tell: {n} measured rounds, {LEAST_ROUNDS} needed.", agreement=latest)
+        rounds_so_far = f"{n} measured round{'' if n == 1 else 's'}"
+        reason = f"Too early to tell whether to go on: {rounds_so_far}, {LEAST_ROUNDS} needed."
+        return Advice(None, reason, agreement=latest)
     last, gain = rounds.iloc[-1], float(forecasts(history)["forecast"].iloc[-1])
     gained, hours = float(rounds["mAP"].diff().iloc[-1]), last["new_cost"] / 3600
     hourly = float(gain / hours) if hours > 0 else None
     low, low_too = gain < least_gain, gained < least_gain
     both, but = low and low_too, "but " if low != low_too else ""
     stop = both and (settled or latest is None)
-    images = f"{last['new_n_labelled'] + last['new_n_skipped']:.0f} images"
+    answered = round(last["new_n_labelled"] + last["new_n_skipped"])
+    images = f"{answered} image{'' if answered == 1 else 's'}"
     time, rate = ("", "") if hourly is None else (f", {_figure(hours)} h", f" ({_figure(100 * hourly)} an hour)")
     also = "" if latest is None else f", {'and' if settled else 'but'} {told}"
     reason = (
@@ -217,3 +224,29 @@ def _measured(history: pd.DataFrame) -> pd.DataFrame:
     rows = totals.join(new).assign(round=trained["round"], mAP=mean_ap)
     more = totals["n_labelled"] > totals["n_labelled"].cummax().shift(fill_value=0)  # not all of them skipped
     return rows[more].dropna(subset=["mAP"])
+
+
+def in_workspace(workspace: Workspace) -> Advice:
+    """:func:`advise` on a workspace: its history, and how far the detections of its last rounds agree.
+
+    Detections are compared on the test images; without a test set on up to 2,000 images that were in the pool in both
+    rounds.
+    """
+    folders = [r.folder / "test_detections" for r in workspace.rounds() if r.stage == "trained"]
+    if not any(folder.exists() for folder in folders):
+        folders = [r.folder / "detections" for r in workspace.rounds() if r.stage != "new"]
+    found = [_some(folder) for folder in folders[-4:] if folder.exists()]
+    values = []
+    for before, after in pairwise(found):
+        if common := [image_id for image_id in before.image_ids if image_id in after]:
+            values.append(agreement(before.subset(common), after.subset(common)))
+    return advise(workspace.history(), values)
+
+
+def _some(folder: Path) -> RotatedInstances:
+    parts: list[RotatedInstances] = []
+    for part in RotatedInstances.stream(folder):
+        parts.append(part.replace(class_scores=None, box_features=None, image_features=None))
+        if sum(map(len, parts)) >= _COMPARED:
+            break
+    return RotatedInstances.concat(parts)

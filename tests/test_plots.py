@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from al_rotate import plots
 from al_rotate.boxes import to_corners
 from al_rotate.instances import RotatedInstances
+from al_rotate.sampling.calibration import reliability
 
 PICTURE = np.full((60, 100, 3), 120, np.uint8)
 CLASSES = ("ship", "plane", "court")
@@ -188,3 +189,16 @@ def test_without_axes_there_are_new_ones():
     assert len({id(ax.figure) for ax in made}) == 3
     for ax in made:
         pyplot.close(ax.figure)
+
+
+def test_reliability_diagram(ax):
+    """Two bins with boxes of ten: bars as high as the share that is right, the one of few boxes paler."""
+    table = reliability([0.15, 0.15, 0.15, 0.85], np.array([True, False, False, True]))
+    plots.reliability_diagram(table, ax)
+    assert [(bar.get_height(), bar.get_x() + bar.get_width() / 2) for bar in ax.patches] == [
+        pytest.approx((1 / 3, 0.15)),
+        pytest.approx((1, 0.85)),
+    ]
+    assert ax.patches[1].get_facecolor()[3] < ax.patches[0].get_facecolor()[3]
+    assert ax.lines[-1].get_xdata().tolist() == pytest.approx([0.15, 0.85])
+    draw(ax.figure)

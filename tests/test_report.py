@@ -10,10 +10,11 @@ import pytest
 from noisy import NoisyLearner, Start
 from PIL import Image
 
-from al_rotate import _report_corrections, plots, report, synthetic
+from al_rotate import _report_corrections, _report_scores, plots, report, stopping, synthetic
 from al_rotate.annotators import Answer, Query, SimulatedAnnotator
 from al_rotate.instances import RotatedInstances
 from al_rotate.loop import ActiveLoop
+from al_rotate.sampling.calibration import detection_ece
 from al_rotate.workspace import Workspace
 
 CLASSES = synthetic.CLASSES
@@ -200,6 +201,32 @@ def test_what_the_page_says(done):
     assert page.text.count("the detector was not asked") == 1  # in round 0
 
 
+def test_whether_to_go_on_and_whether_scores_are_honest(tmp_path, scenes):
+    """Five rounds: the forecasts, and the reliability of what the queries showed."""
+    with make(tmp_path, scenes, budget=3, detector=Start(taught=4, classes=CLASSES)) as loop:
+        history = loop.run(5)
+        page = Page(loop.report())
+        known = _report_scores.judged(loop.workspace)
+    table = next(
+        page.frame(k) for k in range(len(page.tables)) if page.tables[k][0] == ["round", "forecast", "measured"]
+    )
+    assert table["round"].tolist() == ["3", "4", "5"]
+    assert table["measured"].tolist() == [f"{100 * gain:.1f}" for gain in history["mAP"].diff()[3:]] + [""]
+    assert stopping.advise(history).reason.split(":")[0] in page.text
+    scores, probabilities, hits = known
+    found = f"Of {len(hits)} detections in queried images {hits.mean():.0%} lie on an object; too few"
+    assert found in page.text
+    assert np.array_equal(scores, probabilities)
+    many = np.tile(scores, 99)[:200], np.tile(probabilities, 99)[:200] * 0.5, np.tile(hits, 99)[:200]
+    left, right = _report_scores.figure(many).axes
+    assert [ax.get_title() for ax in (left, right)] == ["scores", "calibrated"]
+    assert _report_scores.figure(known) is None
+    before, after = (detection_ece(values, many[2]) for values in many[:2])
+    assert f"off by {before:.3f} on average (D-ECE), calibrated on other images by {after:.3f}" in (
+        _report_scores.sentence(many)
+    )
+
+
 def test_curves(done):
     _, history, _ = done
     images, boxes, classes = report.curves_figure(history, CLASSES).axes
@@ -266,7 +293,7 @@ def test_without_a_test_set(tmp_path, scenes):
         loop.run(2)
         page = Page(loop.report())
     assert "give the loop a test set" in page.text
-    assert "mAP" not in page.source
+    assert "AP in percent" in page.text
     assert len(page.images) == 3  # corrections, two rounds
     assert "Round 1: 4 of 12 images, picked by custom" in page.text
     assert re.search(r"scene_\d+: Rank 1 of 12: \d box(es)? predicted\.", page.text)

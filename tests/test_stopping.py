@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from al_rotate import RotatedInstances
-from al_rotate.stopping import advise, agreement, fit_curve, forecasts
+from al_rotate.stopping import advise, agreement, fit_curve, forecasts, in_workspace
 from al_rotate.workspace import COST_COLUMNS, Workspace
 
 
@@ -235,8 +235,8 @@ def test_too_early():
     for rounds in (history(RISING[:3]), history([*RISING[:3], np.nan])):
         advice = advise(rounds, [1.0, 1.0, 1.0])
         assert (advice.stop, advice.gain, advice.agreement) == (None, None, 1.0)
-        assert advice.reason == "Too early to tell: 3 measured rounds, 4 needed."
-    assert advise(history(RISING[:0])).reason.startswith("Too early to tell: 0 measured rounds")
+        assert advice.reason == "Too early to tell whether to go on: 3 measured rounds, 4 needed."
+    assert advise(history(RISING[:0])).reason.startswith("Too early to tell whether to go on: 0 measured rounds")
     assert advise(history(RISING[:4])).stop is False
 
 
@@ -283,7 +283,7 @@ def test_rounds_of_a_workspace(tmp_path):
             ws.record_training(number, tmp_path / "model.pth", {"mAP": mean_ap})
         rows = ws.history()
     assert forecasts(rows)["cost"].tolist() == [7200, 9000]
-    assert "another round like the last (1 images, 0.5 h)" in advise(rows).reason
+    assert "another round like the last (1 image, 0.5 h)" in advise(rows).reason
 
 
 def test_falling():
@@ -300,3 +300,44 @@ def test_no_advice():
     for wrong in ({"agreements": [0.5, np.nan]}, {"agreements": [95]}, {"least_gain": 0}, {"stable": 1.1}):
         with pytest.raises(ValueError, match="expected least_gain and stable in"):
             advise(history(RISING), **wrong)
+
+
+class TestInWorkspace:
+    """What `al-rotate status` says."""
+
+    def workspace(self, folder, maps, files):
+        """A round of one image each, whose detections of each round on the same images stand in `files`."""
+        (folder / "model.pth").touch()
+        with Workspace.create(folder / "work", {f"i{k}": "i.png" for k in range(9)}, ("ship", "plane"), {}) as ws:
+            for k, mean_ap in enumerate(maps):
+                current = ws.begin_round()
+                for name, one in files.items():
+                    one[k].save(current.folder / name / "0.parquet")
+                ws.record_query(k, [f"i{k}"])
+                ws.record_answers(k, RotatedInstances.empty([f"i{k}"], ("ship", "plane")))
+                ws.close_collection(k)
+                ws.record_training(k, folder / "model.pth", {} if mean_ap is None else {"mAP": mean_ap})
+        return Workspace.open(folder / "work", read_only=True)
+
+    def detections(self, *places):
+        return [found([(x, 0.9, 0)]).replace(classes=("ship", "plane")) for x in places]
+
+    def test_test_images_decide_whether_detections_have_settled(self, tmp_path):
+        maps = [0.5, 0.5, 0.5, 0.5]
+        still, moving = self.detections(10, 10, 10, 10), self.detections(10, 10, 10, 90)
+        for name, one, expected in (("still", still, (True, 1.0)), ("moving", moving, (False, 0.0))):
+            (tmp_path / name).mkdir()
+            ws = self.workspace(tmp_path / name, maps, {"test_detections": one, "detections": still})
+            advice = in_workspace(ws)
+            assert (advice.stop, advice.agreement) == expected
+
+    def test_without_a_test_set_the_pool_does(self, tmp_path):
+        ws = self.workspace(tmp_path, [None] * 4, {"detections": self.detections(10, 12, 12, 12)})
+        advice = in_workspace(ws)
+        assert advice.agreement == 1.0
+        assert advice.reason.startswith("Stop" if advice.stop else "Go on")
+        assert "without a measured mAP detections decide" in advice.reason
+
+    def test_an_empty_workspace(self, tmp_path):
+        with Workspace.create(tmp_path, {"a": "a.png"}, ("ship",), {}) as ws:
+            assert in_workspace(ws).stop is None
