@@ -9,14 +9,21 @@ from .annotators import Annotator, Query
 from .instances import RotatedInstances
 from .workspace import Round, Workspace
 
+REVIEW = "review"  # the name of the strategy of a round that asks about labels again
+
 
 def push(workspace: Workspace, annotator: Annotator) -> None:
     """Hand over what has no answer yet, of all rounds: an answered task may since be gone, and is not asked again."""
-    for one in workspace.rounds():
+    asked_since: set[str] = set()
+    queries = []
+    for one in reversed(workspace.rounds()):
         asked = workspace.query(one.number).assign(rank=lambda query: range(1, len(query) + 1))
-        asked = asked[asked["status"] == "queried"]
-        if len(asked):
-            annotator.push(_query(workspace, one, asked))
+        open_ones = asked[(asked["status"] == "queried") & ~asked["image_id"].isin(asked_since)]
+        asked_since |= {*asked["image_id"]}  # what is asked again is no longer the earlier round's question
+        if len(open_ones):
+            queries.append(_query(workspace, one, open_ones))
+    for query in reversed(queries):
+        annotator.push(query)
 
 
 def _query(workspace: Workspace, one: Round, asked: pd.DataFrame) -> Query:
@@ -32,6 +39,7 @@ def _query(workspace: Workspace, one: Round, asked: pd.DataFrame) -> Query:
         [whys.get(image_id, "") for image_id in ids],
         one.number,
         _weights(workspace, one) if folder.exists() else None,
+        again=one.strategy == REVIEW,
     )
 
 

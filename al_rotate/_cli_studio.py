@@ -7,19 +7,19 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ._cli_arguments import DictAction, as_classes
+
 if TYPE_CHECKING:
     from .bridge.export import Exported
 
 FORMATS = ("dota", "coco", "yolo-obb")
 
 
-def add(command: Any, classes: Any, dict_action: type[argparse.Action]) -> None:
+def add(command: Any) -> None:
     """Add them to the parser.
 
     Args:
         command: makes a sub-parser of name, function, summary and example.
-        classes: parses ``--classes``.
-        dict_action: parses ``--cfg-options``.
     """
     studio = command(
         "studio",
@@ -62,7 +62,7 @@ def add(command: Any, classes: Any, dict_action: type[argparse.Action]) -> None:
     serve.add_argument("--config", help="without a workspace: path, or the name of a config shipped with MMRotate")
     serve.add_argument("--checkpoint", help="path, or zoo for the published weights")
     serve.add_argument("--device", default="auto")
-    serve.add_argument("--cfg-options", nargs="+", action=dict_action, metavar="KEY=VALUE")
+    serve.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
     serve.add_argument("--work-dir", type=Path, help="without a workspace: where trainings go")
     serve.add_argument("--host", default="127.0.0.1", help="another one needs --user, and AL_ROTATE_PASSWORD")
     serve.add_argument("--port", type=int, default=8003)
@@ -82,7 +82,7 @@ def add(command: Any, classes: Any, dict_action: type[argparse.Action]) -> None:
     convert.add_argument("--to", choices=FORMATS, required=True)
     convert.add_argument("--out", type=Path, help="a folder; by default beside the export")
     convert.add_argument(
-        "--classes", type=classes, help="names with commas, dota-v1, or a file; as the export has them"
+        "--classes", type=as_classes, help="names with commas, dota-v1, or a file; as the export has them"
     )
     convert.add_argument("--label-config", type=Path, help="the project's labelling configuration, for its classes")
     convert.add_argument("--images", type=Path, help="the folder of the images; COCO and YOLO-OBB want their sizes")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from . import images, labelled
 from .annotators import Annotator, SimulatedAnnotator
 from .instances import RotatedInstances
+from .learner import MMRotateLearner
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -118,3 +119,18 @@ def remembered_annotator(folder: Path) -> Annotator | None:
         return LabelStudioAnnotator(folder)
     held_back = folder / "held_back.parquet"
     return SimulatedAnnotator(RotatedInstances.load(held_back)) if held_back.exists() else None
+
+
+def remembered_learner(workspace: Workspace, settings: Mapping[str, Any]) -> MMRotateLearner:
+    """MMRotate with the workspace's config.
+
+    Raises:
+        ValueError: when the workspace was made without one.
+    """
+    config = workspace.folder / "config.py"
+    if not config.exists():
+        raise ValueError(f"{workspace.folder} was made with a learner of your own: give it again")
+    options = settings.get("train_options")
+    return MMRotateLearner(
+        config, workspace.classes, settings["device"], settings["precision"], options, seed=settings["seed"]
+    )

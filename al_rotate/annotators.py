@@ -52,6 +52,7 @@ class Query:
         whys: a sentence each on why this image.
         round: the number of the round that asks.
         model_version: names the weights that detected, like ``initial`` or ``round-002``; None where none did.
+        again: whether the images are labelled and their labels in doubt; only what is answered after this is an answer.
     """
 
     image_ids: Sequence[str]
@@ -62,6 +63,7 @@ class Query:
     whys: Sequence[str] | None = None
     round: int = 0
     model_version: str | None = None
+    again: bool = False
 
 
 class Annotator(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,12 @@ import numpy as np
 import pandas as pd
 
 from . import __version__, _cli_studio, _round_files, dota, stopping
+from ._cli_arguments import DictAction, as_classes, as_options
 from ._files import whole
 from .annotators import SimulatedAnnotator
 from .loop import ActiveLoop
 from .sampling import STRATEGIES, Budget, rank
 from .workspace import Workspace
-
-CLASSES = {"dota-v1": dota.DOTA_V1, "dota-v1.5": dota.DOTA_V15, "dota-v2": dota.DOTA_V2}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,7 +46,7 @@ def _init(args: argparse.Namespace) -> None:
 
     if bool(args.test_images) != bool(args.test_labels):
         raise ValueError("expected --test-images and --test-labels together")
-    names = _classes(args.classes)
+    names = as_classes(args.classes)
     held_back = dota.read(args.simulate, names) if args.simulate else None
     names = names or (held_back.classes if held_back else None)
     if not names:
@@ -77,7 +75,7 @@ def _predict(args: argparse.Namespace) -> None:
 
 def _rank(args: argparse.Namespace) -> None:
     rng = np.random.default_rng(args.seed)
-    ranking = rank(args.detections, args.strategy, rng, **_options(args.options))
+    ranking = rank(args.detections, args.strategy, rng, **as_options(args.options))
     if args.out:
         with whole(args.out) as file:
             ranking.to_csv(file, index=False)
@@ -89,15 +87,23 @@ def _query(args: argparse.Namespace) -> None:
     asks = (args.images, args.boxes, seconds) != (None, None, None)
     limits = Budget(images=args.images, boxes=args.boxes, seconds=seconds) if asks else None
     with ActiveLoop(
-        args.workspace, strategy=args.strategy, budget=limits, strategy_options=_options(args.options) or None
+        args.workspace, strategy=args.strategy, budget=limits, strategy_options=as_options(args.options) or None
     ) as loop:
-        asked = loop.query()
-        number = loop.workspace.begin_round().number
-        folder = loop.workspace.folder / "rounds" / f"{number:03d}"
-    print(f"round {number}: {len(asked)} images asked for; the most wanted first:")
+        _tell(loop, loop.query())
+
+
+def _tell(loop: ActiveLoop, asked: pd.DataFrame) -> None:
+    number = loop.workspace.begin_round().number
+    folder = loop.workspace.folder / "rounds" / f"{number:03d}"
     whys = _round_files.whys(folder)
+    print(f"round {number}: {len(asked)} images asked for; the most wanted first:")
     print("\n".join(f"  {image_id}: {whys.get(image_id, '')}" for image_id in asked["image_id"].head(10)))
     print(f"all of them: {folder / 'selection.csv'}")
+
+
+def _review(args: argparse.Namespace) -> None:
+    with ActiveLoop(args.workspace) as loop:
+        _tell(loop, loop.review(args.images))
 
 
 def _collect(args: argparse.Namespace) -> None:
@@ -224,6 +230,15 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("--minutes", type=float, help="budget in expected minutes of labelling")
     _strategy_arguments(query, default=None)
 
+    review = command(
+        "review",
+        _review,
+        "Ask about labels again that are in doubt, instead of a query.",
+        "al-rotate review work --images 30",
+    )
+    review.add_argument("workspace", type=Path)
+    review.add_argument("--images", type=int, help="budget in images; by default that of the queries")
+
     collect = command("collect", _collect, "Take over the answers there are.", "al-rotate collect work")
     collect.add_argument("workspace", type=Path)
 
@@ -234,7 +249,7 @@ def _parser() -> argparse.ArgumentParser:
         "al-rotate train work --cfg-options train_cfg.max_epochs=12",
     )
     train.add_argument("workspace", type=Path)
-    train.add_argument("--cfg-options", nargs="+", action=_DictAction, metavar="KEY=VALUE")
+    train.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
 
     status = command("status", _status, "Show where a workspace stands.", "al-rotate status work")
     status.add_argument("workspace", type=Path)
@@ -248,7 +263,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--rounds", type=int, default=3)
     _strategy_arguments(demo, default="entropy", with_options=False)
 
-    _cli_studio.add(command, _classes, _DictAction)
+    _cli_studio.add(command)
     command("doctor", _doctor, "Check the installation and name the repair.", "al-rotate doctor")
     return parser
 
@@ -257,7 +272,7 @@ def _detector_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", required=True, help="path, or the name of a config shipped with MMRotate")
     parser.add_argument("--checkpoint", help="path, or zoo for the published weights")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--cfg-options", nargs="+", action=_DictAction, metavar="KEY=VALUE")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
 
 
 def _strategy_arguments(parser: argparse.ArgumentParser, default: str | None, with_options: bool = True) -> None:
@@ -266,39 +281,6 @@ def _strategy_arguments(parser: argparse.ArgumentParser, default: str | None, wi
         parser.add_argument("--options", nargs="+", metavar="KEY=VALUE", help="of the strategy, e.g. how=sum")
     if default is not None:
         parser.add_argument("--seed", type=int, default=0)
-
-
-class _DictAction(argparse.Action):
-    """MMEngine's DictAction, loaded when it is used: without it the core needs no MMEngine."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
-        from mmengine.config import DictAction
-
-        DictAction(self.option_strings, self.dest, nargs="+")(parser, namespace, values, option_string)
-
-
-def _classes(given: str | None) -> tuple[str, ...] | None:
-    if given is None:
-        return None
-    if given in CLASSES:
-        return tuple(CLASSES[given])
-    if Path(given).is_file():
-        return tuple(line.strip() for line in Path(given).read_text(encoding="utf-8").splitlines() if line.strip())
-    return tuple(name.strip() for name in given.split(",") if name.strip())
-
-
-def _options(pairs: list[str] | None) -> dict[str, Any]:
-    """``how=sum k=3 share=0.5 use_class_scores=false`` as Python values."""
-    options: dict[str, Any] = {}
-    for pair in pairs or []:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise ValueError(f"expected --options as KEY=VALUE, got {pair!r}")
-        try:
-            options[name] = json.loads(text.lower())
-        except json.JSONDecodeError:
-            options[name] = text
-    return options
 
 
 if __name__ == "__main__":

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from .instances import RotatedInstances
 from .learner import Learner
-from .sampling import Known
+from .sampling import Known, calibration
 from .sampling.costs import ExpectedCost
 from .views import View
 from .workspace import Round, Workspace
@@ -63,7 +65,25 @@ def gather(
     )
 
 
-def held_out(workspace: Workspace, labels: RotatedInstances, enough: int = ENOUGH) -> RotatedInstances:
+def doubts(workspace: Workspace) -> tuple[pd.DataFrame, RotatedInstances]:
+    """The labelled images, the one whose labels are most in doubt first, and the detections that say so.
+
+    Only images that were detected on before the detector was trained on them, by all rounds; their scores are
+    calibrated on each other. The columns are those of :func:`al_rotate.sampling.suspicion.by_image`, and ``n_boxes``,
+    the labels of each.
+    """
+    from .sampling import suspicion
+
+    labels = workspace.labels()
+    found = held_out(workspace, labels, enough=math.inf)
+    judged = labels.subset(found.image_ids)
+    table = suspicion.suspicions(found, judged, calibration.cross_fit(found, judged))
+    ranking = suspicion.by_image(table, judged.image_ids.tolist())
+    counts = pd.Series(judged.counts, judged.image_ids)
+    return ranking.assign(n_boxes=ranking["image_id"].map(counts)), found
+
+
+def held_out(workspace: Workspace, labels: RotatedInstances, enough: float = ENOUGH) -> RotatedInstances:
     """Detections on labelled images by the weights that asked for them, which had not been trained on their labels.
 
     The newest rounds first, until there are `enough` boxes; rounds that asked blindly have none.
@@ -75,7 +95,8 @@ def held_out(workspace: Workspace, labels: RotatedInstances, enough: int = ENOUG
             break
         if not folder.exists():
             continue
-        asked = {i for i in workspace.query(one.number)["image_id"] if i in labels}
+        known = {image_id for part in parts for image_id in part.image_ids}
+        asked = {i for i in workspace.query(one.number)["image_id"] if i in labels and i not in known}
         for shard in RotatedInstances.stream(folder) if asked else ():
             found = shard.subset(i for i in shard.image_ids if i in asked)
             parts.append(found.replace(class_scores=None, box_features=None, image_features=None, skipped=None))

@@ -17,8 +17,8 @@ from ._opening import Images
 from .annotators import Annotator
 from .evaluation import evaluate
 from .instances import RotatedInstances
-from .learner import Learner, MMRotateLearner
-from .sampling import Batch, Budget, Ranking, Strategy, costs, explain, make_strategy, needs_of, select
+from .learner import Learner
+from .sampling import Budget, Strategy, costs, explain, make_strategy, needs_of, ranked
 from .workspace import STATUSES, Round, Workspace
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class ActiveLoop:
             self.strategy = make_strategy(strategy or self.settings["strategy"], **self.settings["strategy_options"])
             self.budget = Budget(**self.settings["budget"])
             self.annotator = annotator or _opening.remembered_annotator(folder)
-            self.learner = learner or self._mmrotate()
+            self.learner = learner or _opening.remembered_learner(self.workspace, self.settings)
         except BaseException:
             self.workspace.close()
             raise
@@ -121,6 +121,40 @@ class ActiveLoop:
             _round_files.write(current.folder / "selection.csv", selection)
             name = "random" if self._is_cold(current) else self.settings["strategy"]
             self.workspace.record_query(current.number, chosen, selection["score"].tolist(), name)
+        if self.annotator and current.stage in ("new", "queried"):
+            _asking.push(self.workspace, self.annotator)
+        return self.workspace.query(current.number)
+
+    def review(self, budget: Budget | int | None = None) -> pd.DataFrame:
+        """Ask about labels that are in doubt, instead of a query: people look at their images once more.
+
+        Judged by what the detector saw in them before it was trained on them, see
+        :mod:`al_rotate.sampling.suspicion`; images of a round that asked blindly cannot be judged. The images keep
+        their labels until they are answered; the round goes on with collect() and train() like any other.
+
+        Args:
+            budget: by the boxes that the images are labelled with; None: the loop's.
+
+        Returns:
+            The selection, most suspicious first: image_id, score, status. Of a round that has asked: what it asked.
+
+        Raises:
+            ValueError: when no label is in doubt.
+        """
+        current = self.workspace.begin_round()
+        if current.stage == "new":
+            limits = budget if isinstance(budget, Budget) else Budget(images=budget) if budget else self.budget
+            ranking, found = knowledge.doubts(self.workspace)
+            doubtful = ranking[ranking["score"] > 0]
+            chosen = limits.take(doubtful["image_id"], doubtful["n_boxes"])
+            if not chosen:
+                raise ValueError(f"no label of {len(ranking)} images that can be judged is in doubt, within {limits}")
+            selection = doubtful.set_index("image_id").loc[chosen].reset_index()
+            _round_files.write(current.folder / "ranking.csv", ranking)
+            _round_files.write(current.folder / "selection.csv", selection)
+            found.subset(chosen).save(current.folder / "held_out.parquet")
+            scores = selection["score"].tolist()
+            self.workspace.record_query(current.number, chosen, scores, _asking.REVIEW, again=True)
         if self.annotator and current.stage in ("new", "queried"):
             _asking.push(self.workspace, self.annotator)
         return self.workspace.query(current.number)
@@ -237,16 +271,7 @@ class ActiveLoop:
         budget = self.budget if self.budget.seconds is None else replace(self.budget, cost=cost)
         checkpoint = None if self._is_cold(current) else self._checkpoint()
         known = knowledge.gather(self.workspace, self.learner, current, checkpoint, needs_of(strategy), cost)
-        if isinstance(strategy, Ranking | Batch):
-            ranking = strategy.rank(detections, rng, known, budget)
-            chosen = budget.take(ranking["image_id"], ranking["n_boxes"])
-        else:
-            chosen = select(detections, strategy, budget, rng, known)
-            ids = [*chosen, *sorted({*detections.image_ids} - {*chosen})]
-            # It only picks: a score says no more than the order in which it did, and the others have none.
-            ranks = np.where(np.arange(len(ids)) < len(chosen), np.arange(1.0, len(ids) + 1), np.nan)
-            columns = {"image_id": ids, "score": 1 - (ranks - 1) / max(1, len(chosen))}
-            ranking = pd.DataFrame({"rank": ranks, **columns, "n_boxes": detections.subset(ids).counts})
+        ranking, chosen = ranked(detections, strategy, budget, rng, known)
         if not chosen:
             raise ValueError(f"{budget} covers none of the {len(detections)} images: raise it")
         return ranking, chosen
@@ -270,12 +295,3 @@ class ActiveLoop:
         if trained and not first:
             return trained[-1]
         return self.settings["checkpoint"] and self.workspace.folder / self.settings["checkpoint"]
-
-    def _mmrotate(self) -> MMRotateLearner:
-        config, settings = self.workspace.folder / "config.py", self.settings
-        if not config.exists():
-            raise ValueError(f"{self.workspace.folder} was made with a learner of your own: give it again")
-        options = settings.get("train_options")
-        return MMRotateLearner(
-            config, self.classes, settings["device"], settings["precision"], options, seed=settings["seed"]
-        )

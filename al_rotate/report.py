@@ -13,10 +13,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from . import _report_corrections, _report_scores, images, labelled, plots, stopping
+from . import _report_corrections, _report_scores, _round_files, images, labelled, plots, stopping
+from ._asking import REVIEW
 from ._files import whole
 from .instances import RotatedInstances
-from .sampling import explain
 from .workspace import Round, Workspace
 
 PICKED = 6  # images shown a round
@@ -102,7 +102,9 @@ def _plain(column: str) -> str:
 def _round(workspace: Workspace, current: Round) -> dict[str, object]:
     asked = workspace.query(current.number)
     ranking = pd.read_csv(current.folder / "ranking.csv", converters={"image_id": str})
-    found = _detections(current.folder / "detections")
+    again = current.strategy == REVIEW
+    found = _detections(current.folder / ("held_out.parquet" if again else "detections"))
+    whys = _round_files.whys(current.folder)
     some = asked["image_id"].tolist()[:PICKED]
     return {
         "number": current.number,
@@ -110,7 +112,8 @@ def _round(workspace: Workspace, current: Round) -> dict[str, object]:
         "asked": len(asked),
         "pool": len(ranking),
         "blind": found is None,
-        "why": list(zip(some, explain(ranking, some), strict=True)),
+        "again": again,
+        "why": [(image_id, whys.get(image_id, "")) for image_id in some],
         "picture": _address(_picked_figure(workspace, asked.head(PICKED), found), "webp"),
         "skipped": list(found.skipped.items())[:20] if found is not None else [],
         "account": _report_corrections.account(current.folder),

@@ -26,7 +26,7 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 
-from . import _answers, _json, _store
+from . import _answers, _history, _json, _store
 from ._answers import COST_COLUMNS
 from ._store import WorkspaceBusy
 from .instances import RotatedInstances
@@ -36,19 +36,6 @@ __all__ = ["COST_COLUMNS", "STAGES", "STATUSES", "Round", "Workspace", "Workspac
 STATUSES = ("unlabelled", "queried", "labelled", "skipped")
 _ANSWERED = ("labelled", "skipped")
 STAGES = ("new", "queried", "collected", "trained")
-_LEDGER = ("image_id", "round", "status", "reason", "n_boxes", *COST_COLUMNS)
-_HISTORY = (
-    "round",
-    "stage",
-    "strategy",
-    "n_queried",
-    "n_labelled",
-    "n_skipped",
-    "n_boxes",
-    "cost",
-    "started",
-    "finished",
-)
 
 
 @dataclass(frozen=True)
@@ -181,10 +168,13 @@ class Workspace:
         return row and row[0]
 
     def labels(self) -> RotatedInstances:
-        """The current labels of all labelled images, sorted by id; images confirmed empty have no box."""
+        """The current labels, sorted by id; images confirmed empty have no box.
+
+        Of all labelled images, and of those that are asked for again: these keep theirs until the answer comes.
+        """
         files: dict[str, list[str]] = {}
         for image_id, file in self._db.execute(
-            "SELECT image_id, file FROM images JOIN answers USING (answer, image_id) WHERE images.status = 'labelled'"
+            "SELECT image_id, file FROM images JOIN answers USING (answer, image_id) WHERE answers.status = 'labelled'"
         ):
             files.setdefault(file, []).append(image_id)
         parts = [RotatedInstances.load(self.folder / file).subset(ids) for file, ids in sorted(files.items())]
@@ -220,7 +210,12 @@ class Workspace:
         return self.rounds()[-1]
 
     def record_query(
-        self, number: int, image_ids: Sequence[str], scores: Sequence[float] | None = None, strategy: str | None = None
+        self,
+        number: int,
+        image_ids: Sequence[str],
+        scores: Sequence[float] | None = None,
+        strategy: str | None = None,
+        again: bool = False,
     ) -> Round:
         """Stage new -> queried: these images are asked for, the most wanted first.
 
@@ -229,9 +224,10 @@ class Workspace:
             image_ids: unlabelled images.
             scores: one for each of them.
             strategy: what picked them.
+            again: ask for labelled images instead, whose labels are in doubt. They keep them until they are answered.
 
         Raises:
-            ValueError: for images that are not unlabelled, or when the round has asked for others already.
+            ValueError: for images that are not unlabelled (or labelled), or when the round has asked for others.
             KeyError: for an image that is not here.
         """
         ids = [str(image_id) for image_id in image_ids]
@@ -250,10 +246,11 @@ class Workspace:
             raise ValueError(
                 f"expected the query of round {number} again, {was}, or none, got {now}; a round queries once"
             )
-        taken = [(i, status) for i, (status,) in self._images(ids, "images.status").items() if status != "unlabelled"]
+        free = "labelled" if again else "unlabelled"
+        taken = [(i, status) for i, (status,) in self._images(ids, "images.status").items() if status != free]
         if taken:
             image_id, status = taken[0]
-            raise ValueError(f"expected unlabelled images, got {len(taken)} others, {image_id!r} is {status}")
+            raise ValueError(f"expected {free} images, got {len(taken)} others, {image_id!r} is {status}")
         with self._transaction() as db:
             rows = ((number, k, *row) for k, row in enumerate(zip(ids, values, strict=True)))
             db.executemany("INSERT INTO queries VALUES (?, ?, ?, ?)", rows)
@@ -262,8 +259,8 @@ class Workspace:
                 ((number, image_id) for image_id in ids),
             )
             db.execute("UPDATE rounds SET stage = 'queried', strategy = ? WHERE round = ?", (strategy, number))
-            # What was answered before it was asked for lies behind the cursor: look at everything once more.
-            db.execute("DELETE FROM meta WHERE key = 'cursor'")
+            if not again:  # what was answered before it was asked for lies behind the cursor: look at all once more
+                db.execute("DELETE FROM meta WHERE key = 'cursor'")
         return self._at(number)
 
     def record_answers(
@@ -310,7 +307,11 @@ class Workspace:
                 f"expected answers while round {number} is at stage 'queried', got {len(changed)} new at {stage!r}; "
                 "give them to the next round once it has queried"
             )
-        if not changed and cursor is None:
+        # Asked for again, and answered as before: the labels are confirmed.
+        confirmed = [i for i, (status, *was) in known.items() if rows[i] == tuple(was) and status != rows[i][0]]
+        if stage != "queried":
+            confirmed = []
+        if not changed and not confirmed and cursor is None:
             return []
         batch = labels.subset(i for i in changed if i in labels)
         file = f"labels/{number:03d}-{_answers.batch_name(rows, batch.image_ids)}.parquet"
@@ -325,6 +326,8 @@ class Workspace:
                 answer = db.execute(insert, row).lastrowid
                 status = rows[image_id][0]
                 db.execute("UPDATE images SET status = ?, answer = ? WHERE image_id = ?", (status, answer, image_id))
+            for image_id in confirmed:
+                db.execute("UPDATE images SET status = ? WHERE image_id = ?", (rows[image_id][0], image_id))
             if cursor is not None:
                 db.execute("INSERT OR REPLACE INTO meta VALUES ('cursor', ?)", (cursor,))
         return changed
@@ -345,7 +348,7 @@ class Workspace:
             ValueError: at another stage, or when another training was recorded already.
             FileNotFoundError: when the checkpoint is not there.
         """
-        taken = sorted(set(metrics) & set(_HISTORY))
+        taken = sorted(set(metrics) & set(_history.COLUMNS))
         if taken:
             raise ValueError(
                 f"expected metrics with names of their own, got {taken[0]!r}, which is a column of the history"
@@ -366,26 +369,7 @@ class Workspace:
         Columns: round, stage, strategy; n_queried, n_labelled, n_skipped, n_boxes, cost (seconds), each the
         **total** as it stood at the end of the round; the metrics; started, finished (UTC, ISO).
         """
-        rounds = "SELECT round, stage, strategy, started, finished, metrics AS more FROM rounds ORDER BY round"
-        frame = pd.read_sql_query(rounds, self._db)
-        answers = pd.read_sql_query("SELECT * FROM answers ORDER BY answer", self._db)
-        asked = dict(self._db.execute("SELECT round, count(*) FROM queries GROUP BY round"))
-        totals = []
-        for number in frame["round"]:
-            last = answers[answers["round"] <= number].drop_duplicates("image_id", keep="last")
-            states = last["status"].value_counts()
-            totals.append(
-                {
-                    "n_queried": sum(count for past, count in asked.items() if past <= number),
-                    "n_labelled": int(states.get("labelled", 0)),
-                    "n_skipped": int(states.get("skipped", 0)),
-                    "n_boxes": int(last["n_boxes"].sum()),
-                    "cost": float(last["seconds"].astype(float).sum()),
-                }
-            )
-        metrics = pd.DataFrame([json.loads(text) for text in frame.pop("more")], index=frame.index)
-        frame = pd.concat([frame, pd.DataFrame(totals, index=frame.index), metrics], axis=1)
-        return frame.reindex(columns=[*_HISTORY[:-2], *metrics.columns, *_HISTORY[-2:]])
+        return _history.history(self._db)
 
     def ledger(self) -> pd.DataFrame:
         """One row an answered image, by id: its current answer, the round it came in, and what it took.
@@ -393,14 +377,7 @@ class Workspace:
         Columns: image_id, round, status, reason (of skipping), n_boxes, annotator, seconds, n_added, n_moved,
         n_relabelled, n_deleted; missing where not known.
         """
-        columns = ", ".join(f"answers.{column}" for column in _LEDGER)
-        frame = pd.read_sql_query(
-            f"SELECT {columns} FROM images JOIN answers USING (answer, image_id) "
-            "WHERE images.status IN ('labelled', 'skipped') ORDER BY image_id",
-            self._db,
-        )
-        kinds = {column: "Int64" for column in _LEDGER if column.startswith("n_")} | {"seconds": "float64"}
-        return frame.astype(kinds)
+        return _history.ledger(self._db)
 
     # Inside.
 

@@ -10,7 +10,7 @@ from noisy import CLASSES, NoisyLearner, Start, labels_of
 from PIL import Image
 
 import al_rotate
-from al_rotate import cli, dota, synthetic
+from al_rotate import _cli_arguments, cli, dota, synthetic
 from al_rotate.annotators import SimulatedAnnotator
 from al_rotate.instances import RotatedInstances
 from al_rotate.loop import ActiveLoop
@@ -18,7 +18,9 @@ from al_rotate.sampling import rank
 
 POOL = labels_of(12)
 CONFIG = "rotated_rtmdet_tiny-3x-dota"
-COMMANDS = "init predict rank query collect train status report demo studio connect serve convert export doctor".split()
+COMMANDS = (
+    "init predict rank query review collect train status report demo studio connect serve convert export doctor".split()
+)
 
 
 @pytest.fixture
@@ -244,18 +246,18 @@ def test_without_torch_all_but_training_works_and_that_names_the_doctor(work):
     ],
 )
 def test_classes(given, names):
-    assert cli._classes(given) == names
+    assert _cli_arguments.as_classes(given) == names
 
 
 def test_classes_from_a_file(tmp_path):
     (tmp_path / "classes.txt").write_text("ship\nsmall vehicle\n\n")
-    assert cli._classes(str(tmp_path / "classes.txt")) == ("ship", "small vehicle")
+    assert _cli_arguments.as_classes(str(tmp_path / "classes.txt")) == ("ship", "small vehicle")
 
 
 def test_options_are_values():
     given = ["how=top-k", "k=3", "share=0.5", "tiny=1e-3", "yes=True", "no=false", "none=null", "a=b=c"]
     expected = {"how": "top-k", "k": 3, "share": 0.5, "tiny": 1e-3, "yes": True, "no": False, "none": None, "a": "b=c"}
-    assert cli._options(given) == expected
+    assert _cli_arguments.as_options(given) == expected
 
 
 # Those that need one.

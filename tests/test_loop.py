@@ -163,7 +163,7 @@ def test_the_budget_holds(tmp_path):
         loop.query()
         selection = pd.read_csv(loop.workspace.folder / "rounds" / "000" / "selection.csv")
         assert 3 <= len(selection) <= 8
-        assert 8 <= selection["n_boxes"].clip(lower=1).sum() <= 11
+        assert 8 <= selection["n_shown"].clip(lower=1).sum() <= 11
     with make(tmp_path, budget=3) as loop:  # of this process alone
         loop.run(1)
         assert len(loop.query()) == 3
@@ -559,7 +559,7 @@ def test_costs_are_those_of_the_answers(tmp_path):
         assert len(loop.workspace.ledger()) == 24
     assumed, learnt = (pd.read_csv(tmp_path / "rounds" / f"00{k}" / "ranking.csv") for k in (0, 1))
     assert (assumed["expected_seconds"] == 5.0).all()  # blind: no box is predicted
-    np.testing.assert_allclose(learnt["expected_seconds"], 5 + 6.5 * learnt["n_boxes"])  # 12 answers are too few
+    np.testing.assert_allclose(learnt["expected_seconds"], 5 + 6.5 * learnt["n_shown"])  # 12 answers are too few
 
 
 def test_a_query_killed_under_another_strategy_detects_again(tmp_path):

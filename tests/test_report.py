@@ -296,7 +296,7 @@ def test_without_a_test_set(tmp_path, scenes):
     assert "AP in percent" in page.text
     assert len(page.images) == 3  # corrections, two rounds
     assert "Round 1: 4 of 12 images, picked by custom" in page.text
-    assert re.search(r"scene_\d+: Rank 1 of 12: \d box(es)? predicted\.", page.text)
+    assert re.search(r"scene_\d+: Rank 1 of 12: \d box(es)? to correct\.", page.text)
 
 
 def test_names_cannot_break_the_page(tmp_path, scenes):

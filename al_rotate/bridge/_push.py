@@ -108,6 +108,16 @@ def find(api: Api, project: int, image_ids: Sequence[str]) -> dict[str, dict[str
     return found
 
 
+def answered(api: Api, project: int, image_ids: Sequence[str]) -> dict[str, tuple[int, dict[str, Any], str]]:
+    """image id -> its oldest task, that task's data, and when an annotation of it was changed last (or "")."""
+    found: dict[str, tuple[int, dict[str, Any], str]] = {}
+    for some in _portions(image_ids):
+        for task in api.tasks(project, [is_one_of(some)], ["data", "annotations", "updated_at"]):
+            last = max((one["updated_at"] for one in task["annotations"]), default="")
+            found.setdefault(task["data"][tasks.IMAGE_ID], (task["id"], task["data"], last))
+    return found
+
+
 def ordered(selection: pd.DataFrame | Sequence[str]) -> dict[str, dict[str, Any]]:
     """The images of a selection, the most wanted first, with what their tasks say of each."""
     frame = selection if isinstance(selection, pd.DataFrame) else pd.DataFrame({"image_id": list(selection)})

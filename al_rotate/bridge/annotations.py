@@ -24,7 +24,7 @@ from ..instances import RotatedInstances
 from . import _policy, _regions, tasks
 from ._regions import Regions
 
-__all__ = ["ACCOUNT", "POLICIES", "Reading", "read"]
+__all__ = ["ACCOUNT", "POLICIES", "Reading", "answered_since", "read"]
 
 POLICIES = ("latest", "ground-truth", "agreement")
 ACCOUNT = ("image_id", "task", "annotation", "region", "action", "detail")
@@ -135,6 +135,11 @@ def read(
         if before is None or (answer.kind != "unanswered", answer.time) >= (before.kind != "unanswered", before.time):
             answers[image_id] = answer
     return _reading(answers | clashes, names, account)
+
+
+def answered_since(task: Mapping[str, Any], moment: str) -> bool:
+    """Whether one of a task's annotations was changed after that moment; an empty one lies before all others."""
+    return any(_time(one) > _time({"updated_at": moment}) for one in task["annotations"])
 
 
 def _is_task(task: Any) -> bool:

@@ -103,6 +103,7 @@ class LabelStudioAnnotator:
         self.connection = found
         self.studio: LabelStudio | None = None  # signed in when it is first needed
         self._classes = tuple(found.classes) if found.classes else None
+        self._again = {i: (int(number), str(moment)) for i, (number, moment) in self._kept().get("again", {}).items()}
         self._sizes = {i: (int(width), int(height)) for i, (width, height) in self._kept().get("sizes", {}).items()}
         self._unreadable: dict[str, str] = {}
         self._told: list[dict[str, object]] = []
@@ -120,6 +121,10 @@ class LabelStudioAnnotator:
         every = {"image_id": query.image_ids, "score": query.scores, "rank": query.ranks, "why": query.whys}
         selection = pd.DataFrame({name: column for name, column in every.items() if column is not None})
         known = self._tasks()
+        if query.again:
+            selection = self._ask_again(selection, query.round)
+            if selection.empty:
+                return
         unreadable = [i for i in query.image_ids if i in self._unreadable]
         if unreadable and len(unreadable) == len(query.image_ids):
             image_id = unreadable[0]
@@ -147,7 +152,14 @@ class LabelStudioAnnotator:
         """See :meth:`Annotator.pull`."""
         c = self.connection
         pulled = self._sign_in().pull(
-            c.project, self._classes, since, c.policy, c.polygons, c.rename, self._sizes or None
+            c.project,
+            self._classes,
+            since,
+            c.policy,
+            c.polygons,
+            c.rename,
+            self._sizes or None,
+            {image_id: moment for image_id, (_, moment) in self._again.items()},
         )
         for note in pulled.notes:
             self._tell("", "project", note)
@@ -168,6 +180,20 @@ class LabelStudioAnnotator:
             pd.concat([reading.account, told], ignore_index=True) if len(told) else reading.account,
             pulled.cursor,
         )
+
+    def _ask_again(self, selection: pd.DataFrame, number: int) -> pd.DataFrame:
+        """Of tasks that are answered: an answer counts when it is given after this. Returns the images without a task.
+
+        The moments are kept before anybody is told, so that a push that was killed does not take them for later.
+        """
+        known = {image_id: moment for image_id, (asked, moment) in self._again.items() if asked == number}
+        moments = self._sign_in().answered(self.connection.project, selection["image_id"].tolist())
+        for image_id in selection["image_id"]:
+            self._again.pop(image_id, None)
+        self._again |= {image_id: (number, known.get(image_id, moment)) for image_id, moment in moments.items()}
+        self._keep(self._tasks())
+        self._sign_in().tell_again(self.connection.project, selection, number)
+        return selection[~selection["image_id"].isin(moments)]
 
     def _notice_deleted(self, pulled: Pulled) -> None:
         """A task that was deleted tells nothing any more: what was taken over of it stays, and is reported."""
@@ -217,7 +243,8 @@ class LabelStudioAnnotator:
     def _keep(self, tasks: dict[str, int]) -> None:
         sizes = {image_id: list(size) for image_id, size in self._sizes.items()}
         with whole(self.folder / "label_studio_tasks.json") as file:
-            json.dump({"project": self.connection.project, "tasks": tasks, "sizes": sizes}, file)
+            kept = {"project": self.connection.project, "tasks": tasks, "sizes": sizes, "again": self._again}
+            json.dump(kept, file)
 
 
 def _costs(reading: Reading, table: pd.DataFrame) -> pd.DataFrame:

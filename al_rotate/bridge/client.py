@@ -18,7 +18,7 @@ from . import _push, tasks
 from ._addresses import Addresses, LocalFiles, Uploads, addresses
 from ._api import OURS, Api, LabelStudioError, NotAllowed, changed_since
 from ._push import Pushed
-from .annotations import Reading
+from .annotations import Reading, answered_since
 from .annotations import read as read_annotations
 from .label_config import LabelConfig, read_xml, to_xml
 
@@ -175,6 +175,25 @@ class LabelStudio:
                 self.api.once("PATCH", f"api/projects/{project}", {"model_version": model_version})
         return pushed
 
+    def answered(self, project: int, image_ids: Sequence[str]) -> dict[str, str]:
+        """image id -> when its task was answered last, by the server's clock; "" for one without an answer."""
+        return {i: moment for i, (_, _, moment) in _push.answered(self.api, project, image_ids).items()}
+
+    def tell_again(self, project: int, selection: pd.DataFrame | Sequence[str], round: int = 0) -> None:
+        """Tell tasks that they are asked for again: their rank, their reason, their round. Boxes and answers stay.
+
+        Args:
+            project: its id.
+            selection: as for :meth:`push`; images without a task are passed over.
+            round: kept in the tasks.
+        """
+        order = _push.ordered(selection)
+        for image_id, (number, data, _) in _push.answered(self.api, project, list(order)).items():
+            say = order[image_id]
+            told = {"al_rank": say["rank"], "al_uncertainty": say["uncertainty"], "al_why": say["why"]}
+            if (wanted := {**data, **told, "al_round": round}) != data:
+                self.api.once("PATCH", f"api/tasks/{number}", {"data": wanted})
+
     def pull(
         self,
         project: int,
@@ -184,6 +203,7 @@ class LabelStudio:
         polygons: bool = False,
         rename: Mapping[str, str] | None = None,
         sizes: Mapping[str, tuple[int, int]] | None = None,
+        after: Mapping[str, str] | None = None,
     ) -> Pulled:
         """Everything that people answered, or what changed since the last pull.
 
@@ -192,6 +212,7 @@ class LabelStudio:
             classes: class names in the order of the labels; None takes the project's own.
             since: the cursor of an earlier pull; None looks at all tasks.
             policy, polygons, rename, sizes: see :func:`~al_rotate.bridge.annotations.read`.
+            after: image id -> moment, what was answered up to then is left out, see :meth:`answered`.
 
         Raises:
             LabelStudioError: when the answer is not complete; nothing of it counts then.
@@ -206,6 +227,9 @@ class LabelStudio:
         def seen() -> Iterator[dict[str, Any]]:
             people = self._people()
             for task in self.api.tasks(project, [changed_since(_before(start))] if start else [], FIELDS):
+                asked_again = (after or {}).get(task["data"].get(tasks.IMAGE_ID, ""))
+                if asked_again is not None and not answered_since(task, asked_again):
+                    continue
                 places[task["id"]] = task["data"].get(config.image_key, "")
                 for one in task["annotations"]:
                     one["completed_by"] = people.get(one["completed_by"], one["completed_by"])

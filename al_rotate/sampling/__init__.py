@@ -4,8 +4,8 @@ from . import aggregate, calibration, consistency, costs, coverage, distances, d
 from .budget import Budget
 from .explain import explain
 from .known import Known, NotCalibrated
-from .ranking import Batch, Ranking
-from .strategies import STRATEGIES, Strategy, make_strategy, needs_of, rank, select
+from .ranking import Batch, Ranking, shown
+from .strategies import STRATEGIES, Strategy, make_strategy, needs_of, rank, ranked, select
 
 __all__ = [
     "STRATEGIES",
@@ -27,6 +27,8 @@ __all__ = [
     "needs_of",
     "quotas",
     "rank",
+    "ranked",
     "select",
+    "shown",
     "uncertainty",
 ]

@@ -19,8 +19,9 @@ class Budget:
 
     Args:
         images: images to label.
-        boxes: boxes to label, by the detector's own prediction: nobody knows the true number before the labelling.
-            An image without a predicted box is charged as one box, because opening it and finding nothing is work.
+        boxes: boxes to label, by those that the detector shows (scored at least 0.3, see
+            :func:`al_rotate.sampling.shown`): nobody knows the true number before the labelling. An image without one
+            is charged as one box, because opening it and finding nothing is work.
         seconds: of labelling, as `cost` expects them.
         cost: of images by their predicted boxes; by default assumed, and in a loop learnt from its answers.
 
@@ -61,7 +62,7 @@ class Budget:
 
         Args:
             image_ids: (M,) best first.
-            n_boxes: (M,) predicted boxes of each.
+            n_boxes: (M,) boxes of each that people are shown.
 
         Returns:
             The ids taken, best first.

@@ -14,7 +14,7 @@ from ..views import DIHEDRAL, View
 from . import consistency, quotas, uncertainty
 from .aggregate import Empty, How, aggregate, place_empty
 from .known import Known
-from .ranking import Ranking, Rng, sums
+from .ranking import Ranking, Rng, shown, sums
 
 __all__ = ["angle_stability", "box_count", "by_uncertainty", "calibrated_entropy", "localisation_stability", "random"]
 
@@ -37,12 +37,12 @@ def random() -> Ranking:
 
 
 def box_count() -> Ranking:
-    """Images with the most predicted boxes: a control.
+    """Images with the most boxes that people would be shown: a control.
 
     It looks good where the budget counts images, only because crowded images carry more labels, and falls behind
     where it counts boxes. A strategy that does no better has learnt to count.
     """
-    return Ranking(lambda candidates, rng, known: {"score": candidates.counts}, apart=True)
+    return Ranking(lambda candidates, rng, known: {"score": shown(candidates)}, apart=True)
 
 
 def by_uncertainty(

@@ -22,7 +22,7 @@ _PARTS = {
     "value": "uncertainty for a second of labelling",
     "diversity_gain": "distance from all labelled or picked before",
 }
-_TOLD = {"rank", "image_id", "score", "n_boxes", "empty", "placed", "expected_seconds", "expected_boxes"}
+_TOLD = {"rank", "image_id", "score", "n_boxes", "n_shown", "empty", "placed", "expected_seconds", "expected_boxes"}
 _RULES = {
     "last": "no box is predicted: placed last",
     "first": "no box is predicted: placed first",
@@ -36,7 +36,7 @@ def explain(ranking: pd.DataFrame, image_ids: Sequence[str] | None = None) -> li
     """Why images stand where they do, in words.
 
     The parts of the score in which an image stands highest among all that were ranked, with their places in percent;
-    what class or rule it was picked for; how many boxes it is predicted to hold and how long they may take.
+    what class or rule it was picked for; how many boxes people are shown and how long they may take.
 
     Args:
         ranking: of `rank`, whole: the places are among its rows. Columns of your own are told by their names.
@@ -48,9 +48,9 @@ def explain(ranking: pd.DataFrame, image_ids: Sequence[str] | None = None) -> li
     Raises:
         KeyError: for an image that is not ranked.
 
-    >>> table = {"rank": [1, 2], "image_id": ["a", "b"], "score": [9, 8], "n_boxes": [3, 1], "uncertainty": [0.5, 0.2]}
-    >>> explain(pd.DataFrame(table), ["a"])
-    ['Rank 1 of 2: uncertainty above 50 % of the images; 3 boxes predicted.']
+    >>> table = pd.DataFrame({"rank": [1, 2], "image_id": ["a", "b"], "n_boxes": [3, 1], "n_shown": [2, 0]})
+    >>> explain(table.assign(uncertainty=[0.5, 0.25]), ["a"])
+    ['Rank 1 of 2: uncertainty above 50 % of the images; 2 boxes to correct.']
     """
     known = ranking.set_index("image_id")
     if image_ids is not None and (strange := [i for i in image_ids if i not in known.index]):
@@ -83,8 +83,8 @@ def _sentence(row: pd.Series, k: int, size: int, above: dict[str, np.ndarray], b
         told.append(f"asked for the class {row['quota']}, of which there are few labels")
     if "calibrated" in row and not row["calibrated"]:
         told.append("scores are not calibrated yet")
-    n_boxes = int(row["n_boxes"])
-    effort = "nothing is detected yet" if blind else f"{n_boxes} box{'' if n_boxes == 1 else 'es'} predicted"
+    n_shown = int(row["n_shown"])
+    effort = "nothing is detected yet" if blind else f"{n_shown} box{'' if n_shown == 1 else 'es'} to correct"
     if not blind and pd.notna(row.get("expected_seconds")):
         effort += f", about {row['expected_seconds']:.0f} s of labelling"
     place = f"Rank {row['rank']:.0f} of {size}: " if pd.notna(row.get("rank")) else ""

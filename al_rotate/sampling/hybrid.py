@@ -11,7 +11,7 @@ from . import consistency, coverage, diversity, quotas, uncertainty
 from .aggregate import place_empty
 from .by_set import features_of, gain, n_classes, unit
 from .known import Known
-from .ranking import Batch, Rng, sums
+from .ranking import Batch, Rng, shown, sums
 
 __all__ = ["hybrid"]
 
@@ -69,7 +69,7 @@ def hybrid(
         p = known.calibration(candidates)
         many = n_classes(candidates, known)
         doubt = uncertainty.entropy(p) * quotas.class_balance(known.class_counts(many), many)[candidates.labels]
-        seconds = known.cost.seconds(candidates.counts)
+        seconds = known.cost.seconds(shown(candidates))
 
         def worth(of_boxes: NDArray) -> NDArray[np.float64]:
             total = place_empty(sums(of_boxes, candidates), candidates.counts == 0, "missed", known.missed_rate)

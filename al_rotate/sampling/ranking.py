@@ -18,7 +18,7 @@ from .aggregate import Empty, place_empty
 from .budget import Budget
 from .known import Known
 
-__all__ = ["NEEDS", "Batch", "Needs", "Ranking", "Rng"]
+__all__ = ["NEEDS", "SHOWN", "Batch", "Needs", "Ranking", "Rng", "shown", "sums"]
 
 Needs = frozenset[str]
 NEEDS = ("class_scores", "features", "views", "labelled_features", "labels")
@@ -26,6 +26,8 @@ Rng = np.random.Generator | None
 Columns = dict[str, NDArray]
 Scorer = Callable[[RotatedInstances, Rng, Known], Mapping[str, ArrayLike]]
 Picker = Callable[[RotatedInstances, int, Rng, Known], tuple[ArrayLike, Mapping[str, ArrayLike]]]
+
+SHOWN = 0.3  # the least score of a box that people are shown, here and by the annotators
 
 # Equal scores differ in their last bits between machines, and with the order of a sum: these bits may not decide.
 _DECIMALS = 10
@@ -86,7 +88,7 @@ class Ranking:
         self, candidates: RotatedInstances, budget: Budget, rng: Rng = None, known: Known | None = None
     ) -> list[str]:
         ranking = self.rank(candidates, rng, known, budget)
-        return budget.take(ranking["image_id"], ranking["n_boxes"])
+        return budget.take(ranking["image_id"], ranking["n_shown"])
 
     def _columns(self, candidates: RotatedInstances, rng: Rng, known: Known) -> pd.DataFrame:
         parts = {name: np.asarray(values) for name, values in self.scorer(candidates, rng, known).items()}
@@ -136,7 +138,7 @@ class Batch:
         by_id = np.argsort(whole.image_ids, kind="stable")
         if (by_id[1:] < by_id[:-1]).any():  # what is picked may not depend on the order in which images come
             whole = whole.subset(whole.image_ids[by_id])
-        n = len(whole) if budget is None else min(len(whole), budget.most(whole.counts))
+        n = len(whole) if budget is None else min(len(whole), budget.most(shown(whole)))
         rows, columns = self.picker(whole, n, rng, known) if n else ((), {})
         picked: NDArray = np.asarray(rows, np.int64)
         parts = {name: np.asarray(values) for name, values in columns.items()}
@@ -153,7 +155,18 @@ class Batch:
         self, candidates: RotatedInstances, budget: Budget, rng: Rng = None, known: Known | None = None
     ) -> list[str]:
         ranking = self.rank(candidates, rng, known, budget)
-        return budget.take(ranking["image_id"], ranking["n_boxes"])
+        return budget.take(ranking["image_id"], ranking["n_shown"])
+
+
+def shown(candidates: RotatedInstances, least_score: float = SHOWN) -> NDArray[np.int64]:
+    """(M,) boxes of each image that people are shown to correct: what budgets and costs count.
+
+    A detector's own threshold lets dozens of boxes of hardly a score through, which nobody will see.
+    """
+    if candidates.scores is None:
+        return candidates.counts
+    ends = np.concatenate([[0], np.cumsum(candidates.scores >= least_score)])
+    return np.diff(ends[candidates.offsets])
 
 
 def sums(values: ArrayLike, candidates: RotatedInstances) -> NDArray[np.float64]:
@@ -165,10 +178,11 @@ def sums(values: ArrayLike, candidates: RotatedInstances) -> NDArray[np.float64]
 def _table(candidates: RotatedInstances, score: NDArray, known: Known, parts: Columns) -> pd.DataFrame:
     counts = candidates.counts
     columns = {"image_id": candidates.image_ids, "score": score, "n_boxes": counts, "empty": counts == 0}
+    seen = shown(candidates)
     if "expected_boxes" not in parts:
         scores = candidates.scores
         parts = {"expected_boxes": sums(np.zeros(0) if scores is None else scores, candidates), **parts}
-    return pd.DataFrame({"rank": 0, **columns, "expected_seconds": known.cost.seconds(counts), **parts})
+    return pd.DataFrame({"rank": 0, **columns, "n_shown": seen, "expected_seconds": known.cost.seconds(seen), **parts})
 
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:

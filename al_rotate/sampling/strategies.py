@@ -6,7 +6,7 @@ function::
     def most_ships(candidates, budget, rng):
         ships = np.bincount(candidates.image_index, candidates.labels == 0, minlength=len(candidates))
         order = np.lexsort((candidates.image_ids, -ships))
-        return budget.take(candidates.image_ids[order], candidates.counts[order])
+        return budget.take(candidates.image_ids[order], shown(candidates)[order])
 
     select(detections, most_ships, budget=100, rng=np.random.default_rng(0))
 
@@ -33,9 +33,9 @@ from . import by_score, by_set, uncertainty
 from .budget import Budget
 from .hybrid import hybrid
 from .known import Known
-from .ranking import Batch, Needs, Ranking
+from .ranking import Batch, Needs, Ranking, shown
 
-__all__ = ["STRATEGIES", "Strategy", "make_strategy", "needs_of", "rank", "select"]
+__all__ = ["STRATEGIES", "Strategy", "make_strategy", "needs_of", "rank", "ranked", "select"]
 
 Strategy = Ranking | Batch | Callable[..., Sequence[str]]
 
@@ -107,7 +107,8 @@ def rank(
 
     Returns:
         A row an image: rank (from 1), image_id, score (to 10 decimals), n_boxes, empty, placed (``score`` or the rule
-        for images without a box; ``picked`` or ``rest``), expected_seconds of labelling, expected_boxes (the sum of the
+        for images without a box; ``picked`` or ``rest``), n_shown (boxes scored at least 0.3, which
+        people are shown and budgets charge), expected_seconds of labelling, expected_boxes (the sum of the
         scores, or of what they are calibrated to), and the parts of the score. Equal scores stand in the order of their
         image ids.
 
@@ -162,6 +163,24 @@ def select(
     return _checked(chosen(detections, budget, rng, **more), detections, budget, _name(strategy))
 
 
+def ranked(
+    detections: RotatedInstances, strategy: Strategy, budget: Budget, rng: np.random.Generator, known: Known
+) -> tuple[pd.DataFrame, list[str]]:
+    """The table of `rank` and the choice of `select`, by one run of the strategy.
+
+    One that only picks has a table, too: those it picked, from score 1 down, and behind them the others, without one.
+    """
+    if isinstance(strategy, Ranking | Batch):
+        table = strategy.rank(_check(detections, rng), rng, known, budget)
+        return table, budget.take(table["image_id"], table["n_shown"])
+    chosen = select(detections, strategy, budget, rng, known)
+    ids = [*chosen, *sorted({*detections.image_ids} - {*chosen})]
+    ranks = np.where(np.arange(len(ids)) < len(chosen), np.arange(1.0, len(ids) + 1), np.nan)
+    columns = {"rank": ranks, "image_id": ids, "score": 1 - (ranks - 1) / max(1, len(chosen))}
+    sorted_out = detections.subset(ids)
+    return pd.DataFrame({**columns, "n_boxes": sorted_out.counts, "n_shown": shown(sorted_out)}), chosen
+
+
 def _checked(picked: object, candidates: RotatedInstances, budget: Budget, name: str) -> list[str]:
     """What a strategy returned, if it keeps the contract."""
     if isinstance(picked, str) or not isinstance(picked, Sequence | np.ndarray | pd.Series | pd.Index):
@@ -172,9 +191,9 @@ def _checked(picked: object, candidates: RotatedInstances, budget: Budget, name:
     if len(set(ids)) < len(ids):
         twice, times = Counter(ids).most_common(1)[0]
         raise ValueError(f"expected each image once from the strategy {name}, got {twice!r} {times} times")
-    n_boxes = candidates.counts[[candidates.position(i) for i in ids]] if ids else np.zeros(0, np.int64)
-    if not budget.covers(n_boxes):
-        got = f"{len(ids)} images with {n_boxes.sum()} boxes"
+    charged = shown(candidates.subset(ids))
+    if not budget.covers(charged):
+        got = f"{len(ids)} images with {charged.sum()} boxes"
         raise ValueError(
             f"expected at most {budget} from the strategy {name}, got {got} (an empty image counts as one)"
         )

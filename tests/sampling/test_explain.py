@@ -9,7 +9,8 @@ TABLE = pd.DataFrame(
         "rank": [1, 2, 3, 4],
         "image_id": list("abcd"),
         "score": [0.9, 0.5, 0.25, 0.0],
-        "n_boxes": [12, 1, 3, 0],
+        "n_boxes": [40, 1, 30, 0],
+        "n_shown": [12, 1, 3, 0],
         "empty": [False, False, False, True],
         "placed": ["score", "score", "score", "last"],
         "expected_seconds": [70.4, 11.5, 24.5, 5.0],
@@ -24,15 +25,18 @@ def test_parts_and_their_places():
     """Of the three images with a box two are below 0.6 on average, and one has a lower maximum."""
     sentences = explain(TABLE)
     assert sentences[0] == (
-        "Rank 1 of 4: mean uncertainty above 67 % of the images; 12 boxes predicted, about 70 s of labelling."
+        "Rank 1 of 4: mean uncertainty above 67 % of the images; 12 boxes to correct, about 70 s of labelling."
     )
-    assert sentences[3] == ("Rank 4 of 4: no box is predicted: placed last; 0 boxes predicted, about 5 s of labelling.")
+    last = "Rank 4 of 4: no box is predicted: placed last; 0 boxes to correct, about 5 s of labelling."
+    assert sentences[3] == last
+        "Rank 4 of 4: no box is predicted: placed last; 0 boxes to correct, about 5 s of labelling."
+    )
     assert explain(TABLE, ["d", "a"]) == [sentences[3], sentences[0]]
 
 
 def test_only_parts_that_speak_for_it():
     third = explain(TABLE, ["c"])[0]
-    assert third == "Rank 3 of 4: 3 boxes predicted, about 24 s of labelling."
+    assert third == "Rank 3 of 4: 3 boxes to correct, about 24 s of labelling."
 
 
 def test_a_saved_table_says_the_same(tmp_path):
@@ -49,7 +53,7 @@ def test_columns_of_your_own():
 
 
 def test_nothing_detected_and_random():
-    blind = TABLE.assign(n_boxes=0, drawn=True)[["rank", "image_id", "score", "n_boxes", "drawn", "expected_seconds"]]
+    blind = TABLE.assign(n_boxes=0, drawn=True).drop(columns=["uncertainty_mean", "uncertainty_max", "placed"])
     assert explain(blind)[0] == "Rank 1 of 4: drawn at random; nothing is detected yet."
 
 
