@@ -29,8 +29,6 @@ def test_parts_and_their_places():
     )
     last = "Rank 4 of 4: no box is predicted: placed last; 0 boxes to correct, about 5 s of labelling."
     assert sentences[3] == last
-        "Rank 4 of 4: no box is predicted: placed last; 0 boxes to correct, about 5 s of labelling."
-    )
     assert explain(TABLE, ["d", "a"]) == [sentences[3], sentences[0]]
 
 
