@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .instances import RotatedInstances
 from .learner import Learner
-from .sampling import Known, calibration
+from .sampling import Known, calibration, suspicion
 from .sampling.costs import ExpectedCost
 from .views import View
 from .workspace import Round, Workspace
@@ -72,8 +72,6 @@ def doubts(workspace: Workspace) -> tuple[pd.DataFrame, RotatedInstances]:
     calibrated on each other. The columns are those of :func:`al_rotate.sampling.suspicion.by_image`, and ``n_boxes``,
     the labels of each.
     """
-    from .sampling import suspicion
-
     labels = workspace.labels()
     found = held_out(workspace, labels, enough=math.inf)
     judged = labels.subset(found.image_ids)

@@ -1,6 +1,17 @@
 """Which images to have labelled: scores of boxes, scores of images, budgets, and the named strategies made of them."""
 
-from . import aggregate, calibration, consistency, costs, coverage, distances, diversity, quotas, uncertainty
+from . import (
+    aggregate,
+    calibration,
+    consistency,
+    costs,
+    coverage,
+    distances,
+    diversity,
+    quotas,
+    suspicion,
+    uncertainty,
+)
 from .budget import Budget
 from .explain import explain
 from .known import Known, NotCalibrated
@@ -30,5 +41,6 @@ __all__ = [
     "ranked",
     "select",
     "shown",
+    "suspicion",
     "uncertainty",
 ]

@@ -14,12 +14,12 @@ __all__ = ["ExpectedCost", "FittedCost", "fit"]
 LEAST_IMAGES = 20  # with a known time, below which nothing is fitted
 _CORRECTIONS = ["n_added", "n_moved", "n_relabelled", "n_deleted"]
 _RESAMPLES = 200
-_NAMES = ("image", "box", "correction", "corrections_per_box")
+_NAMES = ("image", "box", "correction", "corrections_per_box", "corrections_per_image")
 
 
 @dataclass(frozen=True)
 class ExpectedCost:
-    """Seconds that an image with so many predicted boxes is expected to take.
+    """Seconds that an image of which so many boxes are shown is expected to take.
 
     The values by default are **assumptions**, to be replaced by :func:`fit`. Published times are for upright boxes:
     about 35 s to draw one carefully (Su, Deng and Fei-Fei 2012), about 7 s by its four extreme points (Papadopoulos et
@@ -29,7 +29,8 @@ class ExpectedCost:
         image: to open an image and look it over.
         box: to look at a predicted box.
         correction: to add, move, relabel or delete a box.
-        corrections_per_box: corrections to expect for a predicted box.
+        corrections_per_box: corrections to expect for each box that is shown.
+        corrections_per_image: and for each image beside these, such as objects that the detector missed.
 
     Raises:
         ValueError: for a value that is negative or not finite, or when nothing costs anything.
@@ -39,6 +40,7 @@ class ExpectedCost:
     box: float = 0.5
     correction: float = 6.0
     corrections_per_box: float = 1.0
+    corrections_per_image: float = 0.0
 
     def __post_init__(self) -> None:
         values = [getattr(self, field.name) for field in fields(self)]
@@ -46,12 +48,14 @@ class ExpectedCost:
             raise ValueError(f"expected finite seconds >= 0 and some above, got {self}")
 
     def seconds(self, n_boxes: ArrayLike) -> NDArray[np.float64]:
-        """(M,) for images with so many predicted boxes each.
+        """(M,) for images with so many boxes shown each.
 
         >>> ExpectedCost(image=5, box=1, correction=4, corrections_per_box=0.5).seconds([0, 10]).tolist()
         [5.0, 35.0]
         """
-        return self.image + (self.box + self.correction * self.corrections_per_box) * np.asarray(n_boxes, np.float64)
+        boxes = np.asarray(n_boxes, np.float64)
+        corrections = self.corrections_per_image + self.corrections_per_box * boxes
+        return self.image + self.box * boxes + self.correction * corrections
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class FittedCost:
 
     Attributes:
         cost: to estimate with.
-        intervals: a row each of image, box, correction and corrections_per_box: value, low, high (90 %, bootstrap over
+        intervals: a row for each field of the cost: value, low, high (90 %, bootstrap over
             images); NaN bounds where it was assumed.
         n_images: with a known time.
         notice: why the times are assumed and not fitted; None when they were.
@@ -76,9 +80,10 @@ def fit(ledger: pd.DataFrame, assumed: ExpectedCost | None = None, seed: int = 0
     """Learn from what answering has taken so far.
 
     Times have long tails: somebody answers the door with a task open. The three rates, none below 0, are fitted with
-    Huber's weights on the residuals in units of their spread (Huber 1964), by iterated least squares; corrections for
-    a predicted box are a ratio of sums. The predicted boxes of an answered image are those it has, less the added,
-    plus the deleted ones.
+    Huber's weights on the residuals in units of their spread (Huber 1964), by iterated least squares. The boxes that
+    were shown of an answered image are those it has, less the added, plus the deleted ones. The corrections to expect
+    are a line through what the shown boxes led to, by least squares, not below 0 either; rounds that showed nothing at
+    all, because nothing was trained yet, do not count for it if there are others.
 
     Args:
         ledger: as :meth:`al_rotate.workspace.Workspace.ledger` gives it; skipped images and unknown times are left
@@ -100,7 +105,10 @@ def fit(ledger: pd.DataFrame, assumed: ExpectedCost | None = None, seed: int = 0
         return FittedCost(assumed, table.assign(low=np.nan, high=np.nan), len(rows), notice)
     corrections = rows[_CORRECTIONS].astype(float).sum(axis=1).to_numpy()
     shown = (rows["n_boxes"] - rows["n_added"] + rows["n_deleted"]).astype(float).clip(lower=0).to_numpy()
-    data = np.column_stack([np.ones(len(rows)), shown, corrections, rows["seconds"].astype(float).to_numpy()])
+    rounds = rows["round"] if "round" in rows else pd.Series(0, rows.index)
+    told = pd.Series(shown, rows.index).groupby(rounds).transform("sum").to_numpy()
+    seconds = rows["seconds"].astype(float).to_numpy()
+    data = np.column_stack([np.ones(len(rows)), shown, corrections, seconds, told])
     value = _rates(data)
     rng = np.random.default_rng(seed)
     drawn = np.array([_rates(data[rng.integers(0, len(data), len(data))]) for _ in range(_RESAMPLES)])
@@ -110,7 +118,7 @@ def fit(ledger: pd.DataFrame, assumed: ExpectedCost | None = None, seed: int = 0
 
 
 def _rates(data: NDArray[np.float64]) -> NDArray[np.float64]:
-    """image, box and correction in seconds, and corrections per box, of rows (1, shown, corrections, seconds)."""
+    """The fields of a cost, from rows of (1, shown, corrections, seconds, whether anything was shown in the round)."""
     inputs, seconds = data[:, :3], data[:, 3]
     rates, weights = np.zeros(3), np.ones(len(data))
     for _ in range(50):  # least squares again and again, with less weight on what lies far off
@@ -123,5 +131,7 @@ def _rates(data: NDArray[np.float64]) -> NDArray[np.float64]:
         weights = np.minimum(1, 1.345 * max(spread, 1e-3) / np.maximum(np.abs(residuals), 1e-9))
     if not rates.any():
         rates[0] = float(np.median(seconds))
-    total = inputs[:, 1].sum()
-    return np.append(rates, inputs[:, 2].sum() / total if total else 0.0)
+    told = data[:, 4] > 0
+    some = inputs[told] if told.any() else inputs
+    per_image, per_box = nnls(some[:, :2], some[:, 2])[0]
+    return np.append(rates, [per_box, per_image])

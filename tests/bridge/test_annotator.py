@@ -215,6 +215,58 @@ def test_a_deleted_annotation_withdraws_its_label(studio, loop, project, tmp_pat
         assert sorted(one.workspace.labels().image_ids) == sorted(tasks)
 
 
+def test_labels_in_doubt_are_asked_for_in_their_own_tasks(studio, loop, project, tmp_path):
+    """The first answer to a task does not answer the second question; an update does, even one that changes nothing."""
+    with loop() as one:
+        for image_id, task in by_image(studio, project).items():
+            answer(studio, task, image_id)
+        one.collect()
+        one.train()
+        wrong, right, *_ = (i for i in one.query()["image_id"] if TRUTH[i].n_boxes)
+        for image_id, task in by_image(studio, project).items():
+            if image_id == wrong:
+                made = studio.submit(task, [])  # somebody takes all boxes away
+            elif not task["annotations"]:
+                answer(studio, task, image_id)
+        one.collect()
+        one.train()
+        assert one.workspace.labels()[wrong].n_boxes == 0
+        before = by_image(studio, project)
+        asked = one.review(8)["image_id"].tolist()
+        assert wrong in asked
+    tasks = by_image(studio, project)
+    assert {i: task["id"] for i, task in tasks.items()} == {i: task["id"] for i, task in before.items()}
+    data = tasks[wrong]["data"]
+    assert (data["al_round"], data["al_rank"]) == (2, asked.index(wrong) + 1)
+    assert "has no label" in data["al_why"]
+    assert data["al_image_id"] == wrong
+    assert data["image"] == before[wrong]["data"]["image"]
+    assert all(tasks[i]["data"] == before[i]["data"] for i in tasks if i not in asked)
+
+    def states(one):
+        return one.collect().set_index("image_id")["status"].to_dict()
+
+    with loop() as one:  # another process, which remembers when it asked
+        assert {*states(one).values()} == {"queried"}
+        assert one.workspace.labels()[wrong].n_boxes == 0
+        pairs = zip(TRUTH[wrong].boxes, TRUTH[wrong].labels, strict=True)
+        regions = [drawn(box, CLASSES[label], (128, 128), f"r{k}") for k, (box, label) in enumerate(pairs)]
+        studio.call("PATCH", f"annotations/{made['id']}/", {"result": regions})
+        assert states(one) == {i: "labelled" if i == wrong else "queried" for i in asked}
+        np.testing.assert_allclose(one.workspace.labels()[wrong].boxes, TRUTH[wrong].boxes, atol=1e-3)
+        one.train()
+        # Asked about what is right, somebody presses Update: that confirms it.
+        one.workspace.begin_round()
+        right = right if right in one.workspace.ids("labelled") else wrong
+        one.workspace.record_query(3, [right], [0.5], "review", again=True)
+        assert one.collect()["status"].tolist() == ["queried"]
+        (made,) = by_image(studio, project)[right]["annotations"]
+        studio.call("PATCH", f"annotations/{made['id']}/", {"result": made["result"]})
+        labels = one.workspace.labels()
+        assert one.collect()["status"].tolist() == ["labelled"]
+        assert one.workspace.labels() == labels
+
+
 def test_a_deleted_task(studio, loop, project, tmp_path):
     """Answered before: its labels stay. Not answered yet: it is made and asked again. Both are told."""
     tasks = by_image(studio, project)
