@@ -1,11 +1,12 @@
 """One more round of a loop, by every named strategy, each from the same state.
 
     python -m al_rotate demo work_dirs/demo --rounds 2
-    python experiments/strategies.py --base work_dirs/demo --work work_dirs/strategies --name scenes --images 30 --train
+    python experiments/strategies.py --base work_dirs/demo --work work_dirs/strategies --name scenes --iterations 150
     python experiments/strategies.py --base work_dirs/vhr10 --work work_dirs/strategies_vhr10 --name vhr10 --images 52
 
 The base is a workspace with a simulated annotator whose last round is trained; it is copied for each strategy and left
-alone. Without --train the round ends with the answers. One round and one seed show that a strategy works and what it
+alone. With --iterations a base of rendered scenes is trained for so long and measured; without the round ends with the
+answers. One round and one seed show that a strategy works and what it
 asks for, **not which one is better**. Killed, the same command goes on; times are of strategies that it did not have to
 resume. The table goes to experiments/results/strategies/NAME.csv.
 """
@@ -24,19 +25,23 @@ import numpy as np
 import pandas as pd
 
 import al_rotate as al
+from al_rotate.demo import SIZE, small_rtmdet
 from al_rotate.sampling import STRATEGIES, NotCalibrated
 
 HERE = Path(__file__).resolve().parent
 
 
-def one_round(base: Path, folder: Path, strategy: str, images: int, train: bool) -> dict[str, Any]:
+def one_round(base: Path, folder: Path, strategy: str, images: int, iterations: int | None) -> dict[str, Any]:
     """What the round asked for and what it brought."""
     if not (folder / "copied").exists():
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(base, folder, ignore=shutil.ignore_patterns("scenes"))
         (folder / "copied").touch()
     options = {"views": True} if strategy == "hybrid" else {}
-    with al.ActiveLoop(folder, strategy=strategy, strategy_options=options, budget=images) as loop:
+    training = small_rtmdet(SIZE, iterations) if iterations else None
+    with al.ActiveLoop(
+        folder, strategy=strategy, strategy_options=options, budget=images, train_options=training
+    ) as loop:
         before = loop.workspace.history()
         number = int((before["stage"] == "trained").sum()) if len(before) else 0
         number = json.loads((folder / "copied").read_text() or "null") or number
@@ -50,7 +55,7 @@ def one_round(base: Path, folder: Path, strategy: str, images: int, train: bool)
             (folder / "seconds").write_text(f"{time.perf_counter() - started:.1f}")
         if loop.workspace.rounds()[number].stage == "queried":
             loop.collect()
-        if train and loop.workspace.rounds()[number].stage == "collected":
+        if iterations and loop.workspace.rounds()[number].stage == "collected":
             loop.train()
         history, ledger = loop.workspace.history(), loop.workspace.ledger()
         asked = loop.workspace.query(number)["image_id"].tolist()
@@ -72,7 +77,7 @@ def one_round(base: Path, folder: Path, strategy: str, images: int, train: bool)
         "expected_minutes": selection["expected_seconds"].sum() / 60,
         "query_s": float((folder / "seconds").read_text()),
     }
-    if "mAP" in history and train:
+    if iterations:
         row |= {"mAP_before": history["mAP"][number - 1], "mAP_after": history["mAP"][number]}
     return {**row, "why_first": selection["why"][0]}
 
@@ -83,14 +88,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the copies")
     parser.add_argument("--name", required=True, help="of the table")
     parser.add_argument("--images", type=int, default=30)
-    parser.add_argument("--train", action="store_true")
+    parser.add_argument("--iterations", type=int, help="of the training; for the demo's model and size")
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES), choices=list(STRATEGIES))
     args = parser.parse_args()
     rows = []
     out = HERE / "results" / "strategies" / f"{args.name}.csv"
     out.parent.mkdir(parents=True, exist_ok=True)
     for strategy in args.strategies:
-        rows.append(one_round(args.base, args.work / strategy, strategy, args.images, args.train))
+        rows.append(one_round(args.base, args.work / strategy, strategy, args.images, args.iterations))
         pd.DataFrame(rows).to_csv(out, index=False, float_format="%.4g")
         print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
 
