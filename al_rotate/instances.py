@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -221,16 +221,24 @@ class RotatedInstances:
         return _parquet.write(Path(path), self.image_ids, self.offsets, columns, COLUMNS, json.dumps(notes))
 
     @classmethod
-    def load(cls, path: str | Path) -> RotatedInstances:
+    def load(cls, path: str | Path, only: Collection[str] | None = None) -> RotatedInstances:
         """Read a file of :meth:`save`, or a folder of them in the order of their names.
 
         The arrays of a single file are those that Parquet was decoded into, not copied and not writeable.
+
+        Args:
+            path: of a file or folder.
+            only: ids of images to keep, as far as they are there; the others are not held in memory together.
 
         Raises:
             FileNotFoundError: when nothing is there.
             ValueError: for a file that is no saved RotatedInstances.
         """
-        parts = list(cls.stream(path))
+        wanted = None if only is None else frozenset(only)
+        parts = [
+            shard if wanted is None else shard.subset(i for i in shard.image_ids if i in wanted)
+            for shard in cls.stream(path)
+        ]
         return parts[0] if len(parts) == 1 else cls.concat(parts)
 
     @classmethod

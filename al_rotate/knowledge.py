@@ -95,7 +95,7 @@ def held_out(workspace: Workspace, labels: RotatedInstances, enough: float = ENO
             continue
         known = {image_id for part in parts for image_id in part.image_ids}
         asked = {i for i in workspace.query(one.number)["image_id"] if i in labels and i not in known}
-        for shard in RotatedInstances.stream(folder) if asked else ():
-            found = shard.subset(i for i in shard.image_ids if i in asked)
+        if asked:
+            found = RotatedInstances.load(folder, asked)
             parts.append(found.replace(class_scores=None, box_features=None, image_features=None, skipped=None))
     return RotatedInstances.concat(parts) if parts else RotatedInstances.empty(classes=labels.classes)

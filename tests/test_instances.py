@@ -436,3 +436,14 @@ def test_shards_that_differ_in_columns_are_refused(tmp_path: Path) -> None:
     labels(image_ids=["a", "b", "c"]).save(tmp_path / "1.parquet")
     with pytest.raises(ValueError, match="expected scores in all parts or in none"):
         RotatedInstances.load(tmp_path)
+
+
+def test_load_only_some_images(tmp_path):
+    """Of two shards, in their order; an id that is nowhere is no matter."""
+    whole = detections()
+    first, *others = whole.image_ids
+    whole.subset([first]).save(tmp_path / "0.parquet")
+    whole.subset(others).save(tmp_path / "1.parquet")
+    wanted = [whole.image_ids[-1], first, "nowhere"]
+    assert RotatedInstances.load(tmp_path, wanted) == whole.subset([first, whole.image_ids[-1]])
+    assert len(RotatedInstances.load(tmp_path, [])) == 0
