@@ -13,7 +13,7 @@ __all__ = ["explain"]
 _PARTS = {
     "uncertainty": "uncertainty",
     "uncertainty_mean": "mean uncertainty",
-    "uncertainty_max": "highest uncertainty",
+    "uncertainty_max": "uncertainty of its worst box",
     "inconsistency": "disagreement between views",
     "instability": "movement between views",
     "missing_rate": "boxes lost in other views",
@@ -50,7 +50,7 @@ def explain(ranking: pd.DataFrame, image_ids: Sequence[str] | None = None) -> li
 
     >>> table = pd.DataFrame({"rank": [1, 2], "image_id": ["a", "b"], "n_boxes": [3, 1], "n_shown": [2, 0]})
     >>> explain(table.assign(uncertainty=[0.5, 0.25]), ["a"])
-    ['Rank 1 of 2: uncertainty above 50 % of the images; 2 boxes to correct.']
+    ['Rank 1 of 2: the highest uncertainty; 2 boxes to correct.']
     """
     known = ranking.set_index("image_id")
     if image_ids is not None and (strange := [i for i in image_ids if i not in known.index]):
@@ -72,9 +72,7 @@ def _sentence(row: pd.Series, k: int, size: int, above: dict[str, np.ndarray], b
         places = {name: values[k] for name, values in above.items() if not np.isnan(values[k])}
         best = sorted(places, key=lambda name: -places[name])[:_MOST]
         kept = [name for name in places if name in best and (places[name] >= 50 or len(best) == 1)]
-        told += [
-            f"{_PARTS.get(name, name.replace('_', ' '))} above {places[name]:.0f} % of the images" for name in kept
-        ]
+        told += [_place(_PARTS.get(name, name.replace("_", " ")), places[name]) for name in kept]
     if row.get("drawn"):
         told.append("drawn at random")
     if isinstance(row.get("start"), str):
@@ -91,11 +89,15 @@ def _sentence(row: pd.Series, k: int, size: int, above: dict[str, np.ndarray], b
     return f"{place}{'; '.join([*told, effort])}."
 
 
+def _place(name: str, percent: float) -> str:
+    return f"the highest {name}" if percent == 100 else f"{name} above {int(percent)} % of the images"
+
+
 def _above(everywhere: pd.Series, here: pd.Series) -> np.ndarray:
-    """How many of all known values lie below, in percent; NaN for what is not known."""
+    """How many of the other known values lie below, in percent; NaN for what is not known."""
     known = np.sort(everywhere.dropna().to_numpy(np.float64))
     values = here.to_numpy(np.float64)
-    below = np.searchsorted(known, values, "left") / max(len(known), 1) * 100
+    below = np.searchsorted(known, values, "left") / max(len(known) - 1, 1) * 100
     return np.where(np.isnan(values), np.nan, below)
 
 

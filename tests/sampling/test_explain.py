@@ -22,10 +22,11 @@ TABLE = pd.DataFrame(
 
 
 def test_parts_and_their_places():
-    """Of the three images with a box two are below 0.6 on average, and one has a lower maximum."""
+    """Of the three images with a box the first has the highest mean; of the worst boxes two are alike."""
     sentences = explain(TABLE)
     assert sentences[0] == (
-        "Rank 1 of 4: mean uncertainty above 67 % of the images; 12 boxes to correct, about 70 s of labelling."
+        "Rank 1 of 4: the highest mean uncertainty; uncertainty of its worst box above 50 % of the images; "
+        "12 boxes to correct, about 70 s of labelling."
     )
     last = "Rank 4 of 4: no box is predicted: placed last; 0 boxes to correct, about 5 s of labelling."
     assert sentences[3] == last
@@ -47,7 +48,7 @@ def test_a_saved_table_says_the_same(tmp_path):
 
 def test_columns_of_your_own():
     table = TABLE.drop(columns=["uncertainty_mean", "uncertainty_max"]).assign(cloud_free_share=[0.1, 0.9, 0.3, 0.2])
-    assert "cloud free share above 75 % of the images" in explain(table)[1]
+    assert "the highest cloud free share" in explain(table)[1]
 
 
 def test_nothing_detected_and_random():
