@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,20 @@ def read(path: Path, layout: Layout) -> tuple[NDArray, NDArray, dict[str, Any], 
         values = flat.to_numpy(zero_copy_only=True)
         columns[name] = values.reshape(-1, width) if width else values
     return ids, offsets, columns, table.schema.metadata[_NOTES].decode()
+
+
+def read_ahead(files: Sequence[Path], layout: Layout) -> Iterator[tuple[NDArray, NDArray, dict[str, Any], str]]:
+    """What :func:`read` gives of each file, the next being read while one is looked at."""
+    if len(files) == 1:
+        yield read(files[0], layout)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        coming = [pool.submit(read, file, layout) for file in files[:1]]
+        for file in [*files[1:], None]:
+            found = coming.pop().result()
+            if file is not None:
+                coming.append(pool.submit(read, file, layout))
+            yield found
 
 
 def shards(path: Path) -> Iterator[Path]:

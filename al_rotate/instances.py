@@ -243,9 +243,8 @@ class RotatedInstances:
 
     @classmethod
     def stream(cls, path: str | Path) -> Iterator[RotatedInstances]:
-        """The shards of a folder one after the other, for pools larger than memory."""
-        for file in _parquet.shards(Path(path)):
-            ids, offsets, columns, notes = _parquet.read(file, COLUMNS)
+        """The shards of a folder one after the other, for pools larger than memory; the next is read meanwhile."""
+        for ids, offsets, columns, notes in _parquet.read_ahead(list(_parquet.shards(Path(path))), COLUMNS):
             yield cls(ids, offsets, **columns, **json.loads(notes))
 
     def __eq__(self, other: object) -> bool:
