@@ -31,7 +31,8 @@ def hybrid(
 
     1. a box counts the entropy of its calibrated probability, times its class's share (more where labels are few);
        an image without a box counts the mean image times the rate at which such images held something;
-    2. an image's sum is divided by the seconds that it is expected to take: crowded images are no bargain;
+    2. an image's sum is divided by the seconds that it is expected to take, by the boxes that people are shown or, if
+       these are fewer, the objects that it is expected to hold: crowded images are no bargain, nor is what looks empty;
     3. the best ``shortlist * n`` images are kept, after the first `per_scene` of a scene those of other scenes;
     4. with `views`, their boxes count up to twice as much the more they move in the seven flips and quarter turns;
     5. n of them are picked by a determinantal point process: good ones that differ in their features and in the
@@ -69,7 +70,8 @@ def hybrid(
         p = known.calibration(candidates)
         many = n_classes(candidates, known)
         doubt = uncertainty.entropy(p) * quotas.class_balance(known.class_counts(many), many)[candidates.labels]
-        seconds = known.cost.seconds(shown(candidates))
+        # An image may hold more than people are shown: as many objects as the probabilities of all its boxes add up to.
+        seconds = known.cost.seconds(np.maximum(shown(candidates), sums(p, candidates)))
 
         def worth(of_boxes: NDArray) -> NDArray[np.float64]:
             total = place_empty(sums(of_boxes, candidates), candidates.counts == 0, "missed", known.missed_rate)
@@ -97,6 +99,7 @@ def hybrid(
             **columns,
             "diversity_gain": gain(features, rows, None if known.features is None else unit(known.features)),
             "expected_boxes": sums(p, candidates),
+            "expected_seconds": seconds,
             "otherwise": value,
         }
 

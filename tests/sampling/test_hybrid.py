@@ -51,6 +51,10 @@ def test_value_is_calibrated_and_by_the_second():
     table = rank(seen(images), "hybrid", rng(), known(cost=cost), budget=1).set_index("image_id")
     assert table.index[0] == "ship"
     assert table["expected_seconds"].to_dict() == {"ship": 10, "planes": 55}
+    faint = rank(seen({"faint": [(1, 0.2)] * 9, "ship": [(0, 0.9)]}), "hybrid", rng(), known(cost=cost), budget=1)
+    faint = faint.set_index("image_id").loc["faint"]  # none of them is shown
+    assert faint["expected_seconds"] == pytest.approx(5 + 5 * faint["expected_boxes"])
+    assert faint["n_shown"] == 0
     np.testing.assert_allclose(table["value"], table["uncertainty"] / table["expected_seconds"], rtol=1e-6)
     assert table.loc["ship", "expected_boxes"] == pytest.approx(0.5, abs=0.03)
     assert table.loc["planes", "expected_boxes"] == pytest.approx(9.7, abs=0.3)
