@@ -6,19 +6,19 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist, jensenshannon
+from scipy.spatial.distance import jensenshannon
 
 from ..evaluation import best_overlaps
 from ..instances import RotatedInstances
 from ..views import View
 from . import consistency, distances, diversity, quotas, uncertainty
 from .aggregate import aggregate, place_empty
+from .distances import gain, unit
 from .known import Known
-from .ranking import Batch, Picker, Rng, sums
+from .ranking import Batch, Picker, Rng, features_of, n_classes, sums
 
 __all__ = ["badge", "cald", "core_set", "mus_cdb", "pal", "ppal", "typiclust"]
 
-_BLOCK = 1024  # picked images whose distances are taken together
 _FLIP: Sequence[View] = (View(flip=True),)
 
 
@@ -165,33 +165,6 @@ def ppal(shortlist: float = 4.0) -> Batch:
     return Batch(pick, frozenset({"features", "labels"}))
 
 
-def n_classes(candidates: RotatedInstances, known: Known) -> int:
-    if candidates.classes:
-        return len(candidates.classes)
-    return 1 + int(max(candidates.labels.max(initial=0), known.labels.labels.max(initial=0)))
-
-
-def features_of(candidates: RotatedInstances) -> NDArray:
-    """(M, d) image features; ValueError without."""
-    if candidates.image_features is None:
-        raise ValueError(f"expected detections with image_features, got {candidates!r}: predict(features=True)")
-    return candidates.image_features
-
-
-def gain(features: NDArray, rows: NDArray, known: NDArray | None = None) -> NDArray[np.float64]:
-    """(M,) of each picked row the distance from all that was known or picked before it; NaN for the others."""
-    found, picked = np.full(len(features), np.nan), features[rows]
-    for start in range(0, len(rows), _BLOCK):
-        some = picked[start : start + _BLOCK]
-        before = cdist(some, picked[: start + len(some)])
-        before[np.arange(before.shape[1]) >= start + np.arange(len(some))[:, None]] = np.inf
-        if known is not None and len(known):
-            before = np.minimum(before.min(axis=1), cdist(some, known).min(axis=1))[:, None]
-        nearest = before.min(axis=1)
-        found[rows[start : start + _BLOCK]] = np.where(np.isinf(nearest), np.nan, nearest)
-    return found
-
-
 def _by_features(choose: Callable[[NDArray, int, NDArray | None, Rng], NDArray]) -> Batch:
     def pick(candidates: RotatedInstances, n: int, rng: Rng, known: Known) -> tuple[NDArray, dict[str, NDArray]]:
         features = features_of(candidates)
@@ -249,9 +222,3 @@ def _quality(known: Known, many: int) -> NDArray[np.float64]:
 
 def _top(values: NDArray, n: int) -> NDArray[np.int64]:
     return np.argsort(-values, kind="stable")[:n]
-
-
-def unit(rows: NDArray) -> NDArray:
-    """The rows at length 1; those of length 0 stay."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1)

@@ -1,15 +1,17 @@
-"""How unlike two images are by the objects that a detector sees in them."""
+"""How unlike images are, by the objects that a detector sees in them and by their features."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from ..instances import RotatedInstances
 
-__all__ = ["category_matching", "gradients"]
+__all__ = ["category_matching", "gain", "gradients", "unit"]
 
 _ROWS = 2048  # boxes in one product
+_BLOCK = 1024  # picked images whose distances are taken together
 _NO_MATCH = 2.0  # the largest 1 - cos: an object whose class the other image does not show
 _WIDTH = 1024  # numbers of a gradient embedding, about
 
@@ -42,8 +44,7 @@ def category_matching(detections: RotatedInstances, most: int = 100) -> NDArray[
     assert one.scores is not None
     assert one.box_features is not None
     scores, image = one.scores.astype(np.float64), one.image_index
-    lengths = np.linalg.norm(one.box_features, axis=1, keepdims=True)
-    unit = one.box_features / np.where(lengths > 0, lengths, 1)
+    along = unit(one.box_features)
     total = np.bincount(image, scores, minlength=size)
     apart = np.repeat(_NO_MATCH * total[:, None], size, axis=1)
     for label in np.unique(one.labels):
@@ -51,7 +52,7 @@ def category_matching(detections: RotatedInstances, most: int = 100) -> NDArray[
         images, starts = np.unique(image[rows], return_index=True)
         nearest = np.empty((len(rows), len(images)))
         for at in range(0, len(rows), _ROWS):
-            cosines = unit[rows[at : at + _ROWS]] @ unit[rows].T
+            cosines = along[rows[at : at + _ROWS]] @ along[rows].T
             nearest[at : at + _ROWS] = 1 - np.maximum.reduceat(cosines, starts, axis=1)
         weighted = (np.clip(nearest, 0, _NO_MATCH) - _NO_MATCH) * scores[rows, None]
         apart[np.ix_(images, images)] += np.add.reduceat(weighted, starts, axis=0)
@@ -104,6 +105,26 @@ def gradients(detections: RotatedInstances, rng: np.random.Generator) -> NDArray
     for label in range(wrong.shape[1]):
         found[filled, label] = np.add.reduceat(wrong[:, label, None] * features, starts, axis=0)
     return found.reshape(len(detections), -1)
+
+
+def gain(features: NDArray, rows: NDArray, known: NDArray | None = None) -> NDArray[np.float64]:
+    """(M,) of each picked row the distance from all that was known or picked before it; NaN for the others."""
+    found, picked = np.full(len(features), np.nan), features[rows]
+    for start in range(0, len(rows), _BLOCK):
+        some = picked[start : start + _BLOCK]
+        before = cdist(some, picked[: start + len(some)])
+        before[np.arange(before.shape[1]) >= start + np.arange(len(some))[:, None]] = np.inf
+        if known is not None and len(known):
+            before = np.minimum(before.min(axis=1), cdist(some, known).min(axis=1))[:, None]
+        nearest = before.min(axis=1)
+        found[rows[start : start + _BLOCK]] = np.where(np.isinf(nearest), np.nan, nearest)
+    return found
+
+
+def unit(rows: NDArray) -> NDArray:
+    """The rows at length 1; those of length 0 stay."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths > 0, lengths, 1)
 
 
 def _best(detections: RotatedInstances, most: int) -> NDArray[np.bool_]:

@@ -9,9 +9,9 @@ from ..instances import RotatedInstances
 from ..views import DIHEDRAL
 from . import consistency, coverage, diversity, quotas, uncertainty
 from .aggregate import place_empty
-from .by_set import features_of, gain, n_classes, unit
+from .distances import gain, unit
 from .known import Known
-from .ranking import Batch, Rng, shown, sums
+from .ranking import Batch, Rng, features_of, n_classes, shown, sums
 
 __all__ = ["hybrid"]
 

@@ -18,7 +18,7 @@ from .aggregate import Empty, place_empty
 from .budget import Budget
 from .known import Known
 
-__all__ = ["NEEDS", "SHOWN", "Batch", "Needs", "Ranking", "Rng", "shown", "sums"]
+__all__ = ["NEEDS", "SHOWN", "Batch", "Needs", "Ranking", "Rng", "features_of", "n_classes", "shown", "sums"]
 
 Needs = frozenset[str]
 NEEDS = ("class_scores", "features", "views", "labelled_features", "labels")
@@ -33,8 +33,28 @@ SHOWN = 0.3  # the least score of a box that people are shown, here and by the a
 _DECIMALS = 10
 
 
+class _Ranked:
+    """What has a table is a strategy: the table cut at the budget."""
+
+    def rank(
+        self,
+        candidates: RotatedInstances | Iterable[RotatedInstances],
+        rng: Rng = None,
+        known: Known | None = None,
+        budget: Budget | None = None,
+    ) -> pd.DataFrame:
+        """All candidates, best first."""
+        raise NotImplementedError
+
+    def __call__(
+        self, candidates: RotatedInstances, budget: Budget, rng: Rng = None, known: Known | None = None
+    ) -> list[str]:
+        ranking = self.rank(candidates, rng, known, budget)
+        return budget.take(ranking["image_id"], ranking["n_shown"])
+
+
 @dataclass(frozen=True)
-class Ranking:
+class Ranking(_Ranked):
     """A strategy that gives each image a score and takes the best.
 
     Args:
@@ -84,12 +104,6 @@ class Ranking:
         ]  # stable: ties keep their ids' order
         return _ranked(table.take(order))
 
-    def __call__(
-        self, candidates: RotatedInstances, budget: Budget, rng: Rng = None, known: Known | None = None
-    ) -> list[str]:
-        ranking = self.rank(candidates, rng, known, budget)
-        return budget.take(ranking["image_id"], ranking["n_shown"])
-
     def _columns(self, candidates: RotatedInstances, rng: Rng, known: Known) -> pd.DataFrame:
         parts = {name: np.asarray(values) for name, values in self.scorer(candidates, rng, known).items()}
         score = np.asarray(parts.pop("score"), np.float64)
@@ -107,7 +121,7 @@ class Ranking:
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(_Ranked):
     """A strategy that picks images together: each for what it adds to those picked before.
 
     Args:
@@ -151,12 +165,6 @@ class Batch:
         table.insert(5, "placed", pd.Series(np.where(score > 0, "picked", "rest"), dtype=object))
         return _ranked(table.take(order))
 
-    def __call__(
-        self, candidates: RotatedInstances, budget: Budget, rng: Rng = None, known: Known | None = None
-    ) -> list[str]:
-        ranking = self.rank(candidates, rng, known, budget)
-        return budget.take(ranking["image_id"], ranking["n_shown"])
-
 
 def shown(candidates: RotatedInstances, least_score: float = SHOWN) -> NDArray[np.int64]:
     """(M,) boxes of each image that people are shown to correct: what budgets and costs count.
@@ -173,6 +181,20 @@ def sums(values: ArrayLike, candidates: RotatedInstances) -> NDArray[np.float64]
     """(M,) of the values (N,) over each image's boxes."""
     weights = np.asarray(values, np.float64)
     return np.bincount(candidates.image_index, weights, minlength=len(candidates)).astype(np.float64, copy=False)
+
+
+def n_classes(candidates: RotatedInstances, known: Known) -> int:
+    """Of the candidates, or as many as are seen in them and in the labels."""
+    if candidates.classes:
+        return len(candidates.classes)
+    return 1 + int(max(candidates.labels.max(initial=0), known.labels.labels.max(initial=0)))
+
+
+def features_of(candidates: RotatedInstances) -> NDArray:
+    """(M, d) image features; ValueError without."""
+    if candidates.image_features is None:
+        raise ValueError(f"expected detections with image_features, got {candidates!r}: predict(features=True)")
+    return candidates.image_features
 
 
 def _table(candidates: RotatedInstances, score: NDArray, known: Known, parts: Columns) -> pd.DataFrame:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from al_rotate.instances import RotatedInstances
-from al_rotate.sampling.distances import category_matching, gradients
+from al_rotate.sampling import distances
+from al_rotate.sampling.distances import category_matching, gain, gradients
 
 
 def detections(images, features, classes=None):
@@ -89,3 +90,17 @@ class TestGradients:
         assert not gradients(detections({"a": [], "b": []}, []), rng).any()
         with pytest.raises(ValueError, match="expected detections with class_scores and box_features, got"):
             gradients(detections({"a": [(0, 0.5)]}, [[1.0]]), rng)
+
+
+@pytest.mark.parametrize("block", [4, 1024])
+def test_gain_against_a_loop(block, monkeypatch):
+    """Each pick's distance from all that was known or picked before it, however the picks are cut into blocks."""
+    monkeypatch.setattr(distances, "_BLOCK", block)
+    rng = np.random.default_rng(0)
+    features, known, rows = rng.normal(size=(40, 3)), rng.normal(size=(5, 3)), rng.permutation(40)[:11]
+    for covered in (known, known[:0], None):
+        expected = np.full(40, np.nan)
+        for k, row in enumerate(rows):
+            before = [*(known if covered is known else []), *features[rows[:k]]]
+            expected[row] = min((np.linalg.norm(features[row] - one) for one in before), default=np.nan)
+        np.testing.assert_allclose(gain(features, rows, covered), expected)
