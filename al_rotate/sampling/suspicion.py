@@ -34,8 +34,8 @@ def suspicions(
 ) -> pd.DataFrame:
     """A row for each doubt, the gravest first.
 
-    Detections and labels of an image are paired one to one for the largest sum of rotated IoUs of at least `near`,
-    whatever their classes. Then a row is
+    Detections and labels of an image are paired one to one for the largest sum of rotated IoU times probability, by
+    IoUs of at least `near`, whatever their classes. Then a row is
 
     - ``missed``: a detection that overlaps no label by `near`; suspicion p, its probability;
     - ``class``: a pair of at least `same` with different classes; p, less the highest probability of a detection of the
@@ -58,14 +58,21 @@ def suspicions(
         numbers) of their classes, "" for none; ``cx, cy`` where to look.
 
     Raises:
-        ValueError: for detections without scores, other images or classes, or probabilities outside [0, 1].
+        ValueError: for detections without scores, labels with them, other images or classes, or probabilities or limits
+            outside [0, 1].
     """
     p = _probabilities(detections, probabilities)
+    if not 0 < near <= same <= 1 or not 0 <= invented < 1:
+        raise ValueError(f"expected 0 < near <= same <= 1 and invented in [0, 1), got {near}, {same} and {invented}")
+    if labels.scores is not None:
+        raise ValueError(f"expected labels, which have no scores, got {labels!r}")
     if other := sorted({*detections.image_ids} ^ {*labels.image_ids}):
         raise ValueError(f"expected detections on the labelled images, got {len(other)} in one only, e.g. {other[0]!r}")
     if None not in (detections.classes, labels.classes) and detections.classes != labels.classes:
         raise ValueError(f"expected detections of the classes {labels.classes}, got {detections.classes}")
     classes = labels.classes or detections.classes
+    if classes and max(one.labels.max(initial=-1) for one in (detections, labels)) >= len(classes):
+        raise ValueError(f"expected labels of the {len(classes)} classes {classes}, got others")
     rows: list[tuple] = []
     lonely: list[tuple[int, str, int]] = []  # labels that nothing overlaps
     overlapped = np.zeros(labels.n_boxes, bool)
@@ -84,7 +91,7 @@ def suspicions(
         ]
         own = (found.labels[:, None] == one.labels) & (overlap >= same)
         confirmed = np.where(own, sure[:, None], 0).max(axis=0, initial=0)
-        for d, k in zip(*_pairs(overlap, near), strict=True):
+        for d, k in zip(*_pairs(overlap, near, sure), strict=True):
             iou, was, seen = overlap[d, k], one.labels[k], found.labels[d]
             if was != seen and iou >= same:
                 kind, doubt = "class", max(0.0, sure[d] - confirmed[k])
@@ -125,6 +132,8 @@ def by_image(table: pd.DataFrame, image_ids: Sequence[str]) -> pd.DataFrame:
         ValueError: for a doubt about another image.
     """
     ids = list(image_ids)
+    if len({*ids}) < len(ids):
+        raise ValueError(f"expected distinct images, got {len(ids)} of which {len({*ids})} differ")
     if strange := sorted({*table["image_id"]} - {*ids}):
         raise ValueError(f"expected doubts about these {len(ids)} images, got one about {strange[0]!r}")
     gravest = table.groupby("image_id")["suspicion"].transform("max")
@@ -159,8 +168,9 @@ def _why(doubts: pd.DataFrame) -> str:
     return f"{'; '.join(told)}{f'; and {more} more' if more else ''}."
 
 
-def _pairs(overlap: NDArray, least: float) -> tuple[NDArray, NDArray]:
-    rows, columns = linear_sum_assignment(np.where(overlap >= least, overlap, 0), maximize=True)
+def _pairs(overlap: NDArray, least: float, sure: NDArray) -> tuple[NDArray, NDArray]:
+    worth = overlap * np.maximum(sure, 1e-9)[:, None]
+    rows, columns = linear_sum_assignment(np.where(overlap >= least, worth, 0), maximize=True)
     good = overlap[rows, columns] >= least
     return rows[good], columns[good]
 
@@ -184,5 +194,8 @@ def _probabilities(detections: RotatedInstances, given: ArrayLike | None) -> NDA
     scores = np.zeros(0) if detections.scores is None else detections.scores
     p = np.asarray(scores if given is None else given, np.float64)
     if p.shape != (detections.n_boxes,) or not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"expected a probability in [0, 1] for each of {detections.n_boxes} detections, got {p.shape}")
+        raise ValueError(
+            f"expected a probability in [0, 1] for each of {detections.n_boxes} detections, got {p.shape} from "
+            f"{p.min(initial=np.inf):g} to {p.max(initial=-np.inf):g}"
+        )
     return p

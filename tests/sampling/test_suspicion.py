@@ -49,6 +49,13 @@ def test_class():
     assert doubts({"a": [(1, 0.75, shifted(30))]}, {"a": [(0, AT)]}) == []
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_faint_box_of_the_labels_class_hides_nothing(order):
+    """As NMS by class leaves them: one box twice, 0.875 plane and 0.125 ship; whichever comes first."""
+    twice = [(0, 0.125, AT), (1, 0.875, AT)]
+    assert doubts({"a": [twice[k] for k in order]}, {"a": [(0, AT)]}) == [("class", 0.75, 0, order.index(1))]
+
+
 def test_place():
     """Shifted by 20 of 40: IoU 20 / 60, so that 0.75 becomes 0.5; not where another detection confirms the label."""
     assert doubts({"a": [(0, 0.75, shifted(20))]}, {"a": [(0, AT)]}) == [("place", 0.5, 0, 0)]
@@ -145,6 +152,15 @@ def test_refusals():
             suspicions(found, truth, bad)
     with pytest.raises(ValueError, match="expected detections of the classes"):
         suspicions(found.replace(classes=CLASSES[::-1]), truth)
+    for limits in ({"invented": 2}, {"same": np.nan}, {"near": 0.6}, {"near": 0}):
+        with pytest.raises(ValueError, match="expected 0 < near <= same <= 1 and invented in"):
+            suspicions(found, truth, **limits)
+    with pytest.raises(ValueError, match="expected labels, which have no scores, got"):
+        suspicions(found, found)
+    with pytest.raises(ValueError, match="expected labels of the 3 classes"):
+        suspicions(found.replace(classes=None, labels=[7]), truth)
+    with pytest.raises(ValueError, match="expected distinct images, got 2 of which 1 differ"):
+        by_image(suspicions(found, truth), ["a", "a"])
     with pytest.raises(ValueError, match="expected doubts about these 1 images, got one about 'a'"):
         by_image(suspicions(found, truth), ["z"])
     assert suspicions(RotatedInstances.empty(["a"]), truth).empty
