@@ -65,9 +65,8 @@ def _predict(args: argparse.Namespace) -> None:
     from .detector import Detector
 
     detector = Detector(args.config, args.checkpoint, args.device, args.cfg_options, precision=args.precision)
-    found = detector.predict(
-        args.images, args.batch_size, args.workers, args.score_thr, out=args.out, class_scores=args.class_scores
-    )
+    keep = {"class_scores": args.class_scores, "features": args.features}
+    found = detector.predict(args.images, args.batch_size, args.workers, args.score_thr, out=args.out, **keep)
     print(f"{args.out}: {found!r}, {len(found.skipped)} images could not be read")
     for image_id, reason in found.skipped.items():
         print(f"  {image_id}: {reason}")
@@ -75,7 +74,7 @@ def _predict(args: argparse.Namespace) -> None:
 
 def _rank(args: argparse.Namespace) -> None:
     rng = np.random.default_rng(args.seed)
-    ranking = rank(args.detections, args.strategy, rng, **as_options(args.options))
+    ranking = rank(args.detections, args.strategy, rng, budget=args.images, **as_options(args.options))
     if args.out:
         with whole(args.out) as file:
             ranking.to_csv(file, index=False)
@@ -206,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--score-thr", type=float, help="keep boxes scored at least this")
     predict.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     predict.add_argument("--class-scores", action="store_true", help="keep each box's score of every class")
+    predict.add_argument("--features", action="store_true", help="keep a vector of each image and box")
 
     ranking = command(
         "rank",
@@ -215,6 +215,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     ranking.add_argument("detections", type=Path, help="a Parquet file or a folder of shards")
     _strategy_arguments(ranking, default="entropy")
+    ranking.add_argument("--images", type=int, help="how many to pick, for strategies that pick a set; by default all")
     ranking.add_argument("--out", type=Path, help="CSV of the whole ranking")
     ranking.add_argument("--top", type=int, default=10, help="rows to print")
 
