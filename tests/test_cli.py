@@ -301,7 +301,8 @@ def test_predict(al, tmp_path):
     with pytest.warns(UserWarning, match="1 images could not be read"):
         code, out, err = al(
             "predict", tmp_path / "images", "--config", CONFIG, "--device", "cpu", "--out", tmp_path / "detections",
-            "--class-scores", "--features", "--batch-size", 2, "--workers", 1, "--score-thr", 0.2, "--cfg-options", *small,
+            "--class-scores", "--features", "--batch-size", 2, "--workers", 1, "--score-thr", 0.2,
+            "--cfg-options", *small,
         )  # fmt: skip
     assert code == 0, err
     found = RotatedInstances.load(tmp_path / "detections")
