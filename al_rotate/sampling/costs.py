@@ -83,7 +83,8 @@ def fit(ledger: pd.DataFrame, assumed: ExpectedCost | None = None, seed: int = 0
     Huber's weights on the residuals in units of their spread (Huber 1964), by iterated least squares. The boxes that
     were shown of an answered image are those it has, less the added, plus the deleted ones. The corrections to expect
     are a line through what the shown boxes led to, by least squares, not below 0 either; rounds that showed nothing at
-    all, because nothing was trained yet, do not count for it if there are others.
+    all, because nothing was trained yet, do not count for it; while there is nothing else, what follows from the boxes
+    shown is as assumed.
 
     Args:
         ledger: as :meth:`al_rotate.workspace.Workspace.ledger` gives it; skipped images and unknown times are left
@@ -109,15 +110,15 @@ def fit(ledger: pd.DataFrame, assumed: ExpectedCost | None = None, seed: int = 0
     told = pd.Series(shown, rows.index).groupby(rounds).transform("sum").to_numpy()
     seconds = rows["seconds"].astype(float).to_numpy()
     data = np.column_stack([np.ones(len(rows)), shown, corrections, seconds, told])
-    value = _rates(data)
+    value = _rates(data, assumed)
     rng = np.random.default_rng(seed)
-    drawn = np.array([_rates(data[rng.integers(0, len(data), len(data))]) for _ in range(_RESAMPLES)])
+    drawn = np.array([_rates(data[rng.integers(0, len(data), len(data))], assumed) for _ in range(_RESAMPLES)])
     low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
     table = pd.DataFrame({"value": value, "low": low, "high": high}, index=list(_NAMES))
     return FittedCost(ExpectedCost(*map(float, value)), table, len(rows))
 
 
-def _rates(data: NDArray[np.float64]) -> NDArray[np.float64]:
+def _rates(data: NDArray[np.float64], assumed: ExpectedCost) -> NDArray[np.float64]:
     """The fields of a cost, from rows of (1, shown, corrections, seconds, whether anything was shown in the round)."""
     inputs, seconds = data[:, :3], data[:, 3]
     rates, weights = np.zeros(3), np.ones(len(data))
@@ -131,7 +132,9 @@ def _rates(data: NDArray[np.float64]) -> NDArray[np.float64]:
         weights = np.minimum(1, 1.345 * max(spread, 1e-3) / np.maximum(np.abs(residuals), 1e-9))
     if not rates.any():
         rates[0] = float(np.median(seconds))
-    told = data[:, 4] > 0
-    some = inputs[told] if told.any() else inputs
-    per_image, per_box = nnls(some[:, :2], some[:, 2])[0]
+    told = inputs[data[:, 4] > 0]
+    if not len(told):
+        correction = rates[2] if inputs[:, 2].any() else assumed.correction
+        return np.array([rates[0], assumed.box, correction, assumed.corrections_per_box, assumed.corrections_per_image])
+    per_image, per_box = nnls(told[:, :2], told[:, 2])[0]
     return np.append(rates, [per_box, per_image])

@@ -71,7 +71,8 @@ def test_rounds_that_showed_nothing_tell_nothing_of_corrections_to_expect():
     both, alone = (fit(table).cost for table in (pd.concat([blind, rows], ignore_index=True), rows))
     assert both.corrections_per_image == pytest.approx(alone.corrections_per_image)
     assert both.corrections_per_box == pytest.approx(alone.corrections_per_box)
-    assert fit(blind).cost.corrections_per_image == pytest.approx(9)
+    only = fit(blind, ExpectedCost(box=0.25, corrections_per_box=0.75)).cost
+    assert (only.box, only.corrections_per_box, only.corrections_per_image) == (0.25, 0.75, 0)
 
 
 def test_too_few_answers():
@@ -87,8 +88,8 @@ def test_images_without_boxes_say_nothing_of_boxes():
     rows = ledger(50).assign(n_boxes=0, n_added=0, n_moved=0, n_deleted=0, seconds=4.0)
     found = fit(rows)
     assert found.cost.image == pytest.approx(4)
-    assert (found.cost.box, found.cost.correction, found.cost.corrections_per_box) == (0, 0, 0)
-    assert found.cost.seconds([0, 100]).tolist() == pytest.approx([4, 4])
+    assert (found.cost.box, found.cost.correction, found.cost.corrections_per_box) == (0.5, 6, 1)  # as assumed
+    assert found.cost.seconds([0, 100]).tolist() == pytest.approx([4, 654])
 
 
 @pytest.mark.parametrize("options", [{"image": -1}, {"box": np.nan}, {"image": 0, "box": 0, "correction": 0}])
