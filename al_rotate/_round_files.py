@@ -32,7 +32,8 @@ def whys(folder: Path) -> dict[str, str]:
 def made_for(folder: Path, note: object) -> None:
     """Empty a folder that a killed query has begun for another strategy, which keeps other things of its detections."""
     file, text = folder.with_suffix(".json"), json.dumps(note, sort_keys=True)
-    if folder.exists() and file.exists() and file.read_text(encoding="utf-8") != text:
+    before = file.read_text(encoding="utf-8") if file.exists() else "{}"
+    if folder.exists() and before != text:
         shutil.rmtree(folder)
     with whole(file) as stream:
         stream.write(text)

@@ -88,7 +88,7 @@ def cald(views: Sequence[View] = _FLIP, shortlist: float = 1.2) -> Batch:
         unsteady = np.round(place_empty(unsteady, candidates.counts == 0), 10)
         many = n_classes(candidates, known)
         shown = known.class_counts(many) + 1e-9
-        mass = np.column_stack([sums(weights, candidates) for weights in _by_class(candidates, many)]) + 1e-9
+        mass = _class_mass(candidates, many) + 1e-9
         divergence = jensenshannon(mass, np.broadcast_to(shown, mass.shape), axis=1, base=2) ** 2
         first = _top(unsteady, int(np.ceil(shortlist * n)))
         rows = first[np.argsort(-np.round(divergence[first], 10), kind="stable")][:n]
@@ -185,7 +185,7 @@ def _by_quota(
         values = np.round(worth(candidates, known), 10)
         best = np.full((size, many), -np.inf)
         np.maximum.at(best, (candidates.image_index, candidates.labels), values)
-        held = np.column_stack([sums(weights, candidates) for weights in _by_class(candidates, many)])
+        held = _class_mass(candidates, many)
         boxes = max(1.0, float(held.sum()) / size * n)  # what n images hold in the mean
         rows, wanted = quotas.draw(
             np.where(np.isneginf(best), np.nan, best), held, shares(candidates, known, boxes, many), n
@@ -200,10 +200,11 @@ def _by_quota(
     return pick
 
 
-def _by_class(candidates: RotatedInstances, many: int) -> list[NDArray[np.float64]]:
-    """For each class (N,): the score of its boxes, 0 for the others'."""
-    scores = np.zeros(0) if candidates.scores is None else candidates.scores.astype(np.float64)
-    return [np.where(candidates.labels == label, scores, 0) for label in range(many)]
+def _class_mass(candidates: RotatedInstances, many: int) -> NDArray[np.float64]:
+    """(M, C) the sum of the scores of each class's boxes: how many an image is expected to hold."""
+    cell = candidates.image_index * many + candidates.labels
+    scores = np.zeros(0) if candidates.scores is None else candidates.scores
+    return np.bincount(cell, scores, minlength=len(candidates) * many).reshape(len(candidates), many)
 
 
 def _quality(known: Known, many: int) -> NDArray[np.float64]:
