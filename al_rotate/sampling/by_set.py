@@ -204,7 +204,8 @@ def _class_mass(candidates: RotatedInstances, many: int) -> NDArray[np.float64]:
     """(M, C) the sum of the scores of each class's boxes: how many an image is expected to hold."""
     cell = candidates.image_index * many + candidates.labels
     scores = np.zeros(0) if candidates.scores is None else candidates.scores
-    return np.bincount(cell, scores, minlength=len(candidates) * many).reshape(len(candidates), many)
+    mass = np.bincount(cell, scores, minlength=len(candidates) * many).astype(np.float64, copy=False)
+    return mass.reshape(len(candidates), many)
 
 
 def _quality(known: Known, many: int) -> NDArray[np.float64]:
