@@ -15,7 +15,7 @@ from . import consistency, distances, diversity, quotas, uncertainty
 from .aggregate import aggregate, place_empty
 from .distances import gain, unit
 from .known import Known
-from .ranking import Batch, Picker, Rng, features_of, n_classes, sums
+from .ranking import Batch, Picker, Rng, features_of, n_classes, sums, sums_by_class
 
 __all__ = ["badge", "cald", "core_set", "mus_cdb", "pal", "ppal", "typiclust"]
 
@@ -88,7 +88,8 @@ def cald(views: Sequence[View] = _FLIP, shortlist: float = 1.2) -> Batch:
         unsteady = np.round(place_empty(unsteady, candidates.counts == 0), 10)
         many = n_classes(candidates, known)
         shown = known.class_counts(many) + 1e-9
-        mass = _class_mass(candidates, many) + 1e-9
+        scores = np.zeros(0) if candidates.scores is None else candidates.scores
+        mass = sums_by_class(scores, candidates, many) + 1e-9
         divergence = jensenshannon(mass, np.broadcast_to(shown, mass.shape), axis=1, base=2) ** 2
         first = _top(unsteady, int(np.ceil(shortlist * n)))
         rows = first[np.argsort(-np.round(divergence[first], 10), kind="stable")][:n]
@@ -185,7 +186,7 @@ def _by_quota(
         values = np.round(worth(candidates, known), 10)
         best = np.full((size, many), -np.inf)
         np.maximum.at(best, (candidates.image_index, candidates.labels), values)
-        held = _class_mass(candidates, many)
+        held = sums_by_class(np.asarray(candidates.scores), candidates, many)  # what each is expected to hold
         boxes = max(1.0, float(held.sum()) / size * n)  # what n images hold in the mean
         rows, wanted = quotas.draw(
             np.where(np.isneginf(best), np.nan, best), held, shares(candidates, known, boxes, many), n
@@ -198,14 +199,6 @@ def _by_quota(
         return rows, {"uncertainty": uncertain, "quota": quota, "otherwise": np.nan_to_num(uncertain, nan=-1.0)}
 
     return pick
-
-
-def _class_mass(candidates: RotatedInstances, many: int) -> NDArray[np.float64]:
-    """(M, C) the sum of the scores of each class's boxes: how many an image is expected to hold."""
-    cell = candidates.image_index * many + candidates.labels
-    scores = np.zeros(0) if candidates.scores is None else candidates.scores
-    mass = np.bincount(cell, scores, minlength=len(candidates) * many).astype(np.float64, copy=False)
-    return mass.reshape(len(candidates), many)
 
 
 def _quality(known: Known, many: int) -> NDArray[np.float64]:

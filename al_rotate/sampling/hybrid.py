@@ -11,7 +11,7 @@ from . import consistency, coverage, diversity, quotas, uncertainty
 from .aggregate import place_empty
 from .distances import gain, unit
 from .known import Known
-from .ranking import Batch, Rng, features_of, n_classes, shown, sums
+from .ranking import Batch, Rng, features_of, n_classes, shown, sums, sums_by_class
 
 __all__ = ["hybrid"]
 
@@ -29,9 +29,10 @@ def hybrid(
     typical images unlike the labelled ones are picked: diversity first, as Hacohen et al. (ICML 2022) advise. **After
     that**:
 
-    1. a box counts the entropy of its calibrated probability, times its class's share (more where labels are few);
-       an image without a box counts the mean image times the rate at which such images held something;
-    2. an image's sum is divided by the seconds that it is expected to take, by the boxes that people are shown or, if
+    1. a box counts the entropy of its calibrated probability; an image the sum over the classes of the square root of
+       what their boxes count, times the class's share (more where labels are few): thirty cars teach less than thirty
+       times what one does. One without a box counts the mean image times the rate at which such images held something;
+    2. that is divided by the seconds that it is expected to take, by the boxes that people are shown or, if
        these are fewer, the objects that it is expected to hold: crowded images are no bargain, nor is what looks empty;
     3. the best ``shortlist * n`` images are kept, after the first `per_scene` of a scene those of other scenes;
     4. with `views`, their boxes count up to twice as much the more they move in the seven flips and quarter turns;
@@ -69,15 +70,15 @@ def hybrid(
 
         p = known.calibration(candidates)
         many = n_classes(candidates, known)
-        doubt = uncertainty.entropy(p) * quotas.class_balance(known.class_counts(many), many)[candidates.labels]
+        doubt, share = uncertainty.entropy(p), quotas.class_balance(known.class_counts(many), many)
         # An image may hold more than people are shown: as many objects as the probabilities of all its boxes add up to.
         seconds = known.cost.seconds(np.maximum(shown(candidates), sums(p, candidates)))
 
-        def worth(of_boxes: NDArray) -> NDArray[np.float64]:
-            total = place_empty(sums(of_boxes, candidates), candidates.counts == 0, "missed", known.missed_rate)
-            return np.round(total / seconds, 10)
+        def lesson(of_boxes: NDArray) -> NDArray[np.float64]:
+            taught = np.sqrt(sums_by_class(of_boxes, candidates, many)) @ share
+            return place_empty(taught, candidates.counts == 0, "missed", known.missed_rate)
 
-        value = worth(doubt)
+        value = np.round(lesson(doubt) / seconds, 10)
         first = np.sort(spread(np.argsort(-value, kind="stable"))[: int(np.ceil(shortlist * n))])
         columns = {}
         if views and candidates.n_boxes:
@@ -86,7 +87,7 @@ def hybrid(
             matches = consistency.match(some, known.seen(some.image_ids.tolist(), DIHEDRAL))
             moved = np.zeros(candidates.n_boxes)
             moved[inside] = consistency.instability(matches)  # `first` ascends, so that the boxes keep their order
-            value = worth(doubt * (1 + moved))
+            value = np.round(lesson(doubt * (1 + moved)) / seconds, 10)
             columns["instability"] = np.full(len(candidates), np.nan)
             columns["instability"][first] = (sums(moved * p, candidates) / np.maximum(sums(p, candidates), 1e-9))[first]
         holds = unit(np.sqrt(coverage.contents(candidates.subset(candidates.image_ids[first]), many)))
@@ -94,7 +95,7 @@ def hybrid(
         quality = np.maximum(value[first] / max(value[first].max(), 1e-12), 1e-3)
         rows = first[diversity.determinantal(both, n, quality)]
         return rows, {
-            "uncertainty": sums(doubt, candidates),
+            "uncertainty": lesson(doubt),
             "value": value,
             **columns,
             "diversity_gain": gain(features, rows, None if known.features is None else unit(known.features)),

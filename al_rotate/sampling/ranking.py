@@ -18,7 +18,19 @@ from .aggregate import Empty, place_empty
 from .budget import Budget
 from .known import Known
 
-__all__ = ["NEEDS", "SHOWN", "Batch", "Needs", "Ranking", "Rng", "features_of", "n_classes", "shown", "sums"]
+__all__ = [
+    "NEEDS",
+    "SHOWN",
+    "Batch",
+    "Needs",
+    "Ranking",
+    "Rng",
+    "features_of",
+    "n_classes",
+    "shown",
+    "sums",
+    "sums_by_class",
+]
 
 Needs = frozenset[str]
 NEEDS = ("class_scores", "features", "views", "labelled_features", "labels")
@@ -181,6 +193,13 @@ def sums(values: ArrayLike, candidates: RotatedInstances) -> NDArray[np.float64]
     """(M,) of the values (N,) over each image's boxes."""
     weights = np.asarray(values, np.float64)
     return np.bincount(candidates.image_index, weights, minlength=len(candidates)).astype(np.float64, copy=False)
+
+
+def sums_by_class(values: ArrayLike, candidates: RotatedInstances, many: int) -> NDArray[np.float64]:
+    """(M, C) of the values (N,) over each image's boxes of each class."""
+    cell = candidates.image_index * many + candidates.labels
+    found = np.bincount(cell, np.asarray(values, np.float64), minlength=len(candidates) * many)
+    return found.astype(np.float64, copy=False).reshape(len(candidates), many)
 
 
 def n_classes(candidates: RotatedInstances, known: Known) -> int:

@@ -60,6 +60,15 @@ def test_value_is_calibrated_and_by_the_second():
     assert table.loc["planes", "expected_boxes"] == pytest.approx(9.7, abs=0.3)
 
 
+def test_many_of_a_class_teach_less_than_as_many_times_one():
+    """Nine ships teach three times what one does; a ship and a plane the sum of both."""
+    images = {"one": [(0, 0.9)], "nine": [(0, 0.9)] * 9, "both": [(0, 0.9), (1, 0.6)], "plane": [(1, 0.6)]}
+    table = rank(seen(images), "hybrid", rng(), known(), budget=1).set_index("image_id")
+    taught = table["uncertainty"]
+    assert taught["nine"] == pytest.approx(3 * taught["one"])
+    assert taught["both"] == pytest.approx(taught["one"] + taught["plane"])
+
+
 def test_near_duplicates_do_not_come_together():
     """Three images of doubtful ships, two of which look and hold the same: the odd one is among two picks."""
     images = {"a": [(0, 0.9)], "a2": [(0, 0.9)], "b": [(0, 0.9, (50, 50, 20, 20, 0.5))], "sure": [(1, 0.6)]}
@@ -97,7 +106,7 @@ def test_views_raise_what_moves():
     assert asked == [(["calm", "moves"], 7)]
     overlap = 20 / 60
     assert table["instability"].to_dict() == pytest.approx({"calm": 0, "moves": 1 - overlap}, abs=1e-6)
-    assert table.loc["moves", "value"] / table.loc["calm", "value"] == pytest.approx(2 - overlap, abs=1e-6)
+    assert table.loc["moves", "value"] / table.loc["calm", "value"] == pytest.approx(np.sqrt(2 - overlap), abs=1e-6)
 
 
 def test_only_the_shortlist_is_looked_at_from_other_sides():
