@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 Layout = Mapping[str, tuple[type, str, tuple[int | None, ...]]]
 _NOTES = b"al_rotate"
+SHARDS_NOTE = "detections.json"  # beside shards: what they follow from, and how many there will be
 
 
 def write(
@@ -94,4 +96,11 @@ def shards(path: Path) -> Iterator[Path]:
     files = sorted(file for file in path.glob("*.parquet") if not file.name.startswith("."))
     if not files:
         raise FileNotFoundError(f"expected a Parquet file or a folder of them, got {path}")
+    note = path / SHARDS_NOTE
+    count = json.loads(note.read_text(encoding="utf-8")).get("shards") if note.is_file() else None
+    if count is not None and len(files) < count:
+        raise ValueError(
+            f"expected {count} shards in {path}, got {len(files)}: the prediction is not finished; give the same "
+            "command again, or read single files"
+        )
     yield from files

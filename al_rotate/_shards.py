@@ -1,13 +1,18 @@
-"""The folder that a prediction streams to: finished shards, and a note of whose they are."""
+"""The folder that a prediction streams to: finished shards, and a note of whose they are.
+
+Several processes may write to one folder, each the shards of its own numbers; nothing else passes between them.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ._files import whole
+from ._parquet import SHARDS_NOTE
 from .instances import RotatedInstances
 
 
@@ -17,27 +22,31 @@ class Shards:
     Args:
         folder: made if missing.
         notes: what the detections follow from (model, settings).
+        count: how many shards there will be; None if that is not known. With it a folder that is not finished, because
+            a process was killed, is not read as if it were.
 
     Raises:
-        ValueError: when the folder holds detections that follow from something else.
+        ValueError: when the folder holds detections that follow from something else, or of other images.
     """
 
-    def __init__(self, folder: Path, notes: Mapping[str, Any]) -> None:
-        self.folder = folder
-        file = folder / "detections.json"
+    def __init__(self, folder: Path, notes: Mapping[str, Any], count: int | None = None) -> None:
+        self.folder, self._count = folder, count
+        file = folder / SHARDS_NOTE
         if file.is_file():
             there = json.loads(file.read_text(encoding="utf-8"))
             if changed := [name for name in notes if there.get(name) != notes[name]]:
                 raise ValueError(
                     f"{folder} holds detections with another {', '.join(changed)}; choose another folder or delete it"
                 )
+            if count is not None and (there.get("shards") or count) != count:
+                raise self._of_others(f"{there['shards']}", count)
             return
         if any(folder.glob("*.parquet")):
             raise ValueError(
                 f"expected {folder} to be empty or to hold this detector's shards, got other Parquet files"
             )
         with whole(file) as text:
-            json.dump(notes, text, indent=1)
+            json.dump({**notes, "shards": count}, text, indent=1)
 
     def has(self, number: int, image_ids: Iterable[str]) -> bool:
         """Whether a shard is finished.
@@ -58,18 +67,27 @@ class Shards:
     def add(self, number: int, found: RotatedInstances) -> None:
         found.save(self._file(number))
 
-    def load(self, count: int) -> list[RotatedInstances]:
-        """The `count` finished shards.
+    def get(self, number: int) -> RotatedInstances:
+        return RotatedInstances.load(self._file(number))
+
+    def wait(self, count: int) -> Iterator[RotatedInstances]:
+        """All `count` shards in order, each as soon as it is there: other processes may still be at work on theirs.
 
         Raises:
             ValueError: when there are more, from an earlier prediction on more images.
         """
         if (extra := self._file(count)).is_file():
-            raise ValueError(
-                f"expected {count} shards of these images in {self.folder}, got more ({extra.name}): it holds "
-                "detections of more images; choose another `out` folder or delete it"
-            )
-        return [RotatedInstances.load(self._file(number)) for number in range(count)]
+            raise self._of_others(f"more ({extra.name})", count)
+        for number in range(count):
+            while not self._file(number).is_file():
+                time.sleep(0.2)
+            yield self.get(number)
+
+    def _of_others(self, got: str, count: int) -> ValueError:
+        return ValueError(
+            f"expected {count} shards of these images in {self.folder}, got {got}: it holds detections of other images; "
+            "choose another `out` folder or delete it"
+        )
 
     def _file(self, number: int) -> Path:
         return self.folder / f"part-{number:05d}.parquet"

@@ -173,29 +173,51 @@ def iou(a: ArrayLike, b: ArrayLike, paired: bool = False) -> NDArray[np.float64]
     if paired:
         if len(a) != len(b):
             raise ValueError(f"expected as many boxes in a as in b when paired, got {len(a)} and {len(b)}")
-        return _paired_iou(a, b)
+        parts = [slice(k, k + _PAIRS_AT_ONCE) for k in range(0, len(a), _PAIRS_AT_ONCE)]
+        return np.concatenate([np.zeros(0), *(_paired_iou(a[part], b[part]) for part in parts)])
     out = np.zeros((len(a), len(b)))
     rows, columns = near_pairs(a, b)
-    for part in range(0, len(rows), _PAIRS_AT_ONCE):
-        i, j = rows[part : part + _PAIRS_AT_ONCE], columns[part : part + _PAIRS_AT_ONCE]
-        out[i, j] = _paired_iou(a[i], b[j])
+    out[rows, columns] = iou(a[rows], b[columns], paired=True)
     return out
 
 
-def near_pairs(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Indices (i, j) of all pairs whose axis-aligned hulls meet, sorted by i, then j. All others have IoU 0."""
-    left, top, right, bottom = _extents(_as_boxes(a)[0])
-    left_b, top_b, right_b, bottom_b = _extents(_as_boxes(b)[0])
-    step = max(1, _PAIRS_AT_ONCE * 16 // max(1, len(left_b)))
-    rows: list[NDArray[np.intp]] = [np.zeros(0, np.intp)]
-    columns: list[NDArray[np.intp]] = [np.zeros(0, np.intp)]
-    for start in range(0, len(left), step):
-        some = (slice(start, start + step), None)
-        meet = (left[some] <= right_b) & (left_b <= right[some]) & (top[some] <= bottom_b) & (top_b <= bottom[some])
-        i, j = np.nonzero(meet)
-        rows.append(i + start)
-        columns.append(j)
-    return np.concatenate(rows), np.concatenate(columns)
+def near_pairs(a: ArrayLike, b: ArrayLike | None = None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """All pairs whose axis-aligned hulls meet; all others have IoU 0.
+
+    A sweep along x: with the boxes of `b` sorted by their left sides, those that may reach a box are neighbours in
+    that order.
+
+    Args:
+        a: (N, 5) boxes.
+        b: (M, 5) boxes; None: the pairs i < j within `a`.
+
+    Returns:
+        Indices (i, j), sorted by i, then j.
+    """
+    left, top, right, bottom = hulls = _extents(_as_boxes(a)[0])
+    others = hulls if b is None else _extents(_as_boxes(b)[0])
+    order = np.argsort(others[0], kind="stable")
+    left_b, top_b, right_b, bottom_b = (side[order] for side in others)
+    widest = (right_b - left_b).max(initial=0)
+    first = np.searchsorted(left_b, left - widest, "left")
+    count = np.maximum(np.searchsorted(left_b, right, "right") - first, 0)
+    keys: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    start = 0
+    while start < len(left):
+        # As many boxes of a at once as keep the intermediate arrays small; at least one.
+        ends = np.cumsum(count[start : start + _PAIRS_AT_ONCE])
+        stop = start + max(1, int(np.searchsorted(ends, 16 * _PAIRS_AT_ONCE, "right")))
+        i = np.repeat(np.arange(start, stop), count[start:stop])
+        place = np.arange(len(i)) - np.repeat(ends[: stop - start] - count[start:stop], count[start:stop])
+        k = first[i] + place
+        meet = (left[i] <= right_b[k]) & (top[i] <= bottom_b[k]) & (top_b[k] <= bottom[i])
+        i, j = i[meet], order[k[meet]]
+        if b is None:
+            i, j = i[i < j], j[i < j]
+        keys.append(i * np.int64(len(order)) + j)
+        start = stop
+    rows, columns = np.divmod(np.sort(np.concatenate(keys)), max(1, len(order)))
+    return rows, columns
 
 
 _PAIRS_AT_ONCE = 1 << 16  # pairs whose intermediate arrays stay in the cache
