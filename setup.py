@@ -38,6 +38,7 @@ setup(
             "onedl-mmdetection>=3.5.1",
             "onedl-mmrotate>=1.2.1",
         ],
+        "fast": ["onnx>=1.17", "onnxruntime>=1.20"],
         "studio": ["label-studio-sdk>=2.1", "httpx>=0.27", "fastapi>=0.115", "uvicorn>=0.30"],
         "dev": ["pytest", "hypothesis", "pycocotools", "selenium", "ruff", "mypy", "pandas-stubs"],
     },

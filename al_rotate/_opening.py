@@ -66,7 +66,7 @@ def make(
                 "they would be trained on: take them out of one of the two"
             )
         labelled.write(folder / "test.parquet", test_files, test_labels, names)
-    settings = {**DEFAULTS, **given, "checkpoint": None, "cold": True, "device": "auto", "precision": "fp32"}
+    settings = {**DEFAULTS, **given, "checkpoint": None, "cold": True, "device": "auto", "precision": "auto"}
     if detector is not None:
         settings |= {"checkpoint": "initial.pth", "cold": detector.checkpoint is None}
         settings |= {"device": str(detector.device), "precision": detector.precision}

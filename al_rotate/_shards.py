@@ -30,7 +30,7 @@ class Shards:
     """
 
     def __init__(self, folder: Path, notes: Mapping[str, Any], count: int | None = None) -> None:
-        self.folder, self._count = folder, count
+        self.folder = folder
         file = folder / SHARDS_NOTE
         if file.is_file():
             there = json.loads(file.read_text(encoding="utf-8"))
@@ -48,27 +48,24 @@ class Shards:
         with whole(file) as text:
             json.dump({**notes, "shards": count}, text, indent=1)
 
-    def has(self, number: int, image_ids: Iterable[str]) -> bool:
-        """Whether a shard is finished.
+    def find(self, number: int, image_ids: Iterable[str]) -> RotatedInstances | None:
+        """A shard if it is finished.
 
         Raises:
             ValueError: when it is one of other images.
         """
         file = self._file(number)
         if not file.is_file():
-            return False
+            return None
         there = RotatedInstances.load(file)
         if {*there.image_ids, *there.skipped} != set(image_ids):
             raise ValueError(
                 f"{file} holds detections of other images than these; choose another `out` folder or delete it"
             )
-        return True
+        return there
 
     def add(self, number: int, found: RotatedInstances) -> None:
         found.save(self._file(number))
-
-    def get(self, number: int) -> RotatedInstances:
-        return RotatedInstances.load(self._file(number))
 
     def wait(self, count: int) -> Iterator[RotatedInstances]:
         """All `count` shards in order, each as soon as it is there: other processes may still be at work on theirs.
@@ -81,12 +78,12 @@ class Shards:
         for number in range(count):
             while not self._file(number).is_file():
                 time.sleep(0.2)
-            yield self.get(number)
+            yield RotatedInstances.load(self._file(number))
 
     def _of_others(self, got: str, count: int) -> ValueError:
         return ValueError(
-            f"expected {count} shards of these images in {self.folder}, got {got}: it holds detections of other images; "
-            "choose another `out` folder or delete it"
+            f"expected {count} shards of these images in {self.folder}, got {got}: it holds detections of other "
+            "images; choose another `out` folder or delete it"
         )
 
     def _file(self, number: int) -> Path:

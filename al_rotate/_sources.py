@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def as_pairs(given: Images) -> tuple[Iterator[tuple[str, Source]], int | None]:
     ):
         files = images.resolve(given)  # type: ignore[arg-type]
         return iter(files.items()), len(files)
-    return _pairs(given), len(given) if isinstance(given, Sequence) else None
+    return _pairs(given), len(given) if isinstance(given, Sized) else None
 
 
 def _pairs(given: Iterable[Any]) -> Iterator[tuple[str, Source]]:

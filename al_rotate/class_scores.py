@@ -1,13 +1,14 @@
 """Keep the class scores that MMDetection drops.
 
 After post-processing a box carries one score, that of its label. The scores of all classes exist just before,
-and this module carries them along: one-stage heads pick their candidates with ``filter_scores_and_topk``,
-which says which rows it took, and index everything in the results by what NMS keeps; two-stage heads call
-``multiclass_nms``, which can say which rows it kept.
+and this module carries them along, in each thread those of its own images: one-stage heads pick their candidates with
+``filter_scores_and_topk``, which says which rows it took, and index everything in the results by what NMS keeps;
+two-stage heads call ``multiclass_nms``, which can say which rows it kept.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -54,16 +55,16 @@ def final_head(model: Any) -> Any:
 @contextmanager
 def _one_stage(head: Any, names: dict[str, Any]) -> Iterator[None]:
     filter_candidates, post_process = names["filter_scores_and_topk"], head._bbox_post_process
-    levels: list[Tensor] = []
+    own = threading.local()
 
     def filter_and_note(scores: Tensor, *args: Any, **kwargs: Any) -> Any:
         kept_rows = filter_candidates(scores, *args, **kwargs)
-        levels.append(scores[kept_rows[2]])
+        own.levels = [*getattr(own, "levels", []), scores[kept_rows[2]]]
         return kept_rows
 
     def post_process_with_scores(results: Any, *args: Any, **kwargs: Any) -> Any:
-        results.class_scores = torch.cat(levels)
-        levels.clear()
+        results.class_scores = torch.cat(own.levels)
+        own.levels = []
         if "score_factors" in results:
             results.class_scores = results.class_scores * results.score_factors[:, None]
         return post_process(results, *args, **kwargs)
@@ -79,19 +80,19 @@ def _one_stage(head: Any, names: dict[str, Any]) -> Iterator[None]:
 @contextmanager
 def _two_stage(head: Any, names: dict[str, Any]) -> Iterator[None]:
     multiclass_nms, predict_single = names["multiclass_nms"], head._predict_by_feat_single
-    noted: list[Tensor] = []
+    own = threading.local()
 
     def nms_and_note(boxes: Tensor, scores: Tensor, *args: Any, **kwargs: Any) -> Any:
         detections, labels, kept_rows = multiclass_nms(boxes, scores, *args, **{**kwargs, "return_inds": True})
         classes = scores.shape[1] - 1  # the last column is the background
-        noted.append(scores[:, :-1][torch.div(kept_rows, classes, rounding_mode="floor")])
+        own.noted = scores[:, :-1][torch.div(kept_rows, classes, rounding_mode="floor")]
         return detections, labels
 
     def predict_with_scores(*args: Any, **kwargs: Any) -> Any:
-        noted.clear()
+        own.noted = None
         results = predict_single(*args, **kwargs)
-        if noted:
-            results.class_scores = noted.pop()
+        if own.noted is not None:
+            results.class_scores = own.noted
         return results
 
     names["multiclass_nms"], head._predict_by_feat_single = nms_and_note, predict_with_scores

@@ -203,7 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--batch-size", type=int, default=8)
     predict.add_argument("--workers", type=int, help="decoding threads")
     predict.add_argument("--score-thr", type=float, help="keep boxes scored at least this")
-    predict.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    predict.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
     predict.add_argument("--class-scores", action="store_true", help="keep each box's score of every class")
     predict.add_argument("--features", action="store_true", help="keep a vector of each image and box")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import Compose
@@ -24,8 +24,11 @@ from mmrotate.registry import MODELS
 from torch import nn
 from tqdm.auto import tqdm
 
-from . import boxes, class_scores, configs, features, precision
+from . import boxes, configs, onnx_network, rotated_ops
+from . import precision as _precision
 from . import views as _views
+from ._forward import Forward, Keep, Prepared, alike
+from ._ranks import cores, rank
 from ._shards import Shards
 from ._sources import Images, Source, ahead, as_pairs, batched, read
 from .checkpoints import read_checkpoint, write_checkpoint
@@ -34,15 +37,9 @@ from .instances import RotatedInstances
 from .views import DIHEDRAL, View
 
 SHARD = 256  # images a shard: what a kill can cost
-_FAR = 1e9  # pixels: no box reaches so far
+_WORTH_A_GRAPH = 64  # images: making one takes as long as some dozens of them
 
-
-class _Keep(NamedTuple):
-    """What of the predictions is kept."""
-
-    score_thr: float | None
-    class_scores: bool
-    features: bool
+rotated_ops.install()
 
 
 class Detector:
@@ -52,13 +49,18 @@ class Detector:
         config: path, ``mmengine.Config``, or name of a config shipped with MMRotate.
         checkpoint: path of a checkpoint, ``"zoo"`` for the published weights of a shipped config, or None for
             random weights. Read without unpickling code.
-        device: ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda:0"``, ...
+        device: ``"auto"`` (a GPU if there is one, for each of several processes its own), ``"cpu"``, ``"cuda:0"``, ...
         cfg_options: dotted key -> value, merged into the config.
         classes: class names; by default the checkpoint's, else those of the config's dataset.
-        precision: ``"bf16"`` runs backbone, neck and heads in bfloat16 autocast, boxes stay float32.
+        precision: ``"fp32"`` equals MMRotate; ``"bf16"`` runs backbone, neck and heads in bfloat16 autocast, boxes
+            stay float32; ``"auto"`` is bf16 where the device multiplies it natively and fp32 elsewhere.
+        engine: ``"torch"``, or ``"onnxruntime"`` for the networks of larger predictions in float32 on a CPU: as exact,
+            and quicker. Hooks inside of networks are not called then, and a model that cannot be exported stays with
+            PyTorch, with a warning. ``"auto"`` takes it where it is installed and says nothing when it cannot.
 
     Attributes:
-        model, config, classes, device, precision; checkpoint: the file the weights came from, None if random.
+        model, config, classes, device; precision: fp32 or bf16; engine: torch or onnxruntime; checkpoint: the file the
+        weights came from, None if random.
 
     Raises:
         FileNotFoundError, ValueError: for a config, checkpoint or class count that does not fit; says what to do.
@@ -71,10 +73,9 @@ class Detector:
         device: str = "auto",
         cfg_options: dict[str, Any] | None = None,
         classes: Sequence[str] | None = None,
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: _precision.Precision = "auto",
+        engine: Literal["auto", "torch", "onnxruntime"] = "auto",
     ) -> None:
-        if precision not in ("fp32", "bf16"):
-            raise ValueError(f"expected precision fp32 or bf16, got {precision!r}")
         self.config = configs.load(config, cfg_options)
         configs.without_pretrained(self.config)
         loaded = None
@@ -85,8 +86,11 @@ class Detector:
         if known and (len(known) != len(self.classes) or (known != self.classes and {*known} == {*self.classes})):
             raise ValueError(f"expected the {len(known)} classes of {checkpoint}, {known}, got {self.classes}")
         configs.set_classes(self.config, self.classes)
-        self.device = torch.device(("cuda:0" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        self.precision = precision
+        gpu = f"cuda:{rank().local % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(gpu if device == "auto" else device)
+        self.precision = _precision.resolve(precision, self.device)
+        self.engine = _engine(engine, self.device, self.precision)
+        self._told_engine = engine != "auto"
         init_default_scope(self.config.default_scope)
         model = revert_sync_batchnorm(MODELS.build(self.config.model))
         if loaded:
@@ -94,7 +98,8 @@ class Detector:
         else:
             _init_quietly(model)
         self.checkpoint = loaded and loaded.path
-        self.model: nn.Module = model.to(self.device).eval()
+        self.model: nn.Module = _channels_last(model.to(self.device).eval())
+        self._graph: tuple[str, onnx_network.OnnxNetwork | None] | None = None  # and of which weights it is
         self._pipeline = Compose(configs.array_pipeline(self.config))
 
     def predict(
@@ -110,13 +115,16 @@ class Detector:
     ) -> RotatedInstances:
         """Detect in many images.
 
-        Equal, image by image, to MMRotate's ``inference_detector`` with each box in canonical le90 form: only
-        images that the test pipeline brings to one shape share a batch, so nothing is padded differently.
+        In float32 equal, image by image, to MMRotate's ``inference_detector`` with each box in canonical le90 form:
+        only images that the test pipeline brings to one shape share a batch, so nothing is padded differently.
+
+        Of several processes (torchrun, srun) with one `out` each detects in its share of the shards and returns when
+        all are there: the same detections in the same order as one process makes.
 
         Args:
             images: a folder, files, a mapping image id -> file, or an iterable of arrays (H, W, 3) uint8 BGR or
                 of pairs (image id, file or array). Arrays without an id are numbered from "0".
-            batch_size: images a forward pass.
+            batch_size: images a forward pass. On a CPU every core makes a pass of its own.
             workers: decoding threads; by default as many as cores, at most 8.
             score_thr: keep boxes scored at least this; not below the config's own threshold.
             progress: show a bar.
@@ -133,25 +141,15 @@ class Detector:
         Raises:
             ValueError: when `out` holds detections of another model, of other settings or of other images.
         """
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        keep = _Keep(self._threshold(score_thr), class_scores, features)
-        shards = Shards(Path(out), self._notes(keep)) if out is not None else None
-        pairs, total = as_pairs(images)
+        keep = Keep(self._threshold(score_thr), class_scores, features)
         parts: list[RotatedInstances] = []
         count = 0
-        with ExitStack() as stack:
-            bar = stack.enter_context(tqdm(total=total, unit="image", disable=not progress, desc="predict"))
-            pool = stack.enter_context(ThreadPoolExecutor(workers or min(8, cores)))
-            for count, shard in enumerate(batched(pairs, SHARD), start=1):
-                if shards and shards.has(count - 1, (image_id for image_id, _ in shard)):
-                    bar.update(len(shard))
-                    continue
-                found = self._predict_shard(shard, pool, batch_size, keep, bar)
-                if shards:
-                    shards.add(count - 1, found)
-                else:
-                    parts.append(found)
-        parts = shards.load(count) if shards else parts
+        for part in self._each(images, batch_size, workers, keep, progress, out):
+            count += 1
+            if out is None and part is not None:
+                parts.append(part)
+        if out is not None:
+            parts = list(Shards(Path(out), self._notes(keep)).wait(count))
         found = RotatedInstances.concat(parts) if parts else RotatedInstances.empty([], self.classes)
         if found.skipped:
             image_id, reason = next(iter(found.skipped.items()))
@@ -159,6 +157,27 @@ class Detector:
                 f"{len(found.skipped)} images could not be read, the first {image_id}: {reason}", stacklevel=2
             )
         return found
+
+    def stream(
+        self,
+        images: Images,
+        batch_size: int = 8,
+        workers: int | None = None,
+        score_thr: float | None = None,
+        progress: bool = True,
+        out: str | Path | None = None,
+        class_scores: bool = False,
+        features: bool = False,
+    ) -> Iterator[RotatedInstances]:
+        """As :meth:`predict`, one shard of images after the other, so that memory does not grow with the pool.
+
+        Of several processes with one `out` each is given its own shards only, and does not wait for the others;
+        ``RotatedInstances.stream(out)`` then reads all of them.
+        """
+        keep = Keep(self._threshold(score_thr), class_scores, features)
+        for part in self._each(images, batch_size, workers, keep, progress, out):
+            if part is not None:
+                yield part
 
     def predict_views(self, images: Images, views: Sequence[View] = DIHEDRAL, **options: Any) -> list[RotatedInstances]:
         """Detect in other views of the images: flipped, turned, scaled, noisy; all in the same batches.
@@ -182,73 +201,85 @@ class Detector:
         """Write the weights and classes as a checkpoint."""
         return write_checkpoint(Path(path), {n: v.cpu() for n, v in self.model.state_dict().items()}, self.classes)
 
-    def _predict_shard(
-        self, shard: list[tuple[str, Source]], pool: ThreadPoolExecutor, batch_size: int, keep: _Keep, bar: tqdm
-    ) -> RotatedInstances:
-        results: dict[int, dict[str, Any]] = {}
-        skipped: dict[str, str] = {}
-        waiting: dict[torch.Size, list[tuple[int, dict[str, Any]]]] = {}
+    def _each(
+        self, images: Images, batch_size: int, workers: int | None, keep: Keep, progress: bool, out: str | Path | None
+    ) -> Iterator[RotatedInstances | None]:
+        """Every shard in order; None for those of other processes."""
+        pairs, total = as_pairs(images)
+        count = None if total is None else -(-total // SHARD)
+        shards = Shards(Path(out), self._notes(keep), count) if out is not None else None
+        me = rank() if shards else rank({})
+        with ExitStack() as stack:
+            mine = total if total is None or me.total == 1 else len(range(me.number, count or 0, me.total)) * SHARD
+            bar = stack.enter_context(tqdm(total=mine, unit="image", disable=not progress, desc="predict"))
+            pool = stack.enter_context(ThreadPoolExecutor(workers or min(8, cores())))
+            detect = None
+            for number, shard in enumerate(batched(pairs, SHARD)):
+                if number % me.total != me.number:
+                    yield None
+                    continue
+                found = shards and shards.find(number, (image_id for image_id, _ in shard))
+                if found:
+                    bar.update(len(shard))
+                else:
+                    size = len(shard) if total is None else total  # a whole shard is many
+                    detect = detect or self._detecting(stack, pool, size, batch_size, keep, bar)
+                    found = detect(shard)
+                    if shards:
+                        shards.add(number, found)
+                yield found
 
-        def run(batch: list[tuple[int, dict[str, Any]]]) -> None:
-            outputs = self._forward([inputs for _, inputs in batch], keep)
-            results.update(zip((position for position, _ in batch), outputs, strict=True))
-            bar.update(len(batch))
+    def _detecting(
+        self, stack: ExitStack, pool: ThreadPoolExecutor, size: int, batch_size: int, keep: Keep, bar: tqdm
+    ) -> Callable[[list[tuple[str, Source]]], RotatedInstances]:
+        """What detects in a shard, with the machine's threads shared out for as long as `stack` is open."""
+        streams = min(cores(), -(-size // batch_size)) if self.device.type == "cpu" else 1
+        graph = self._as_graph() if size >= _WORTH_A_GRAPH and self.engine == "onnxruntime" else None
+        forward = Forward(self.model, len(self.classes), keep, self.device, self.precision, graph, streams)
+        stack.callback(cv2.setNumThreads, cv2.getNumThreads())
+        cv2.setNumThreads(1)  # every decoding thread resizes its own image
+        stack.enter_context(forward.ready())
 
-        for position, inputs in enumerate(ahead(pool, self._prepare, shard, 4 * batch_size)):
-            if isinstance(inputs, UnreadableImage):
-                skipped[shard[position][0]] = str(inputs)
-                bar.update()
-                continue
-            waiting.setdefault(inputs["inputs"].shape, []).append((position, inputs))
-            # Of images that all differ in shape only so many wait for their like.
-            most = max(waiting, key=lambda shape: len(waiting[shape]))
-            if len(waiting[most]) == batch_size or sum(map(len, waiting.values())) == 4 * batch_size:
-                run(waiting.pop(most))
-        for batch in waiting.values():
-            run(batch)
-        return self._gather([(shard[p][0], results[p]) for p in sorted(results)], skipped)
+        def detect(shard: list[tuple[str, Source]]) -> RotatedInstances:
+            skipped: dict[str, str] = {}
+
+            def readable() -> Iterator[tuple[int, Prepared]]:
+                for position, one in enumerate(ahead(pool, self._prepare, shard, 4 * batch_size)):
+                    if isinstance(one, UnreadableImage):
+                        skipped[shard[position][0]] = str(one)
+                        bar.update()
+                    else:
+                        yield position, one
+
+            results: dict[int, dict[str, Any]] = {}
+            for batch, outputs in forward.run(alike(readable(), batch_size)):
+                results.update(zip((position for position, _ in batch), outputs, strict=True))
+                bar.update(len(batch))
+            return self._gather([(shard[p][0], results[p]) for p in sorted(results)], skipped)
+
+        return detect
+
+    def _as_graph(self) -> onnx_network.OnnxNetwork | None:
+        """The networks as they are now in ONNX Runtime; None for a model that cannot be."""
+        digest = self._digest()
+        if self._graph is None or self._graph[0] != digest:
+            graph = None
+            try:
+                blank = self._prepare(("", np.zeros((256, 256, 3), np.uint8)))
+                data = self.model.data_preprocessor({k: [blank[k]] for k in ("inputs", "data_samples")})  # type: ignore[operator]
+                graph = onnx_network.OnnxNetwork(self.model, data["inputs"])
+            except onnx_network.NoGraph as error:
+                self.engine = "torch"
+                if self._told_engine:
+                    warnings.warn(f"{error}; it runs in PyTorch", stacklevel=6)
+            self._graph = digest, graph
+        return self._graph[1]
 
     def _prepare(self, pair: tuple[str, Source]) -> dict[str, Any] | UnreadableImage:
         array = read(pair)
         if isinstance(array, UnreadableImage):
             return array
         return self._pipeline({"img": array, "img_id": pair[0]})
-
-    @torch.no_grad()
-    def _forward(self, batch: list[dict[str, Any]], keep: _Keep) -> list[dict[str, Any]]:
-        model: Any = self.model
-        with ExitStack() as stack:
-            if keep.class_scores:
-                stack.enter_context(class_scores.kept(model))
-            if self.precision == "bf16":
-                stack.enter_context(precision.bf16(model, self.device.type))
-            levels = stack.enter_context(features.kept(model)) if keep.features else []
-            data = {"inputs": [b["inputs"] for b in batch], "data_samples": [b["data_samples"] for b in batch]}
-            samples = model.test_step(data)
-        outputs = []
-        for i, sample in enumerate(samples):
-            found = sample.pred_instances
-            if keep.score_thr is not None:
-                found = found[found.scores >= keep.score_thr]
-            # A model trained for minutes puts out an exponential that overflows now and then.
-            usable = (getattr(found.bboxes, "tensor", found.bboxes).abs() < _FAR).all(dim=1)
-            unusable, found = int((~usable).sum()), found[usable]
-            rotated = getattr(found.bboxes, "tensor", found.bboxes).float()
-            output = {"rotated": rotated.cpu().numpy(), "size": sample.ori_shape[1::-1], "unusable": unusable}
-            output.update(scores=found.scores.float().cpu().numpy(), labels=found.labels.cpu().numpy())
-            if keep.class_scores:
-                kept = found.class_scores.float().cpu().numpy() if "class_scores" in found else None
-                output["class_scores"] = kept if kept is not None else np.zeros((0, len(self.classes)))
-            if keep.features:
-                centres = rotated.view(-1, 4, 2).mean(dim=1) if rotated.shape[1] == 8 else rotated[:, :2]
-                image, at_boxes = features.pooled(
-                    [level[i].float() for level in levels[0]],
-                    centres * centres.new_tensor(sample.get("scale_factor", (1, 1))),
-                    sample.batch_input_shape[::-1],
-                )
-                output.update(image_features=image.cpu().numpy(), box_features=at_boxes.cpu().numpy())
-            outputs.append(output)
-        return outputs
 
     def _gather(self, found: list[tuple[str, dict[str, Any]]], skipped: dict[str, str]) -> RotatedInstances:
         if not found:
@@ -290,19 +321,47 @@ class Detector:
             )
         return wanted
 
-    def _notes(self, keep: _Keep) -> dict[str, Any]:
+    def _notes(self, keep: Keep) -> dict[str, Any]:
         """What detections follow from, beside the images."""
-        digest = hashlib.sha256(json.dumps(self.config.model.to_dict(), sort_keys=True, default=str).encode())
-        for name, values in sorted(self.model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(values.cpu().contiguous().view(torch.uint8).numpy() if values.ndim else str(values).encode())
         return {
-            "model": digest.hexdigest(),
+            "model": self._digest(),
             "pipeline": str(self._pipeline),
             "precision": self.precision,
             "shard": SHARD,
             **keep._asdict(),
         }
+
+    def _digest(self) -> str:
+        """Of the model's config and weights as they are now."""
+        digest = hashlib.sha256(json.dumps(self.config.model.to_dict(), sort_keys=True, default=str).encode())
+        for name, values in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            flat = values.cpu().reshape(-1).contiguous()
+            digest.update(flat.view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+
+def _engine(wanted: str, device: torch.device, kind: str) -> str:
+    if wanted not in ("auto", "torch", "onnxruntime"):
+        raise ValueError(f"expected engine auto, torch or onnxruntime, got {wanted!r}")
+    fits = device.type == "cpu" and kind == "fp32"
+    if wanted == "auto":
+        return "onnxruntime" if fits and onnx_network.available() else "torch"
+    if wanted == "onnxruntime" and not fits:
+        raise ValueError(f"engine onnxruntime computes in fp32 on a CPU, not in {kind} on {device.type}")
+    if wanted == "onnxruntime" and not onnx_network.available():
+        raise ImportError("engine onnxruntime needs onnx and onnxruntime: pip install onnx onnxruntime")
+    return wanted
+
+
+def _channels_last(model: nn.Module) -> nn.Module:
+    """Convolutions whose weights lie channel by channel, as CPUs and GPUs compute them quicker."""
+    modules = list(model.modules())
+    if not any("DeformConv" in type(part).__name__ for part in modules):  # mmcv's refuses what lies so
+        for part in modules:
+            if type(part) is nn.Conv2d:
+                part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
 
 
 def _init_quietly(model: Any) -> None:

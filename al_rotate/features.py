@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,15 +13,29 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def kept(model: nn.Module) -> Iterator[list[tuple[Tensor, ...]]]:
-    """While open, the levels (B, C, h, w) of each forward pass are appended to the list."""
-    neck: Any = getattr(model, "neck", model.backbone)
-    levels: list[tuple[Tensor, ...]] = []
-    handle = neck.register_forward_hook(lambda _module, _inputs, output: levels.append(output))
+def kept(model: nn.Module) -> Iterator[threading.local]:
+    """While open, the levels (B, C, h, w) of a thread's last forward pass are the ``levels`` of what is given."""
+    found, extract = threading.local(), model.extract_feat
+
+    def extract_and_note(*args: Any, **kwargs: Any) -> Any:
+        found.levels = extract(*args, **kwargs)
+        return found.levels
+
+    with replaced(model, "extract_feat", extract_and_note):
+        yield found
+
+
+@contextmanager
+def replaced(thing: Any, method: str, by: Any) -> Iterator[None]:
+    """While open, `thing` has another method of that name; then the one it had before."""
+    before = thing.__dict__.get(method)
+    setattr(thing, method, by)
     try:
-        yield levels
+        yield
     finally:
-        handle.remove()
+        delattr(thing, method)
+        if before is not None:
+            setattr(thing, method, before)
 
 
 def pooled(levels: Sequence[Tensor], centres: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

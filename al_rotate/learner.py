@@ -53,7 +53,7 @@ class MMRotateLearner:
         config: str | Path,
         classes: tuple[str, ...],
         device: str = "auto",
-        precision: str = "fp32",
+        precision: str = "auto",
         train_options: Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> None:

@@ -49,9 +49,7 @@ def nms(
     return order[greedy(len(box), rows[same], columns[same], overlaps)]
 
 
-def greedy(
-    n: int, rows: NDArray[np.intp], columns: NDArray[np.intp], suppresses: Suppresses
-) -> NDArray[np.intp]:
+def greedy(n: int, rows: NDArray[np.intp], columns: NDArray[np.intp], suppresses: Suppresses) -> NDArray[np.intp]:
     """What is left of `n` boxes, the best first, when each one left suppresses worse ones.
 
     Boxes that no undecided better one can touch are left; all of them suppress at once, and so on. So the same

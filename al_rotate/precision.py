@@ -4,10 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+from .features import replaced
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+def resolve(wanted: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
+    """``auto`` is bf16 where the device multiplies it natively, which is twice as quick or more, else fp32.
+
+    Raises:
+        ValueError: for another word.
+    """
+    if wanted not in ("auto", "fp32", "bf16"):
+        raise ValueError(f"expected precision auto, fp32 or bf16, got {wanted!r}")
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:  # elsewhere it is emulated, several times slower than fp32
+        known = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        native = device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in known)
+    return "bf16" if native else "fp32"
 
 
 @contextmanager
@@ -15,8 +37,7 @@ def bf16(model: nn.Module, device: str) -> Iterator[None]:
     """While open, backbone, neck and the heads' layers run under autocast; decoding and NMS see float32."""
     with ExitStack() as stack:
         for part in _networks(model):
-            part.forward = _autocast(part.forward, device)
-            stack.callback(part.__dict__.pop, "forward")
+            stack.enter_context(replaced(part, "forward", _autocast(part.forward, device)))
         yield
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+
 import mmcv.ops.nms
 import mmrotate.evaluation.functional.mean_ap
 import mmrotate.evaluation.metrics.dota_metric
@@ -32,7 +33,7 @@ _THIN = 0.05  # with a larger share of such boxes nothing is gained
 def nms_rotated(
     dets: Tensor, scores: Tensor, iou_threshold: float, labels: Tensor | None = None, clockwise: bool = True
 ) -> tuple[Tensor, Tensor | None]:
-    """As ``mmcv.ops.nms_rotated``: boxes (N, 5) and scores (N,) -> kept boxes with scores (K, 6) and their rows (K,)."""
+    """As ``mmcv.ops.nms_rotated``: boxes (N, 5), scores (N,) -> those kept with their scores (K, 6), and rows (K,)."""
     ours = dets.device.type == "cpu" and dets.dtype == torch.float32 and labels is None and dets.shape[1] == 5
     if not ours or len(dets) < _FEW or iou_threshold < _LEAST_IOU or not _ordinary(dets):
         return mmcv_nms(dets, scores, iou_threshold, labels, clockwise)

@@ -86,9 +86,7 @@ class Tiling:
         for scale in self.scales:
             side = max(1, round(self.size / scale))
             step = max(1, side - round(self.overlap / scale))
-            starts = [
-                [*range(0, max(0, length - side), step), max(0, length - side)] for length in (width, height)
-            ]
+            starts = [[*range(0, max(0, length - side), step), max(0, length - side)] for length in (width, height)]
             found += [Tile(scene, side, x, y) for y in dict.fromkeys(starts[1]) for x in dict.fromkeys(starts[0])]
         return list(dict.fromkeys(found))
 
@@ -200,9 +198,9 @@ def _at_inner_edge(moved: NDArray, corner: NDArray, extent: NDArray) -> NDArray[
     """Which boxes reach an edge of their tile beyond which the scene goes on."""
     hull = boxes.to_hbb(moved)
     low, high = corner[:, :2], corner[:, :2] + corner[:, 2:3]
-    return (
-        ((hull[:, :2] < low + _AT_EDGE) & (low > 0)) | ((hull[:, 2:] > high - _AT_EDGE) & (high < extent))
-    ).any(axis=1)
+    return (((hull[:, :2] < low + _AT_EDGE) & (low > 0)) | ((hull[:, 2:] > high - _AT_EDGE) & (high < extent))).any(
+        axis=1
+    )
 
 
 def _kept(

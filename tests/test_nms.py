@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from test_boxes import overlap
 
 from al_rotate.nms import greedy, nms
-from test_boxes import overlap
 
 
 def one_by_one(box: NDArray, scores: NDArray, labels: NDArray, threshold: float) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ class TestTiles:
             assert tile.y + size <= max(height, size)
         assert seen.all()
         columns = sorted({tile.x for tile in found})
-        assert all(b - a <= size - overlap for a, b in zip(columns, columns[1:], strict=False))
+        assert all(b - a <= size - overlap for a, b in pairwise(columns))
         assert len({tile.id for tile in found}) == len(found)
 
     def test_names_come_back(self):
