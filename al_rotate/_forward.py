@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from mmdet.structures.bbox import BaseBoxes
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
 
 from . import class_scores, features, precision
 from .onnx_network import OnnxNetwork
@@ -60,6 +62,7 @@ class Forward:
     def ready(self) -> Iterator[None]:
         """While open, the model does what was asked for; afterwards it is as it was."""
         with ExitStack() as stack:
+            stack.enter_context(features.replaced(InstanceData, "__getitem__", _rows))
             if self._keep.class_scores:
                 stack.enter_context(class_scores.kept(self._model))
             if self._kind == "bf16":
@@ -98,13 +101,12 @@ class Forward:
 
     def _arrays(self, number: int, sample: Any) -> dict[str, Any]:
         found = sample.pred_instances
-        if self._keep.score_thr is not None:
-            found = found[found.scores >= self._keep.score_thr]
         # A model trained for minutes puts out an exponential that overflows now and then.
         usable = (getattr(found.bboxes, "tensor", found.bboxes).abs() < _FAR).all(dim=1)
+        wanted = usable if self._keep.score_thr is None else usable & (found.scores >= self._keep.score_thr)
         unusable = int((~usable).sum())
-        if unusable:
-            found = found[usable]
+        if not wanted.all():
+            found = found[wanted]
         rotated = getattr(found.bboxes, "tensor", found.bboxes).float()
         output = {"rotated": rotated.cpu().numpy(), "size": sample.ori_shape[1::-1], "unusable": unusable}
         output.update(scores=found.scores.float().cpu().numpy(), labels=found.labels.cpu().numpy())
@@ -120,6 +122,20 @@ class Forward:
             )
             output.update(image_features=image.cpu().numpy(), box_features=at_boxes.cpu().numpy())
         return output
+
+
+_one_by_one = InstanceData.__getitem__
+
+
+def _rows(instances: InstanceData, item: Any) -> InstanceData:
+    """Rows of instances as ``InstanceData.__getitem__`` gives them, which takes boxes of a box type one by one."""
+    picks = isinstance(item, Tensor) and item.dtype in (torch.bool, torch.int64)
+    if not picks or not all(isinstance(values, (Tensor, BaseBoxes)) for values in instances.values()):
+        return _one_by_one(instances, item)
+    found = type(instances)(metainfo=instances.metainfo)
+    for name, values in instances.items():
+        found[name] = values[item]
+    return found
 
 
 def alike(prepared: Iterable[tuple[int, Prepared]], size: int) -> Iterator[Batch]:

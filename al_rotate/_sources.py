@@ -47,7 +47,7 @@ def read(pair: tuple[str, Source]) -> NDArray[np.uint8] | images.UnreadableImage
     image_id, source = pair
     try:
         if isinstance(source, Path):
-            return np.ascontiguousarray(images.read(source)[..., ::-1])
+            return images.read(source, "BGR")
         if callable(source):
             source = source()
     except images.UnreadableImage as error:

@@ -184,8 +184,8 @@ def iou(a: ArrayLike, b: ArrayLike, paired: bool = False) -> NDArray[np.float64]
 def near_pairs(a: ArrayLike, b: ArrayLike | None = None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """All pairs whose axis-aligned hulls meet; all others have IoU 0.
 
-    A sweep along x: with the boxes of `b` sorted by their left sides, those that may reach a box are neighbours in
-    that order.
+    A sweep along x: with the boxes of `b` sorted by their left sides, those that may reach some neighbours of `a` are
+    neighbours, too.
 
     Args:
         a: (N, 5) boxes.
@@ -199,27 +199,24 @@ def near_pairs(a: ArrayLike, b: ArrayLike | None = None) -> tuple[NDArray[np.int
     order = np.argsort(others[0], kind="stable")
     left_b, top_b, right_b, bottom_b = (side[order] for side in others)
     widest = (right_b - left_b).max(initial=0)
-    first = np.searchsorted(left_b, left - widest, "left")
-    count = np.maximum(np.searchsorted(left_b, right, "right") - first, 0)
     keys: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
-    start = 0
-    while start < len(left):
-        # As many boxes of a at once as keep the intermediate arrays small; at least one.
-        ends = np.cumsum(count[start : start + _PAIRS_AT_ONCE])
-        stop = start + max(1, int(np.searchsorted(ends, 16 * _PAIRS_AT_ONCE, "right")))
-        i = np.repeat(np.arange(start, stop), count[start:stop])
-        place = np.arange(len(i)) - np.repeat(ends[: stop - start] - count[start:stop], count[start:stop])
-        k = first[i] + place
-        meet = (left[i] <= right_b[k]) & (top[i] <= bottom_b[k]) & (top_b[k] <= bottom[i])
-        i, j = i[meet], order[k[meet]]
+    for some in np.array_split(np.argsort(left, kind="stable"), -(-len(left) // _ROWS_AT_ONCE) or 1):
+        first = np.searchsorted(left_b, left[some].min(initial=np.inf) - widest, "left")
+        last = np.searchsorted(left_b, right[some].max(initial=-np.inf), "right")
+        may = slice(first, max(first, last))
+        row = (some, None)
+        meet = (left[row] <= right_b[may]) & (left_b[may] <= right[row])
+        meet &= (top[row] <= bottom_b[may]) & (top_b[may] <= bottom[row])
+        i, k = np.nonzero(meet)
+        i, j = some[i], order[first + k]
         if b is None:
             i, j = i[i < j], j[i < j]
         keys.append(i * np.int64(len(order)) + j)
-        start = stop
     rows, columns = np.divmod(np.sort(np.concatenate(keys)), max(1, len(order)))
     return rows, columns
 
 
+_ROWS_AT_ONCE = 128  # boxes against all that may reach them
 _PAIRS_AT_ONCE = 1 << 16  # pairs whose intermediate arrays stay in the cache
 
 

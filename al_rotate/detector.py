@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import torch
 from mmcv.transforms import Compose
@@ -24,16 +22,19 @@ from mmrotate.registry import MODELS
 from torch import nn
 from tqdm.auto import tqdm
 
-from . import boxes, configs, onnx_network, rotated_ops
+from . import configs, onnx_network, rotated_ops
 from . import precision as _precision
+from . import tiling as _scenes
 from . import views as _views
-from ._forward import Forward, Keep, Prepared, alike
-from ._ranks import cores, rank
+from ._forward import Forward, Keep
+from ._predicting import Predicting, shares
+from ._ranks import Rank, cores, rank
 from ._shards import Shards
-from ._sources import Images, Source, ahead, as_pairs, batched, read
+from ._sources import Images, Source, as_pairs, batched, read
 from .checkpoints import read_checkpoint, write_checkpoint
 from .images import UnreadableImage
 from .instances import RotatedInstances
+from .tiling import Tiling
 from .views import DIHEDRAL, View
 
 SHARD = 256  # images a shard: what a kill can cost
@@ -89,8 +90,7 @@ class Detector:
         gpu = f"cuda:{rank().local % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(gpu if device == "auto" else device)
         self.precision = _precision.resolve(precision, self.device)
-        self.engine = _engine(engine, self.device, self.precision)
-        self._told_engine = engine != "auto"
+        self._engine = onnx_network.Engine(engine, self.device, self.precision)
         init_default_scope(self.config.default_scope)
         model = revert_sync_batchnorm(MODELS.build(self.config.model))
         if loaded:
@@ -99,7 +99,6 @@ class Detector:
             _init_quietly(model)
         self.checkpoint = loaded and loaded.path
         self.model: nn.Module = _channels_last(model.to(self.device).eval())
-        self._graph: tuple[str, onnx_network.OnnxNetwork | None] | None = None  # and of which weights it is
         self._pipeline = Compose(configs.array_pipeline(self.config))
 
     def predict(
@@ -142,21 +141,9 @@ class Detector:
             ValueError: when `out` holds detections of another model, of other settings or of other images.
         """
         keep = Keep(self._threshold(score_thr), class_scores, features)
-        parts: list[RotatedInstances] = []
-        count = 0
-        for part in self._each(images, batch_size, workers, keep, progress, out):
-            count += 1
-            if out is None and part is not None:
-                parts.append(part)
-        if out is not None:
-            parts = list(Shards(Path(out), self._notes(keep)).wait(count))
-        found = RotatedInstances.concat(parts) if parts else RotatedInstances.empty([], self.classes)
-        if found.skipped:
-            image_id, reason = next(iter(found.skipped.items()))
-            warnings.warn(
-                f"{len(found.skipped)} images could not be read, the first {image_id}: {reason}", stacklevel=2
-            )
-        return found
+        pairs, total = as_pairs(images)
+        shards = self._shards(out, keep, total)
+        return self._told(self._all(self._each(pairs, total, batch_size, workers, keep, progress, shards), shards))
 
     def stream(
         self,
@@ -175,7 +162,9 @@ class Detector:
         ``RotatedInstances.stream(out)`` then reads all of them.
         """
         keep = Keep(self._threshold(score_thr), class_scores, features)
-        for part in self._each(images, batch_size, workers, keep, progress, out):
+        pairs, total = as_pairs(images)
+        shards = self._shards(out, keep, total)
+        for part in self._each(pairs, total, batch_size, workers, keep, progress, shards):
             if part is not None:
                 yield part
 
@@ -197,119 +186,134 @@ class Detector:
         found = self.predict(_views.sources(pairs, views), **options)
         return _views.apart(found, pairs, views)
 
+    @property
+    def engine(self) -> str:
+        """What computes the networks of larger predictions: torch or onnxruntime."""
+        return self._engine.name
+
     def save(self, path: str | Path) -> Path:
         """Write the weights and classes as a checkpoint."""
         return write_checkpoint(Path(path), {n: v.cpu() for n, v in self.model.state_dict().items()}, self.classes)
 
+    def predict_scenes(
+        self,
+        scenes: Images,
+        tiling: Tiling | None = None,
+        batch_size: int = 8,
+        workers: int | None = None,
+        score_thr: float | None = None,
+        progress: bool = True,
+        out: str | Path | None = None,
+        class_scores: bool = False,
+        features: bool = False,
+        iou_threshold: float | None = None,
+    ) -> RotatedInstances:
+        """Detect in scenes larger than the network's input: tile by tile, and merged so that objects count once.
+
+        Every scene is decoded once and held only while its tiles are looked at. To rank, label and train on tiles
+        instead, write them with :func:`al_rotate.tiling.cut` and predict on those.
+
+        Args:
+            scenes: as the images of :meth:`predict`, whose other arguments are the same; a shard holds few scenes.
+            tiling: how they are cut; by default 1024 pixels with 200 of overlap.
+            iou_threshold: of :func:`al_rotate.tiling.merge`; by default that of the config's own suppression.
+
+        Returns:
+            RotatedInstances with an image a scene, boxes in the scene's pixels by descending score.
+
+        Raises:
+            ValueError: as :meth:`predict`.
+        """
+        tiling, keep = tiling or Tiling(), Keep(self._threshold(score_thr), class_scores, features)
+        iou = self._nms_threshold() if iou_threshold is None else iou_threshold
+        sizes, unreadable = _scenes.sizes(as_pairs(scenes)[0])
+        groups = _scenes.grouped(sizes, tiling)
+        tiles = sum(len(scene.tiles) for group in groups for scene in group)
+        shards = None
+        if out is not None:
+            shards = Shards(Path(out), {**self._notes(keep), "tiling": repr(tiling), "iou": iou}, len(groups))
+        with tqdm(total=tiles, unit="tile", disable=not progress, desc="predict") as bar:
+            predicting = self._predicting(tiles, batch_size, workers, keep, bar)
+
+            def detect(group: list[_scenes.Scene]) -> RotatedInstances:
+                pairs = [pair for scene in group for pair in scene.sources()]
+                return _scenes.merge(predicting(pairs), {scene.id: scene.size for scene in group}, iou)
+
+            parts = shares(
+                groups,
+                lambda group: (scene.id for scene in group),
+                detect,
+                shards,
+                rank() if shards else Rank(),
+                lambda group: bar.update(sum(len(scene.tiles) for scene in group)),
+            )
+            found = self._all(parts, shards)
+        return self._told(found.replace(skipped={**unreadable, **found.skipped}))
+
     def _each(
-        self, images: Images, batch_size: int, workers: int | None, keep: Keep, progress: bool, out: str | Path | None
+        self,
+        pairs: Iterator[tuple[str, Source]],
+        total: int | None,
+        batch_size: int,
+        workers: int | None,
+        keep: Keep,
+        progress: bool,
+        shards: Shards | None,
     ) -> Iterator[RotatedInstances | None]:
         """Every shard in order; None for those of other processes."""
-        pairs, total = as_pairs(images)
-        count = None if total is None else -(-total // SHARD)
-        shards = Shards(Path(out), self._notes(keep), count) if out is not None else None
-        me = rank() if shards else rank({})
-        with ExitStack() as stack:
-            mine = total if total is None or me.total == 1 else len(range(me.number, count or 0, me.total)) * SHARD
-            bar = stack.enter_context(tqdm(total=mine, unit="image", disable=not progress, desc="predict"))
-            pool = stack.enter_context(ThreadPoolExecutor(workers or min(8, cores())))
-            detect = None
-            for number, shard in enumerate(batched(pairs, SHARD)):
-                if number % me.total != me.number:
-                    yield None
-                    continue
-                found = shards and shards.find(number, (image_id for image_id, _ in shard))
-                if found:
-                    bar.update(len(shard))
-                else:
-                    size = len(shard) if total is None else total  # a whole shard is many
-                    detect = detect or self._detecting(stack, pool, size, batch_size, keep, bar)
-                    found = detect(shard)
-                    if shards:
-                        shards.add(number, found)
-                yield found
+        me = rank() if shards else Rank()
+        first = list(itertools.islice(pairs, SHARD))
+        size = len(first) if total is None else total  # of an unknown number a whole shard is many
+        with tqdm(total=total and total // me.total, unit="image", disable=not progress, desc="predict") as bar:
+            yield from shares(
+                batched(itertools.chain(first, pairs), SHARD),
+                lambda shard: (image_id for image_id, _ in shard),
+                self._predicting(size, batch_size, workers, keep, bar),
+                shards,
+                me,
+                lambda shard: bar.update(len(shard)),
+            )
 
-    def _detecting(
-        self, stack: ExitStack, pool: ThreadPoolExecutor, size: int, batch_size: int, keep: Keep, bar: tqdm
-    ) -> Callable[[list[tuple[str, Source]]], RotatedInstances]:
-        """What detects in a shard, with the machine's threads shared out for as long as `stack` is open."""
+    def _shards(self, out: str | Path | None, keep: Keep, total: int | None) -> Shards | None:
+        if out is None:
+            return None
+        return Shards(Path(out), self._notes(keep), None if total is None else -(-total // SHARD))
+
+    def _predicting(self, size: int, batch_size: int, workers: int | None, keep: Keep, bar: tqdm) -> Predicting:
         streams = min(cores(), -(-size // batch_size)) if self.device.type == "cpu" else 1
-        graph = self._as_graph() if size >= _WORTH_A_GRAPH and self.engine == "onnxruntime" else None
-        forward = Forward(self.model, len(self.classes), keep, self.device, self.precision, graph, streams)
-        stack.callback(cv2.setNumThreads, cv2.getNumThreads())
-        cv2.setNumThreads(1)  # every decoding thread resizes its own image
-        stack.enter_context(forward.ready())
+        graph = None
+        if size >= _WORTH_A_GRAPH and self._engine.name == "onnxruntime":
+            graph = self._engine.graph(self.model, self._digest(), self._sample)
+        forward = Forward(self.model, len(self.classes), keep, self.device, self.precision, graph, max(1, streams))
+        return Predicting(self._prepare, forward, self.classes, batch_size, workers, bar)
 
-        def detect(shard: list[tuple[str, Source]]) -> RotatedInstances:
-            skipped: dict[str, str] = {}
+    def _all(self, parts: Iterable[RotatedInstances | None], shards: Shards | None) -> RotatedInstances:
+        """All shards as one, those of other processes as soon as they are there."""
+        if shards is None:
+            found = [part for part in parts if part is not None]
+        else:
+            found = list(shards.wait(sum(1 for _ in parts)))
+        return RotatedInstances.concat(found) if found else RotatedInstances.empty([], self.classes)
 
-            def readable() -> Iterator[tuple[int, Prepared]]:
-                for position, one in enumerate(ahead(pool, self._prepare, shard, 4 * batch_size)):
-                    if isinstance(one, UnreadableImage):
-                        skipped[shard[position][0]] = str(one)
-                        bar.update()
-                    else:
-                        yield position, one
+    def _told(self, found: RotatedInstances) -> RotatedInstances:
+        if found.skipped:
+            image_id, reason = next(iter(found.skipped.items()))
+            warnings.warn(
+                f"{len(found.skipped)} images could not be read, the first {image_id}: {reason}", stacklevel=3
+            )
+        return found
 
-            results: dict[int, dict[str, Any]] = {}
-            for batch, outputs in forward.run(alike(readable(), batch_size)):
-                results.update(zip((position for position, _ in batch), outputs, strict=True))
-                bar.update(len(batch))
-            return self._gather([(shard[p][0], results[p]) for p in sorted(results)], skipped)
-
-        return detect
-
-    def _as_graph(self) -> onnx_network.OnnxNetwork | None:
-        """The networks as they are now in ONNX Runtime; None for a model that cannot be."""
-        digest = self._digest()
-        if self._graph is None or self._graph[0] != digest:
-            graph = None
-            try:
-                blank = self._prepare(("", np.zeros((256, 256, 3), np.uint8)))
-                data = self.model.data_preprocessor({k: [blank[k]] for k in ("inputs", "data_samples")})  # type: ignore[operator]
-                graph = onnx_network.OnnxNetwork(self.model, data["inputs"])
-            except onnx_network.NoGraph as error:
-                self.engine = "torch"
-                if self._told_engine:
-                    warnings.warn(f"{error}; it runs in PyTorch", stacklevel=6)
-            self._graph = digest, graph
-        return self._graph[1]
+    def _sample(self) -> torch.Tensor:
+        """A small blank image as the networks are given it."""
+        blank = self._prepare(("", np.zeros((256, 256, 3), np.uint8)))
+        data = self.model.data_preprocessor({k: [blank[k]] for k in ("inputs", "data_samples")})  # type: ignore
+        return data["inputs"]
 
     def _prepare(self, pair: tuple[str, Source]) -> dict[str, Any] | UnreadableImage:
         array = read(pair)
         if isinstance(array, UnreadableImage):
             return array
         return self._pipeline({"img": array, "img_id": pair[0]})
-
-    def _gather(self, found: list[tuple[str, dict[str, Any]]], skipped: dict[str, str]) -> RotatedInstances:
-        if not found:
-            return RotatedInstances.empty([], self.classes).replace(skipped=skipped)
-        outputs = [output for _, output in found]
-        offsets = np.cumsum([0, *(len(output["labels"]) for output in outputs)])
-        rotated = [boxes.from_corners(o["rotated"]) if o["rotated"].shape[1] == 8 else o["rotated"] for o in outputs]
-        columns = {
-            name: np.concatenate([output[name] for output in outputs])
-            for name in ("scores", "class_scores", "box_features")
-            if name in outputs[0]
-        }
-        if "image_features" in outputs[0]:
-            columns["image_features"] = np.stack([output["image_features"] for output in outputs])
-        if unusable := {image_id: output["unusable"] for image_id, output in found if output["unusable"]}:
-            warnings.warn(
-                f"{sum(unusable.values())} boxes in {len(unusable)} images, the first {next(iter(unusable))}, are left "
-                "out: their numbers are not finite. Was the training too short, or has it diverged?",
-                stacklevel=4,
-            )
-        return RotatedInstances(
-            [image_id for image_id, _ in found],
-            offsets,
-            boxes.canonical(np.concatenate(rotated)),
-            np.concatenate([output["labels"] for output in outputs]),
-            classes=self.classes,
-            image_sizes=np.array([output["size"] for output in outputs]),
-            skipped=skipped,
-            **columns,
-        )
 
     def _threshold(self, wanted: float | None) -> float | None:
         test_cfg = self.config.model.get("test_cfg") or {}
@@ -320,6 +324,10 @@ class Detector:
                 f"cfg_options={{'model.test_cfg.{'rcnn.' if 'rcnn' in test_cfg else ''}score_thr': {wanted}}}"
             )
         return wanted
+
+    def _nms_threshold(self) -> float:
+        test_cfg = self.config.model.get("test_cfg") or {}
+        return float((test_cfg.get("rcnn") or test_cfg).get("nms", {}).get("iou_threshold", 0.1))
 
     def _notes(self, keep: Keep) -> dict[str, Any]:
         """What detections follow from, beside the images."""
@@ -339,19 +347,6 @@ class Detector:
             flat = values.cpu().reshape(-1).contiguous()
             digest.update(flat.view(torch.uint8).numpy())
         return digest.hexdigest()
-
-
-def _engine(wanted: str, device: torch.device, kind: str) -> str:
-    if wanted not in ("auto", "torch", "onnxruntime"):
-        raise ValueError(f"expected engine auto, torch or onnxruntime, got {wanted!r}")
-    fits = device.type == "cpu" and kind == "fp32"
-    if wanted == "auto":
-        return "onnxruntime" if fits and onnx_network.available() else "torch"
-    if wanted == "onnxruntime" and not fits:
-        raise ValueError(f"engine onnxruntime computes in fp32 on a CPU, not in {kind} on {device.type}")
-    if wanted == "onnxruntime" and not onnx_network.available():
-        raise ImportError("engine onnxruntime needs onnx and onnxruntime: pip install onnx onnxruntime")
-    return wanted
 
 
 def _channels_last(model: nn.Module) -> nn.Module:

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @contextmanager
-def kept(model: nn.Module) -> Iterator[threading.local]:
+def kept(model: Any) -> Iterator[threading.local]:
     """While open, the levels (B, C, h, w) of a thread's last forward pass are the ``levels`` of what is given."""
     found, extract = threading.local(), model.extract_feat
 

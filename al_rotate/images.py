@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,15 +65,19 @@ def resolve(images: str | Path | Iterable[str | Path] | Mapping[str, str | Path]
     return found
 
 
-def read(path: str | Path) -> NDArray[np.uint8]:
+def read(path: str | Path, order: Literal["RGB", "BGR"] = "RGB") -> NDArray[np.uint8]:
     """Decode an image as a browser shows it, and as MMRotate's OpenCV loader reads it.
 
     EXIF orientation is applied; alpha is dropped; palettes and grey become colour; of 16 bits the upper 8 are
     kept. A truncated file is refused: OpenCV would fill the missing part with grey and say nothing. So are 32 bits
     a channel, whose range nobody knows.
 
+    Args:
+        path: of the file.
+        order: of the channels; MMDetection's pipelines begin with BGR.
+
     Returns:
-        (H, W, 3) uint8 RGB.
+        (H, W, 3) uint8.
 
     Raises:
         UnreadableImage: for a file that is missing, empty, truncated, too large or no image.
@@ -87,7 +92,11 @@ def read(path: str | Path) -> NDArray[np.uint8]:
                         f"expected 8 or 16 bits a channel, got {image.mode} with larger values or fractions"
                     )
                 return np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, axis=2)
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+            # Each copy of a photograph costs as much as a good part of its decoding: in place, and one is made.
+            ImageOps.exif_transpose(image, in_place=True)
+            shown = image if image.mode == "RGB" else image.convert("RGB")
+            packed = np.frombuffer(bytearray(shown.tobytes("raw", order)), np.uint8)
+            return packed.reshape(shown.height, shown.width, 3)
     except UnidentifiedImageError:
         size = Path(path).stat().st_size
         raise UnreadableImage(f"{path}: {'empty file' if size == 0 else 'not an image'} ({size} bytes)") from None

@@ -35,7 +35,8 @@ def nms(
     >>> nms([[5, 5, 8, 4, 0], [5, 5, 8, 3, 0], [50, 5, 8, 4, 0]], [0.5, 0.9, 0.3]).tolist()
     [1, 2]
     """
-    box, score = np.asarray(boxes, np.float64).reshape(-1, 5), np.asarray(scores)
+    box: NDArray = np.asarray(boxes, np.float64).reshape(-1, 5)
+    score = np.asarray(scores)
     label = np.zeros(len(box), np.int64) if labels is None else np.asarray(labels)
     if not 0 < iou_threshold <= 1:
         raise ValueError(f"expected an IoU threshold in (0, 1], got {iou_threshold}")

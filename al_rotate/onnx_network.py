@@ -10,8 +10,9 @@ import contextlib
 import io
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -28,9 +29,44 @@ class NoGraph(RuntimeError):
     """A model that cannot be run as a graph; the message says why."""
 
 
-def available() -> bool:
-    """Whether the optional packages are installed."""
-    return find_spec("onnxruntime") is not None and find_spec("onnx") is not None
+class Engine:
+    """Which library computes a detector's networks.
+
+    Args:
+        wanted: ``torch``, ``onnxruntime``, or ``auto``: the latter where it is installed and fits.
+        device: of the model.
+        kind: fp32 or bf16.
+
+    Attributes:
+        name: torch or onnxruntime.
+
+    Raises:
+        ValueError: for another word, or onnxruntime elsewhere than in fp32 on a CPU.
+        ImportError: when onnxruntime is wanted and not installed.
+    """
+
+    def __init__(self, wanted: str, device: torch.device, kind: str) -> None:
+        if wanted not in ("auto", "torch", "onnxruntime"):
+            raise ValueError(f"expected engine auto, torch or onnxruntime, got {wanted!r}")
+        fits, there = device.type == "cpu" and kind == "fp32", all(find_spec(p) for p in ("onnx", "onnxruntime"))
+        if wanted == "onnxruntime" and not fits:
+            raise ValueError(f"engine onnxruntime computes in fp32 on a CPU, not in {kind} on {device.type}")
+        if wanted == "onnxruntime" and not there:
+            raise ImportError("engine onnxruntime needs onnx and onnxruntime: pip install onnx onnxruntime")
+        self.name = "torch" if wanted == "torch" or not (fits and there) else "onnxruntime"
+        self._insists = wanted == "onnxruntime"
+        self._made: tuple[str, OnnxNetwork | None] = ("", None)
+
+    def graph(self, model: nn.Module, digest: str, sample: Callable[[], Tensor]) -> OnnxNetwork | None:
+        """The networks with the weights of that `digest`; None where PyTorch computes them."""
+        if self.name == "onnxruntime" and self._made[0] != digest:
+            try:
+                self._made = digest, OnnxNetwork(model, sample())
+            except NoGraph as error:
+                self.name, self._made = "torch", ("", None)
+                if self._insists:
+                    warnings.warn(f"{error}; PyTorch runs it", stacklevel=5)
+        return self._made[1] if self.name == "onnxruntime" else None
 
 
 class OnnxNetwork:
@@ -91,8 +127,8 @@ class OnnxNetwork:
 
     def _eager(self, images: Tensor) -> tuple[Any, ...]:
         # The classes' own methods: the graph may be in place of the model's.
-        levels = type(self._model).extract_feat(self._model, images)
-        return (levels, *(type(head).forward(head, levels) for head in self._heads))
+        levels = _own(self._model, "extract_feat")(images)
+        return (levels, *(_own(head, "forward")(levels) for head in self._heads))
 
 
 class _Flat(nn.Module):
@@ -102,6 +138,10 @@ class _Flat(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return tuple(pytree.tree_leaves(self.function(images)))
+
+
+def _own(thing: nn.Module, method: str) -> Any:
+    return partial(getattr(type(thing), method), thing)
 
 
 def _is_dense(head: Any) -> bool:

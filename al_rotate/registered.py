@@ -65,7 +65,7 @@ class LoadImageAsShown(BaseTransform):
     """Read ``img_path`` as :func:`al_rotate.images.read` does, so that training sees what the detector sees."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        array = np.ascontiguousarray(images.read(results["img_path"])[..., ::-1])
+        array = images.read(results["img_path"], "BGR")
         results.update(img=array, img_shape=array.shape[:2], ori_shape=array.shape[:2])
         return results
 

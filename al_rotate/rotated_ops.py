@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
-import mmcv.ops.nms
 import mmrotate.evaluation.functional.mean_ap
 import mmrotate.evaluation.metrics.dota_metric
 import mmrotate.evaluation.metrics.rotated_coco_metric
@@ -88,7 +88,7 @@ def _grown(box: NDArray, far: float) -> NDArray:
 
 
 _USERS = (
-    (mmcv.ops.nms, nms_rotated),  # what batched_nms calls
+    (import_module("mmcv.ops.nms"), nms_rotated),  # what batched_nms calls; the attribute of that name is a function
     (mmrotate.evaluation.metrics.dota_metric, nms_rotated),
     (mmrotate.structures.bbox.bbox_overlaps, box_iou_rotated),
     (mmrotate.evaluation.functional.mean_ap, box_iou_rotated),

@@ -104,8 +104,9 @@ def window(scene: NDArray[np.uint8], tile: Tile) -> NDArray[np.uint8]:
 class Scene:
     """A scene that is decoded once, when the first of its tiles is looked at, and forgotten after the last."""
 
-    def __init__(self, scene_id: str, source: Source, tiles: Sequence[Tile]) -> None:
-        self.pair, self.tiles, self._left = (scene_id, source), tiles, len(tiles)
+    def __init__(self, scene_id: str, source: Source, size: tuple[int, int], tiles: Sequence[Tile]) -> None:
+        self.id, self.size, self.tiles = scene_id, size, tiles
+        self._source, self._left = source, len(tiles)
         self._lock = threading.Lock()
         self._pixels: NDArray[np.uint8] | images.UnreadableImage | None = None
 
@@ -117,7 +118,7 @@ class Scene:
     def _look(self, tile: Tile) -> NDArray[np.uint8]:
         with self._lock:
             if self._pixels is None:
-                self._pixels = read(self.pair)
+                self._pixels = read((self.id, self._source))
             pixels = self._pixels
             self._left -= 1
             if not self._left:
@@ -125,6 +126,39 @@ class Scene:
         if isinstance(pixels, images.UnreadableImage):
             raise pixels
         return window(pixels, tile)
+
+
+Sized = tuple[str, Source, tuple[int, int]]  # id, pixels, width and height
+
+
+def sizes(pairs: Iterable[tuple[str, Source]]) -> tuple[list[Sized], dict[str, str]]:
+    """Scenes with their sizes, from the header alone where it is a file; and why others have none."""
+    found, unreadable = [], {}
+    for scene_id, source in pairs:
+        try:
+            if isinstance(source, Path):
+                size = images.size(source)
+            else:
+                array = source() if callable(source) else source
+                size = array.shape[1], array.shape[0]
+            found.append((scene_id, source, size))
+        except images.UnreadableImage as error:
+            unreadable[scene_id] = str(error)
+    return found, unreadable
+
+
+def grouped(scenes: Iterable[Sized], tiling: Tiling, most: int = 64) -> list[list[Scene]]:
+    """Neighbouring scenes together as long as they have few tiles: what a shard holds, and so what a kill can cost."""
+    groups: list[list[Scene]] = []
+    room = 0
+    for scene_id, source, size in scenes:
+        scene = Scene(scene_id, source, size, tiling.tiles(scene_id, *size))
+        if not groups or len(scene.tiles) > room:
+            groups.append([])
+            room = most
+        groups[-1].append(scene)
+        room -= len(scene.tiles)
+    return groups
 
 
 def merge(
