@@ -24,6 +24,7 @@ _HOME = {
     "plots": None,
     "sampling": None,
     "synthetic": None,
+    "tiling": None,
     "yolo_obb": None,
     "ActiveLoop": "loop",
     "Annotator": "annotators",
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
         plots,
         sampling,
         synthetic,
+        tiling,
         yolo_obb,
     )
     from .annotators import Annotator, CostModel, SimulatedAnnotator

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import __version__, _cli_studio, _round_files, dota, stopping
+from . import __version__, _cli_predict, _cli_studio, _round_files, dota, stopping
 from ._cli_arguments import DictAction, as_classes, as_options
 from ._files import whole
 from .annotators import SimulatedAnnotator
@@ -59,17 +59,6 @@ def _init(args: argparse.Namespace) -> None:
     ) as loop:
         print(f"{loop.workspace.folder}: {loop.workspace.counts()['unlabelled']} images, {len(names)} classes")
         print(f"next: al-rotate query {args.workspace} --images 50")
-
-
-def _predict(args: argparse.Namespace) -> None:
-    from .detector import Detector
-
-    detector = Detector(args.config, args.checkpoint, args.device, args.cfg_options, precision=args.precision)
-    keep = {"class_scores": args.class_scores, "features": args.features}
-    found = detector.predict(args.images, args.batch_size, args.workers, args.score_thr, out=args.out, **keep)
-    print(f"{args.out}: {found!r}, {len(found.skipped)} images could not be read")
-    for image_id, reason in found.skipped.items():
-        print(f"  {image_id}: {reason}")
 
 
 def _rank(args: argparse.Namespace) -> None:
@@ -191,21 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--test-images", type=Path, help="images to measure each round on")
     init.add_argument("--test-labels", type=Path, help="their DOTA labels")
 
-    predict = command(
-        "predict",
-        _predict,
-        "Detect on a folder of images; run it again after a kill and it goes on.",
-        "al-rotate predict tiles/ --config rotated_rtmdet_tiny-3x-dota --checkpoint rtmdet.pth --out detections/",
-    )
-    predict.add_argument("images", type=Path)
-    _detector_arguments(predict)
-    predict.add_argument("--out", type=Path, required=True, help="folder for the Parquet shards")
-    predict.add_argument("--batch-size", type=int, default=8)
-    predict.add_argument("--workers", type=int, help="decoding threads")
-    predict.add_argument("--score-thr", type=float, help="keep boxes scored at least this")
-    predict.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
-    predict.add_argument("--class-scores", action="store_true", help="keep each box's score of every class")
-    predict.add_argument("--features", action="store_true", help="keep a vector of each image and box")
+    _cli_predict.add(command, _detector_arguments)
 
     ranking = command(
         "rank",

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from mmcv.transforms import Compose
+from mmdet.models import SingleStageDetector
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.model.utils import revert_sync_batchnorm
@@ -232,7 +233,9 @@ class Detector:
         shards = None
         if out is not None:
             shards = Shards(Path(out), {**self._notes(keep), "tiling": repr(tiling), "iou": iou}, len(groups))
-        with tqdm(total=tiles, unit="tile", disable=not progress, desc="predict") as bar:
+        me = rank() if shards else Rank()
+        shown = progress and me.number == 0
+        with tqdm(total=-(-tiles // me.total), unit="tile", disable=not shown, desc="predict") as bar:
             predicting = self._predicting(tiles, batch_size, workers, keep, bar)
 
             def detect(group: list[_scenes.Scene]) -> RotatedInstances:
@@ -244,7 +247,7 @@ class Detector:
                 lambda group: (scene.id for scene in group),
                 detect,
                 shards,
-                rank() if shards else Rank(),
+                me,
                 lambda group: bar.update(sum(len(scene.tiles) for scene in group)),
             )
             found = self._all(parts, shards)
@@ -264,7 +267,8 @@ class Detector:
         me = rank() if shards else Rank()
         first = list(itertools.islice(pairs, SHARD))
         size = len(first) if total is None else total  # of an unknown number a whole shard is many
-        with tqdm(total=total and total // me.total, unit="image", disable=not progress, desc="predict") as bar:
+        shown = progress and me.number == 0
+        with tqdm(total=total and -(-total // me.total), unit="image", disable=not shown, desc="predict") as bar:
             yield from shares(
                 batched(itertools.chain(first, pairs), SHARD),
                 lambda shard: (image_id for image_id, _ in shard),
@@ -350,10 +354,13 @@ class Detector:
 
 
 def _channels_last(model: nn.Module) -> nn.Module:
-    """Convolutions whose weights lie channel by channel, as CPUs and GPUs compute them quicker."""
-    modules = list(model.modules())
-    if not any("DeformConv" in type(part).__name__ for part in modules):  # mmcv's refuses what lies so
-        for part in modules:
+    """Convolutions whose weights lie channel by channel, as CPUs and GPUs compute them quicker.
+
+    Only in one-stage detectors of plain layers: of mmcv's own operations some refuse features that lie so, and others
+    (RoIAlignRotated) take them for something else without a word.
+    """
+    if isinstance(model, SingleStageDetector) and not any("mmcv.ops" in type(m).__module__ for m in model.modules()):
+        for part in model.modules():
             if type(part) is nn.Conv2d:
                 part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model

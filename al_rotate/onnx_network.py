@@ -140,7 +140,7 @@ class _Flat(nn.Module):
         return tuple(pytree.tree_leaves(self.function(images)))
 
 
-def _own(thing: nn.Module, method: str) -> Any:
+def _own(thing: Any, method: str) -> Any:
     return partial(getattr(type(thing), method), thing)
 
 

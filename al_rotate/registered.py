@@ -1,6 +1,7 @@
 """What configs of al_rotate name: our dataset, image loader, hooks and metric in MMEngine's registries.
 
-Importing it, as ``custom_imports`` of those configs does, also lets ``RotatedIoULoss`` train on a CPU.
+Importing it, as ``custom_imports`` of those configs does, also lets ``RotatedIoULoss`` train on a CPU, and assigners
+compare only boxes that may overlap.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from mmengine.runner import Runner
 from mmrotate.registry import DATASETS, HOOKS, METRICS, TRANSFORMS
 from tqdm.auto import tqdm
 
-from . import boxes, images, labelled, rotated_iou_cpu
+from . import boxes, images, labelled, rotated_iou_cpu, rotated_ops
 from .evaluation import evaluate
 from .instances import RotatedInstances
 
 rotated_iou_cpu.install()
+rotated_ops.install()
 
 
 class TrainingDiverged(RuntimeError):
