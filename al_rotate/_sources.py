@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -56,6 +57,29 @@ def read(pair: tuple[str, Source]) -> NDArray[np.uint8] | images.UnreadableImage
         what = f"{source.dtype} {source.shape} for image {image_id!r}"
         raise ValueError(f"expected image arrays (H, W, 3) uint8 BGR, got {what}")
     return np.ascontiguousarray(source)
+
+
+class Shared:
+    """An image that several look at, each once: decoded when the first does, forgotten after the last."""
+
+    def __init__(self, pair: tuple[str, Source], uses: int) -> None:
+        self._pair, self._left = pair, uses
+        self._lock = threading.Lock()
+        self._pixels: NDArray[np.uint8] | images.UnreadableImage | None = None
+
+    def __call__(self) -> NDArray[np.uint8]:
+        """(H, W, 3) BGR, not to be written to.
+
+        Raises:
+            UnreadableImage: for a file that has no pixels.
+        """
+        with self._lock:
+            found = read(self._pair) if self._pixels is None else self._pixels
+            self._left -= 1
+            self._pixels = found if self._left else None
+        if isinstance(found, images.UnreadableImage):
+            raise found
+        return found
 
 
 def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -14,7 +14,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from mmcv.transforms import Compose
-from mmdet.models import SingleStageDetector
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.model.utils import revert_sync_batchnorm
@@ -99,7 +98,7 @@ class Detector:
         else:
             _init_quietly(model)
         self.checkpoint = loaded and loaded.path
-        self.model: nn.Module = _channels_last(model.to(self.device).eval())
+        self.model: nn.Module = _precision.channels_last(model.to(self.device).eval())
         self._pipeline = Compose(configs.array_pipeline(self.config))
 
     def predict(
@@ -351,19 +350,6 @@ class Detector:
             flat = values.cpu().reshape(-1).contiguous()
             digest.update(flat.view(torch.uint8).numpy())
         return digest.hexdigest()
-
-
-def _channels_last(model: nn.Module) -> nn.Module:
-    """Convolutions whose weights lie channel by channel, as CPUs and GPUs compute them quicker.
-
-    Only in one-stage detectors of plain layers: of mmcv's own operations some refuse features that lie so, and others
-    (RoIAlignRotated) take them for something else without a word.
-    """
-    if isinstance(model, SingleStageDetector) and not any("mmcv.ops" in type(m).__module__ for m in model.modules()):
-        for part in model.modules():
-            if type(part) is nn.Conv2d:
-                part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return model
 
 
 def _init_quietly(model: Any) -> None:

@@ -8,10 +8,8 @@ them, ``SCENE__SIZE__X___Y``: the window's side and its left upper corner. Nothi
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from . import _files, boxes, images
-from ._sources import Source, read
+from ._sources import Shared, Source
 from .instances import COLUMNS, RotatedInstances
 from .nms import greedy
 
@@ -106,26 +104,12 @@ class Scene:
 
     def __init__(self, scene_id: str, source: Source, size: tuple[int, int], tiles: Sequence[Tile]) -> None:
         self.id, self.size, self.tiles = scene_id, size, tiles
-        self._source, self._left = source, len(tiles)
-        self._lock = threading.Lock()
-        self._pixels: NDArray[np.uint8] | images.UnreadableImage | None = None
+        self._pixels = Shared((scene_id, source), len(tiles))
 
     def sources(self) -> Iterator[tuple[str, Source]]:
         """Tile id and how to get its pixels, which is to be called once each."""
         for tile in self.tiles:
-            yield tile.id, partial(self._look, tile)
-
-    def _look(self, tile: Tile) -> NDArray[np.uint8]:
-        with self._lock:
-            if self._pixels is None:
-                self._pixels = read((self.id, self._source))
-            pixels = self._pixels
-            self._left -= 1
-            if not self._left:
-                self._pixels = None
-        if isinstance(pixels, images.UnreadableImage):
-            raise pixels
-        return window(pixels, tile)
+            yield tile.id, lambda tile=tile: window(self._pixels(), tile)
 
 
 Sized = tuple[str, Source, tuple[int, int]]  # id, pixels, width and height

@@ -19,7 +19,7 @@ from PIL import Image
 
 from . import boxes as rboxes
 from . import images
-from ._sources import Source, read
+from ._sources import Shared, Source
 from .instances import RotatedInstances
 
 __all__ = ["DIHEDRAL", "View"]
@@ -132,15 +132,13 @@ def sources(pairs: Sequence[tuple[str, Source]], views: Sequence[View]) -> Itera
     if not names or len({*names}) < len(names):
         raise ValueError(f"expected distinct views, got {', '.join(names) or 'none'}")
 
-    def seen(pair: tuple[str, Source], view: View) -> NDArray[np.uint8]:
-        found = read(pair)
-        if isinstance(found, images.UnreadableImage):
-            raise found
-        return view.pixels(found, zlib.crc32(f"{pair[0]}{_BETWEEN}{view.name}".encode()))
+    def seen(pixels: Shared, image_id: str, view: View) -> NDArray[np.uint8]:
+        return view.pixels(pixels(), zlib.crc32(f"{image_id}{_BETWEEN}{view.name}".encode()))
 
     for pair in pairs:
+        shared = Shared(pair, len(views))
         for view in views:
-            yield f"{pair[0]}{_BETWEEN}{view.name}", partial(seen, pair, view)
+            yield f"{pair[0]}{_BETWEEN}{view.name}", partial(seen, shared, pair[0], view)
 
 
 def apart(

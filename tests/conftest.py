@@ -66,7 +66,7 @@ def many_boxes() -> dict[str, Any]:
 def detector(finetuned: Finetuned) -> Detector:
     from al_rotate.detector import Detector
 
-    return Detector(finetuned.config, finetuned.checkpoint, "cpu", MANY_BOXES)
+    return Detector(finetuned.config, finetuned.checkpoint, "cpu", MANY_BOXES, precision="fp32")
 
 
 def _resnet18(name: str) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def two_stage() -> Detector:
 
     torch.manual_seed(0)
     name = "oriented-rcnn-le90_r50_fpn_1x_dota"
-    made = Detector(name, device="cpu", cfg_options=_resnet18(name))
+    made = Detector(name, device="cpu", cfg_options=_resnet18(name), precision="fp32")
     made.model.rpn_head.rpn_cls.weight.data *= 30
     made.model.roi_head.bbox_head.fc_cls.weight.data *= 30
     return made

@@ -18,7 +18,9 @@ from al_rotate.sampling import rank
 
 POOL = labels_of(12)
 CONFIG = "rotated_rtmdet_tiny-3x-dota"
-COMMANDS = "init predict tile rank query review collect train status report demo studio connect serve convert export doctor".split()
+COMMANDS = (
+    "init predict tile rank query review collect train status report demo studio connect serve convert export doctor"
+).split()
 
 
 @pytest.fixture

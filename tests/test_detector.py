@@ -17,10 +17,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("mmrotate")
 pytestmark = pytest.mark.mm
 
-from al_rotate import RotatedInstances, boxes, configs, features, images, synthetic  # noqa: E402
+from al_rotate import RotatedInstances, boxes, configs, features, images, synthetic, tiling  # noqa: E402
 from al_rotate import detector as module  # noqa: E402
 from al_rotate.checkpoints import read_checkpoint  # noqa: E402
 from al_rotate.detector import Detector  # noqa: E402
+from al_rotate.tiling import Tiling  # noqa: E402
 from al_rotate.views import View  # noqa: E402
 
 RTMDET = "rotated_rtmdet_tiny-3x-dota"
@@ -136,7 +137,7 @@ class TestEqualsMMRotate:
                 {"type": "mmdet.PackDetInputs", "meta_keys": keys},
             ],
         }
-        detector = Detector(finetuned.config, finetuned.checkpoint, "cpu", options)
+        detector = Detector(finetuned.config, finetuned.checkpoint, "cpu", options, precision="fp32")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # minutes of training on tiny scenes: some boxes may have no end
             found = predict(detector, DOTA / "P0706.png", class_scores=True, features=True)
@@ -274,7 +275,8 @@ def slowly():
         if position == 9:
             time.sleep(600)
         yield pair
-made = detector.Detector({str(finetuned.config)!r}, {str(finetuned.checkpoint)!r}, "cpu", {MANY_BOXES!r})
+given = ({str(finetuned.config)!r}, {str(finetuned.checkpoint)!r}, "cpu", {MANY_BOXES!r})
+made = detector.Detector(*given, precision="fp32")
 made.predict(slowly(), out={str(tmp_path / "out")!r}, class_scores=True)
 """)
         process = subprocess.Popen([sys.executable, "-u", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -307,12 +309,13 @@ made.predict(slowly(), out={str(tmp_path / "out")!r}, class_scores=True)
 
     def test_other_models_are_refused(self, detector: Detector, finetuned, scenes, tmp_path: Path):
         predict(detector, scenes.images, out=tmp_path)
-        other = Detector(finetuned.config, finetuned.checkpoint, "cpu", MANY_BOXES)
+        other = Detector(finetuned.config, finetuned.checkpoint, "cpu", MANY_BOXES, precision="fp32")
         predict(other, scenes.images, out=tmp_path)  # an equal one
         other.model.backbone.stem[0].conv.weight.data[0, 0, 0, 0] += 1e-3
         with pytest.raises(ValueError, match="with another model"):
             predict(other, scenes.images, out=tmp_path)
-        other = Detector(finetuned.config, finetuned.checkpoint, "cpu", {**MANY_BOXES, "model.test_cfg.nms_pre": 100})
+        fewer = {**MANY_BOXES, "model.test_cfg.nms_pre": 100}
+        other = Detector(finetuned.config, finetuned.checkpoint, "cpu", fewer, precision="fp32")
         with pytest.raises(ValueError, match="with another model"):
             predict(other, scenes.images, out=tmp_path)
 
@@ -332,6 +335,168 @@ made.predict(slowly(), out={str(tmp_path / "out")!r}, class_scores=True)
         with pytest.raises(ValueError, match=r"got other Parquet files"):
             predict(detector, scenes.images, out=tmp_path)
         assert [file.name for file in tmp_path.iterdir()] == ["labels.parquet"]
+
+
+class TestStream:
+    def test_shard_by_shard_the_same(self, detector: Detector, scenes, tmp_path: Path, monkeypatch):
+        monkeypatch.setattr(module, "SHARD", 6)
+        expected = predict(detector, scenes.images)
+        for out in (None, tmp_path, tmp_path):  # the second time from what is there
+            parts = list(detector.stream(scenes.images, progress=False, out=out))
+            assert [len(part) for part in parts] == [6, 6, 4]
+            assert RotatedInstances.concat(parts) == expected
+        assert RotatedInstances.load(tmp_path) == expected
+
+    def test_the_model_is_itself_between_two_shards(self, detector: Detector, scenes, monkeypatch):
+        monkeypatch.setattr(module, "SHARD", 6)
+        parts = detector.stream(scenes.images, progress=False, class_scores=True, features=True)
+        next(parts)
+        assert "extract_feat" not in vars(detector.model)
+        assert predict(detector, scenes.images).class_scores is None
+        assert len(list(parts)) == 2
+
+
+RANKED = """
+import os, sys, time
+from pathlib import Path
+from al_rotate import detector, images
+detector.SHARD = 2
+files = images.find({images!r})
+work = Path({work!r})
+me = os.environ["RANK"]
+slow = len(sys.argv) > 1 and me == sys.argv[1]
+
+def read(file):
+    if slow and (work / "out" / f"part-0000{{me}}.parquet").exists():
+        (work / "pid").write_text(str(os.getpid()))
+        time.sleep(600)  # with its second shard in hand
+    return images.read(file, "BGR")
+
+pairs = [(image_id, lambda file=file: read(file)) for image_id, file in files.items()]
+made = detector.Detector({config!r}, {checkpoint!r}, "cpu", {options!r}, precision="fp32")
+found = made.predict(pairs, out=work / "out", class_scores=True, progress=False)
+found.save(work / f"rank{{me}}.parquet")
+"""
+
+
+class TestRanks:
+    """torchrun on the CPU: every process its own shards, and all of them the whole."""
+
+    def test_processes_share_the_shards_and_a_killed_one_costs_one(
+        self, detector: Detector, finetuned, scenes, tmp_path: Path, monkeypatch
+    ):
+        script, out = tmp_path / "script.py", tmp_path / "out"
+        given = {"config": str(finetuned.config), "checkpoint": str(finetuned.checkpoint), "options": MANY_BOXES}
+        script.write_text(RANKED.format(images=str(scenes.images), work=str(tmp_path), **given))
+
+        def launch(processes: int, *words: str) -> subprocess.Popen:
+            run = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), str(script)]
+            return subprocess.Popen([sys.executable, *run, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+        two = launch(2, "1")
+        wanted = [tmp_path / "pid", *(out / f"part-0000{k}.parquet" for k in (0, 2, 4, 6))]
+        while not all(file.exists() for file in wanted):
+            assert two.poll() is None, two.communicate()
+            time.sleep(0.05)
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+        two.communicate()
+        before = {file.name: file.stat().st_mtime_ns for file in out.glob("part-*")}
+        assert sorted(before) == [f"part-0000{k}.parquet" for k in (0, 1, 2, 4, 6)]
+        with pytest.raises(ValueError, match=r"expected 8 shards in .*, got 5: the prediction is not finished"):
+            RotatedInstances.load(out)
+
+        four = launch(4)  # by more processes than began
+        _, errors = four.communicate()
+        assert four.returncode == 0, errors[-3000:]
+        after = {file.name: file.stat().st_mtime_ns for file in out.glob("part-*")}
+        assert len(after) == 8
+        assert before.items() <= after.items()
+
+        monkeypatch.setattr(module, "SHARD", 2)
+        alone = predict(detector, scenes.images, class_scores=True, out=tmp_path / "alone")
+        assert RotatedInstances.load(out) == alone
+        assert all(RotatedInstances.load(tmp_path / f"rank{k}.parquet") == alone for k in range(4))
+
+    def test_each_streams_its_own(self, detector: Detector, scenes, tmp_path: Path, monkeypatch):
+        monkeypatch.setattr(module, "SHARD", 6)
+        monkeypatch.setattr(module, "cores", lambda: 2)
+        parts = {}
+        for number in (1, 0):
+            for name, value in {"RANK": number, "WORLD_SIZE": 2}.items():
+                monkeypatch.setenv(name, str(value))
+            parts[number] = list(detector.stream(scenes.images, progress=False, out=tmp_path))
+        monkeypatch.delenv("RANK")
+        assert [[len(part) for part in parts[number]] for number in (0, 1)] == [[6, 4], [6]]
+        both = RotatedInstances.concat([parts[0][0], parts[1][0], parts[0][1]])
+        assert both == RotatedInstances.load(tmp_path) == predict(detector, scenes.images)
+
+
+class TestScenes:
+    TILING = Tiling(128, 48)
+
+    @pytest.fixture(scope="class")
+    def wide(self, scenes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+        """Two scenes of 256 x 224 pixels, each of four rendered ones side by side, and a small one."""
+        folder = tmp_path_factory.mktemp("wide")
+        pictures = [images.read(file) for file in images.find(scenes.images).values()]
+        for k in range(2):
+            a, b, c, d = pictures[4 * k : 4 * k + 4]
+            whole = np.concatenate([np.concatenate([a, b], axis=1), np.concatenate([c, d], axis=1)])
+            Image.fromarray(whole[:224]).save(folder / f"scene{k}.png")
+        Image.fromarray(pictures[9][:100, :90]).save(folder / "small.png")
+        return images.find(folder)
+
+    def test_as_if_cut_predicted_and_merged_by_hand(self, detector: Detector, wide, tmp_path: Path):
+        found = detector.predict_scenes(wide, self.TILING, progress=False, class_scores=True, features=True)
+        assert found.image_ids.tolist() == list(wide)
+        assert found.image_sizes.tolist() == [[256, 224], [256, 224], [90, 100]]
+        files = tiling.cut(wide, tmp_path / "tiles", self.TILING)
+        assert len(files) == 1 + 2 * 6
+        tiles = predict(detector, files, class_scores=True, features=True)
+        sizes = {scene: images.size(file) for scene, file in wide.items()}
+        by_hand = tiling.merge(tiles, sizes, 0.1).subset(wide)
+        assert found.n_boxes > 10
+        assert found.n_boxes < tiles.n_boxes
+        assert close(found.replace(**BLANK), by_hand.replace(**BLANK))
+        np.testing.assert_allclose(found.image_features, by_hand.image_features, atol=1e-4)
+
+    def test_a_scene_of_one_tile_is_that_image(self, detector: Detector, scenes):
+        """Of the tile's own size: nothing is padded, nothing is merged away."""
+        given = dict(list(images.find(scenes.images).items())[:3])
+        found = detector.predict_scenes(given, self.TILING, progress=False)
+        plain = predict(detector, given)
+        for image_id, one in plain:
+            order = np.argsort(-one.scores, kind="stable")
+            np.testing.assert_allclose(found[image_id].scores, one.scores[order], atol=1e-5)
+            np.testing.assert_allclose(found[image_id].boxes, one.boxes[order], atol=1e-3)
+
+    def test_in_shards_and_with_broken_ones(self, detector: Detector, wide, tmp_path: Path, monkeypatch):
+        (tmp_path / "empty.png").touch()
+        cut_off = tmp_path / "half.png"
+        cut_off.write_bytes(next(iter(wide.values())).read_bytes()[:5000])
+        given = {**wide, "empty": tmp_path / "empty.png", "half": cut_off}
+        expected = detector.predict_scenes(wide, self.TILING, progress=False)
+        for _ in range(2):
+            with pytest.warns(UserWarning, match="2 images could not be read"):
+                found = detector.predict_scenes(given, self.TILING, progress=False, out=tmp_path / "out")
+            assert close(found.replace(skipped={}), expected)
+            assert {*found.skipped} == {"empty", "half"}
+        with pytest.raises(ValueError, match="with another tiling"):
+            detector.predict_scenes(given, Tiling(100, 20), progress=False, out=tmp_path / "out")
+
+    def test_every_scene_is_decoded_once(self, detector: Detector, wide):
+        asked: list[str] = []
+
+        def source(name: str, file: Path):
+            return lambda: asked.append(name) or images.read(file, "BGR")
+
+        given = [(name, source(name, file)) for name, file in wide.items()]
+        detector.predict_scenes(given, self.TILING, progress=False, batch_size=2)
+        # Once for its size, which a file has in its header, and once for its pixels.
+        assert sorted(asked) == sorted([*wide, *wide])
+
+
+BLANK = {"class_scores": None, "box_features": None, "image_features": None}
 
 
 class TestOptions:

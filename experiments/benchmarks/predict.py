@@ -33,6 +33,7 @@ from mmengine.runner import Runner
 from al_rotate import RotatedInstances, configs, images, labelled, rotated_ops
 from al_rotate._ranks import cores
 from al_rotate.detector import Detector
+from al_rotate.precision import resolve
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))  # a config may name lite0
@@ -59,10 +60,11 @@ class Setting:
             "c MMRotate's test loop": self.test_loop,
             "d ours": lambda: self.ours("auto", "auto"),
             "d ours, fp32": lambda: self.ours("fp32", "auto"),
-            "d ours, fp32, PyTorch": lambda: self.ours("fp32", "torch"),
-            "d ours, bf16": lambda: self.ours("bf16", "torch"),
+            "d ours, fp32 in PyTorch": lambda: self.ours("fp32", "torch"),
             "e forward pass, MMRotate's model": self.forward_of_mmrotate,
-            "e forward pass, ours": lambda: self.forward_of_ours("auto"),
+            "e forward pass, ours": lambda: self.forward_of_ours("auto", "auto"),
+            "e forward pass, ours in fp32": lambda: self.forward_of_ours("fp32", "auto"),
+            "e forward pass, ours in PyTorch": lambda: self.forward_of_ours("fp32", "torch"),
             "f decoding": self.decoding,
         }
 
@@ -150,11 +152,11 @@ class Setting:
 
         return run
 
-    def forward_of_ours(self, precision: Any) -> Callable[[], Any]:
-        detector = Detector(self.config, self.checkpoint, "cpu", precision=precision)
+    def forward_of_ours(self, precision: Any, engine: Any) -> Callable[[], Any]:
+        detector = Detector(self.config, self.checkpoint, "cpu", precision=precision, engine=engine)
         batches = self._prepared(detector)
         model: Any = detector.model
-        graph = detector._as_graph() if detector.engine == "onnxruntime" else None
+        graph = detector._engine.graph(model, "these", detector._sample)
 
         def one(batch: torch.Tensor) -> None:
             with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=detector.precision == "bf16"):
@@ -180,7 +182,7 @@ class Setting:
         """Milliseconds an image of each step, one after the other in one thread."""
         detector = Detector(self.config, self.checkpoint, "cpu")
         model: Any = detector.model
-        graph = detector._as_graph() if detector.engine == "onnxruntime" else None
+        graph = detector._engine.graph(model, "these", detector._sample)
         torch.set_num_threads(1)
         spent: dict[str, float] = {}
 
@@ -197,13 +199,16 @@ class Setting:
         with torch.no_grad(), graph.in_place() if graph else contextlib.nullcontext():
             for start in range(0, len(pairs), BATCH):
                 chosen = pairs[start : start + BATCH]
-                pixels = timed("decode", lambda c=chosen: [images.read(file)[..., ::-1].copy() for _, file in c])
+                pixels = timed("decode", lambda c=chosen: [images.read(file, "BGR") for _, file in c])
                 made = timed("test pipeline", lambda p=pixels: [detector._prepare(("", one)) for one in p])
                 data = {name: [one[name] for one in made] for name in ("inputs", "data_samples")}
                 data = timed("normalise", lambda d=data: model.data_preprocessor(d))
                 outs = timed("forward", lambda d=data: model.bbox_head(model.extract_feat(d["inputs"])))
                 metas = [sample.metainfo for sample in data["data_samples"]]
-                timed("decode boxes", lambda o=outs, m=metas: model.bbox_head.predict_by_feat(*o, batch_img_metas=m, rescale=True))
+                timed(
+                    "decode boxes",
+                    lambda o=outs, m=metas: model.bbox_head.predict_by_feat(*o, batch_img_metas=m, rescale=True),
+                )
         spent["decode boxes"] -= spent.get("NMS", 0.0)
         module.nms_rotated = suppress
         torch.set_num_threads(cores())
@@ -241,8 +246,10 @@ def main() -> None:
         run()
         print(json.dumps([before, peak_mb()]))
         return
-    if torch.backends.cpu.get_cpu_capability() == "AVX2":
-        ways.pop("d ours, bf16", None)  # emulated, many times slower
+    if resolve("auto", torch.device("cpu")) == "fp32":  # then these are what ours does anyway
+        ways = {name: way for name, way in ways.items() if name not in ("d ours, fp32", "e forward pass, ours in fp32")}
+    print(f"{len(setting.files)} images, {cores()} cores, {torch.backends.cpu.get_cpu_capability()}, ", end="")
+    print(f"ours by default: {resolve('auto', torch.device('cpu'))}")
     runs = {name: way() for name, way in ways.items()}
     for run in runs.values():
         run()  # warm: exported, allocated, in the page cache
