@@ -451,7 +451,7 @@ class TestScenes:
         assert found.image_ids.tolist() == list(wide)
         assert found.image_sizes.tolist() == [[256, 224], [256, 224], [90, 100]]
         files = tiling.cut(wide, tmp_path / "tiles", self.TILING)
-        assert len(files) == 1 + 2 * 6
+        assert len(files) == 1 + 2 * 9
         tiles = predict(detector, files, class_scores=True, features=True)
         sizes = {scene: images.size(file) for scene, file in wide.items()}
         by_hand = tiling.merge(tiles, sizes, 0.1).subset(wide)
