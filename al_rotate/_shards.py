@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ._files import whole
 from ._parquet import SHARDS_NOTE
 from .instances import RotatedInstances
+
+_PATIENCE = 60  # seconds until one is told what is waited for
 
 
 class Shards:
@@ -76,7 +81,11 @@ class Shards:
         if (extra := self._file(count)).is_file():
             raise self._of_others(f"more ({extra.name})", count)
         for number in range(count):
-            while not self._file(number).is_file():
+            patience = time.monotonic() + _PATIENCE
+            while not (file := self._file(number)).is_file():
+                if time.monotonic() > patience:
+                    warnings.warn(f"waiting for {file}, which another process has to write", stacklevel=5)
+                    patience = np.inf
                 time.sleep(0.2)
             yield RotatedInstances.load(self._file(number))
 

@@ -8,6 +8,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -235,11 +236,11 @@ class Detector:
         me = rank() if shards else Rank()
         shown = progress and me.number == 0
         with tqdm(total=-(-tiles // me.total), unit="tile", disable=not shown, desc="predict") as bar:
-            predicting = self._predicting(tiles, batch_size, workers, keep, bar)
+            predicting = cache(lambda: self._predicting(tiles, batch_size, workers, keep, bar))
 
             def detect(group: list[_scenes.Scene]) -> RotatedInstances:
                 pairs = [pair for scene in group for pair in scene.sources()]
-                return _scenes.merge(predicting(pairs), {scene.id: scene.size for scene in group}, iou)
+                return _scenes.merge(predicting()(pairs), {scene.id: scene.size for scene in group}, iou)
 
             parts = shares(
                 groups,
@@ -268,10 +269,11 @@ class Detector:
         size = len(first) if total is None else total  # of an unknown number a whole shard is many
         shown = progress and me.number == 0
         with tqdm(total=total and -(-total // me.total), unit="image", disable=not shown, desc="predict") as bar:
+            predicting = cache(lambda: self._predicting(size, batch_size, workers, keep, bar))
             yield from shares(
                 batched(itertools.chain(first, pairs), SHARD),
                 lambda shard: (image_id for image_id, _ in shard),
-                self._predicting(size, batch_size, workers, keep, bar),
+                lambda shard: predicting()(shard),
                 shards,
                 me,
                 lambda shard: bar.update(len(shard)),
@@ -283,6 +285,7 @@ class Detector:
         return Shards(Path(out), self._notes(keep), None if total is None else -(-total // SHARD))
 
     def _predicting(self, size: int, batch_size: int, workers: int | None, keep: Keep, bar: tqdm) -> Predicting:
+        """Made when the first shard is to be computed: where all are there, no graph is needed."""
         streams = min(cores(), -(-size // batch_size)) if self.device.type == "cpu" else 1
         graph = None
         if size >= _WORTH_A_GRAPH and self._engine.name == "onnxruntime":

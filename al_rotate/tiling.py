@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,7 +110,10 @@ class Scene:
     def sources(self) -> Iterator[tuple[str, Source]]:
         """Tile id and how to get its pixels, which is to be called once each."""
         for tile in self.tiles:
-            yield tile.id, lambda tile=tile: window(self._pixels(), tile)
+            yield tile.id, partial(self._look, tile)
+
+    def _look(self, tile: Tile) -> NDArray[np.uint8]:
+        return window(self._pixels(), tile)
 
 
 Sized = tuple[str, Source, tuple[int, int]]  # id, pixels, width and height

@@ -55,19 +55,19 @@ def main() -> None:
     }
     spent: dict[str, list[float]] = {name: [] for name in variants}
     first: dict[str, float] = {}
-    for turn in range(args.turns):
-        for name, (ours, hooks) in variants.items():
-            times.clear()
-            losses.clear()
-            wanted = [{"type": hook} for hook in [*hooks, "Stopwatch"]]
-            options = {"train_cfg.max_iters": args.iterations + SKIPPED, "custom_hooks": wanted}
-            with tempfile.TemporaryDirectory() as work, contextlib.ExitStack() as stack:
-                if not ours:
-                    stack.enter_context(rotated_ops.uninstalled())
-                training.finetune(CONFIG, files, train, labels.classes, work, cfg_options=options)
-            spent[name] += [b - a for a, b in zip(times[SKIPPED - 1 :], times[SKIPPED:], strict=False)]
-            first.setdefault(name, losses[-1])
-            print(f"turn {turn}, {name}: {statistics.median(spent[name]):.2f} s an iteration", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(args.turns):
+            for name, (ours, hooks) in variants.items():
+                times.clear()
+                losses.clear()
+                wanted = [{"type": hook} for hook in [*hooks, "Stopwatch"]]
+                options = {"train_cfg.max_iters": args.iterations + SKIPPED, "custom_hooks": wanted}
+                work = Path(folder) / f"{turn}-{name}"
+                with contextlib.nullcontext() if ours else rotated_ops.uninstalled():
+                    training.finetune(CONFIG, files, train, labels.classes, work, cfg_options=options)
+                spent[name] += [b - a for a, b in zip(times[SKIPPED - 1 :], times[SKIPPED:], strict=False)]
+                first.setdefault(name, losses[-1])
+                print(f"turn {turn}, {name}: {statistics.median(spent[name]):.2f} s an iteration", flush=True)
     base = statistics.median(spent["mmcv's IoU"])
     for name, seconds in spent.items():
         median = statistics.median(seconds)
