@@ -53,6 +53,8 @@ def add(command: Callable[..., argparse.ArgumentParser], detector_arguments: Cal
 def _predict(args: argparse.Namespace) -> None:
     from .detector import Detector
 
+    if not args.tile and (args.overlap is not None or args.scales):
+        raise ValueError("expected --tile with --overlap or --scales: without it images are not cut")
     made = {"precision": args.precision, "engine": args.engine}
     detector = Detector(args.config, args.checkpoint, args.device, args.cfg_options, **made)
     how = {"batch_size": args.batch_size, "workers": args.workers, "score_thr": args.score_thr}
@@ -77,18 +79,21 @@ def _predict(args: argparse.Namespace) -> None:
 def _tile(args: argparse.Namespace) -> None:
     tiling = _tiling(args)
     scenes = images.resolve(args.scenes)
+    labels = dota.read(args.labels, as_classes(args.classes)) if args.labels else None
+    if labels and (missing := [image_id for image_id in labels.image_ids if image_id not in scenes]):
+        raise ValueError(f"expected a scene for every label file, got none of {missing[0]!r} in {args.scenes}")
     files = cut(scenes, args.out / "images", tiling)
     print(f"{args.out / 'images'}: {len(files)} tiles of {len(scenes)} scenes")
-    if args.labels:
-        labels = dota.read(args.labels, as_classes(args.classes))
+    if labels:
         tiles = cut_labels(labels, {image_id: images.size(scenes[image_id]) for image_id in labels.image_ids}, tiling)
         print(f"{dota.write(tiles, args.out / 'labelTxt')}: {tiles.n_boxes} boxes, of {labels.n_boxes} in the scenes")
 
 
 def _tiling(args: argparse.Namespace) -> Tiling:
-    return Tiling(args.tile, args.overlap, tuple(args.scales))
+    given = {"overlap": args.overlap, "scales": args.scales and tuple(args.scales)}
+    return Tiling(args.tile, **{name: value for name, value in given.items() if value is not None})
 
 
 def _tiling_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--overlap", type=int, default=200, help="pixels that neighbouring tiles share")
-    parser.add_argument("--scales", type=float, nargs="+", default=[1.0], help="of the scenes, e.g. 1 0.5")
+    parser.add_argument("--overlap", type=int, help="pixels that neighbouring tiles share; by default 200")
+    parser.add_argument("--scales", type=float, nargs="+", help="of the scenes, e.g. 1 0.5; by default 1")

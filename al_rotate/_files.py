@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -14,13 +15,18 @@ from typing import TextIO
 def whole(path: Path) -> Iterator[TextIO]:
     """A UTF-8 text file to write, which takes its name only when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    scratch = beside(path)
     try:
         with open(scratch, "w", encoding="utf-8", newline="\n") as file:
             yield file
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def beside(path: Path) -> Path:
+    """A hidden file to write what shall become `path`; no other process, on whatever machine, has the same."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
 
 
 def sha256(path: Path) -> str:

@@ -41,7 +41,8 @@ class Forward:
         device: where the model is.
         kind: fp32 or bf16.
         graph: the networks in ONNX Runtime, in place of PyTorch's.
-        streams: batches at once, each in a thread of its own; 1 uses all cores for one batch.
+        streams: batches at once, each in a thread of its own; 1 stays in the caller's.
+        threads: that PyTorch uses for each of several batches.
     """
 
     def __init__(
@@ -53,16 +54,16 @@ class Forward:
         kind: str,
         graph: OnnxNetwork | None,
         streams: int,
+        threads: int = 1,
     ) -> None:
         self._model, self._n_classes, self._keep, self._device = model, n_classes, keep, device
-        self._kind, self._graph, self._streams = kind, graph, streams
+        self._kind, self._graph, self._streams, self._threads = kind, graph, streams, threads
         self._levels: threading.local | None = None
 
     @contextmanager
     def ready(self) -> Iterator[None]:
         """While open, the model does what was asked for; afterwards it is as it was."""
         with ExitStack() as stack:
-            stack.enter_context(features.replaced(InstanceData, "__getitem__", _rows))
             if self._keep.class_scores:
                 stack.enter_context(class_scores.kept(self._model))
             if self._kind == "bf16":
@@ -81,7 +82,9 @@ class Forward:
             return
         threads = torch.get_num_threads()
         try:
-            with ThreadPoolExecutor(self._streams, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            with ThreadPoolExecutor(
+                self._streams, initializer=torch.set_num_threads, initargs=(self._threads,)
+            ) as pool:
                 pending: list[tuple[Batch, Future[list[dict[str, Any]]]]] = []
                 for batch in batches:
                     pending.append((batch, pool.submit(self._one, [prepared for _, prepared in batch])))
@@ -91,7 +94,7 @@ class Forward:
                 for first, result in pending:
                     yield first, result.result()
         finally:
-            torch.set_num_threads(threads)  # else threads that PyTorch starts later would have one core, too
+            torch.set_num_threads(threads)  # else threads that PyTorch starts later would have as few
 
     @torch.no_grad()
     def _one(self, prepared: Sequence[Prepared]) -> list[dict[str, Any]]:
@@ -136,6 +139,9 @@ def _rows(instances: InstanceData, item: Any) -> InstanceData:
     for name, values in instances.items():
         found[name] = values[item]
     return found
+
+
+InstanceData.__getitem__ = _rows
 
 
 def alike(prepared: Iterable[tuple[int, Prepared]], size: int) -> Iterator[Batch]:

@@ -74,8 +74,8 @@ def shares(
     shards: Shards | None,
     me: Rank,
     finished: Callable[[list[Item]], object],
-) -> Iterator[RotatedInstances | None]:
-    """The detections of every group of images in order; None for the groups of other processes.
+) -> Iterator[tuple[list[str], RotatedInstances | None]]:
+    """The image ids and detections of every group of images in order; None for the groups of other processes.
 
     Args:
         groups: each becomes a shard.
@@ -86,17 +86,18 @@ def shares(
         finished: is told of a group that was there.
     """
     for number, group in enumerate(groups):
+        ids = list(image_ids(group))
         if number % me.total != me.number:
-            yield None
+            yield ids, None
             continue
-        found = shards.find(number, image_ids(group)) if shards else None
+        found = shards.find(number, ids) if shards else None
         if found is not None:
             finished(group)
         else:
             found = detect(group)
             if shards:
                 shards.add(number, found)
-        yield found
+        yield ids, found
 
 
 def gathered(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 # the number of this process and of all, here and on all machines
 _TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 # SLURM_NTASKS is set in a batch script's one process too; these only in the steps that srun starts.
 _SLURM = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE")
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class Rank(NamedTuple):
@@ -41,7 +44,12 @@ def rank(environment: Mapping[str, str] | None = None) -> Rank:
 
 
 def cores() -> int:
-    """How many this process may use: those it is bound to, shared with the processes beside it."""
+    """How many this process may use: those it is bound to or its container grants, shared with those beside it."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    # SLURM binds each task to cores of its own, torchrun binds none.
-    return max(1, bound // rank().beside) if "LOCAL_WORLD_SIZE" in os.environ else bound
+    with contextlib.suppress(OSError, ValueError):  # "max 100000", or microseconds of how many
+        quota, period = map(int, _QUOTA.read_text().split())
+        bound = min(bound, -(-quota // period))
+    if "LOCAL_WORLD_SIZE" in os.environ:  # torchrun binds none to cores
+        return max(1, bound // rank().beside)
+    # SLURM binds each task to its own, where the cluster is set up so; where not, it says how many they are.
+    return max(1, min(bound, int(os.environ.get("SLURM_CPUS_PER_TASK") or bound)))

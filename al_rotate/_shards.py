@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from ._files import whole
 from ._parquet import SHARDS_NOTE
+from ._ranks import rank
 from .instances import RotatedInstances
 
 _PATIENCE = 60  # seconds until one is told what is waited for
@@ -72,22 +73,29 @@ class Shards:
     def add(self, number: int, found: RotatedInstances) -> None:
         found.save(self._file(number))
 
-    def wait(self, count: int) -> Iterator[RotatedInstances]:
-        """All `count` shards in order, each as soon as it is there: other processes may still be at work on theirs.
+    def wait(self, image_ids: Sequence[Iterable[str]]) -> Iterator[RotatedInstances]:
+        """All shards in order, each as soon as it is there: other processes may still be at work on theirs.
+
+        Args:
+            image_ids: of each shard.
 
         Raises:
-            ValueError: when there are more, from an earlier prediction on more images.
+            ValueError: when one is of other images, or there are more, from an earlier prediction on more images.
         """
+        count = len(image_ids)
         if (extra := self._file(count)).is_file():
             raise self._of_others(f"more ({extra.name})", count)
-        for number in range(count):
+        for number, ids in enumerate(image_ids):
             patience = time.monotonic() + _PATIENCE
             while not (file := self._file(number)).is_file():
                 if time.monotonic() > patience:
-                    warnings.warn(f"waiting for {file}, which another process has to write", stacklevel=5)
+                    who = number % rank().total
+                    warnings.warn(f"waiting for {file}, which process {who} has to write", stacklevel=5)
                     patience = np.inf
                 time.sleep(0.2)
-            yield RotatedInstances.load(self._file(number))
+            found = self.find(number, ids)
+            assert found is not None
+            yield found
 
     def _of_others(self, got: str, count: int) -> ValueError:
         return ValueError(

@@ -63,7 +63,8 @@ class Shared:
     """An image that several look at, each once: decoded when the first does, forgotten after the last."""
 
     def __init__(self, pair: tuple[str, Source], uses: int) -> None:
-        self._pair, self._left = pair, uses
+        self._pair: tuple[str, Source] | None = pair
+        self._left = uses
         self._lock = threading.Lock()
         self._pixels: NDArray[np.uint8] | images.UnreadableImage | None = None
 
@@ -74,9 +75,15 @@ class Shared:
             UnreadableImage: for a file that has no pixels.
         """
         with self._lock:
-            found = read(self._pair) if self._pixels is None else self._pixels
+            found = self._pixels
+            if found is None:
+                assert self._pair is not None, "looked at more often than was said"
+                found = read(self._pair)
             self._left -= 1
-            self._pixels = found if self._left else None
+            if self._left:
+                self._pixels = found
+            else:
+                self._pixels = self._pair = None  # an array given by the caller, too
         if isinstance(found, images.UnreadableImage):
             raise found
         return found

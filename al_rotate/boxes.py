@@ -193,7 +193,13 @@ def near_pairs(a: ArrayLike, b: ArrayLike | None = None) -> tuple[NDArray[np.int
 
     Returns:
         Indices (i, j), sorted by i, then j.
+
+    Raises:
+        ValueError: for a value that is not finite.
     """
+    for given in (a, b):
+        if given is not None:
+            _require_finite(_as_boxes(given)[0], "boxes")
     left, top, right, bottom = hulls = _extents(_as_boxes(a)[0])
     others = hulls if b is None else _extents(_as_boxes(b)[0])
     order = np.argsort(others[0], kind="stable")

@@ -39,13 +39,14 @@ from .tiling import Tiling
 from .views import DIHEDRAL, View
 
 SHARD = 256  # images a shard: what a kill can cost
+_STREAMS = 4  # batches at once on a CPU: each needs memory, and what is not convolution is hidden behind the others
 _WORTH_A_GRAPH = 64  # images: making one takes as long as some dozens of them
 
 rotated_ops.install()
 
 
 class Detector:
-    """An MMRotate detector ready to predict.
+    """An MMRotate detector ready to predict; one prediction at a time.
 
     Args:
         config: path, ``mmengine.Config``, or name of a config shipped with MMRotate.
@@ -118,13 +119,14 @@ class Detector:
         In float32 equal, image by image, to MMRotate's ``inference_detector`` with each box in canonical le90 form:
         only images that the test pipeline brings to one shape share a batch, so nothing is padded differently.
 
-        Of several processes (torchrun, srun) with one `out` each detects in its share of the shards and returns when
-        all are there: the same detections in the same order as one process makes.
+        Of several processes (torchrun, srun) that all make the call with one `out`, on a file system that they share,
+        each detects in its share of the shards and returns when all are there: the same detections in the same order
+        as one process makes. Without `out` each detects in all images.
 
         Args:
             images: a folder, files, a mapping image id -> file, or an iterable of arrays (H, W, 3) uint8 BGR or
                 of pairs (image id, file or array). Arrays without an id are numbered from "0".
-            batch_size: images a forward pass. On a CPU every core makes a pass of its own.
+            batch_size: images a forward pass. On a CPU up to four passes run at once, and share the cores.
             workers: decoding threads; by default as many as cores, at most 8.
             score_thr: keep boxes scored at least this; not below the config's own threshold.
             progress: show a bar.
@@ -160,14 +162,13 @@ class Detector:
         """As :meth:`predict`, one shard of images after the other, so that memory does not grow with the pool.
 
         Of several processes with one `out` each is given its own shards only, and does not wait for the others;
-        ``RotatedInstances.stream(out)`` then reads all of them.
+        ``RotatedInstances.stream(out)`` then reads all of them. What could not be read is in each shard's ``skipped``.
         """
         keep = Keep(self._threshold(score_thr), class_scores, features)
         pairs, total = as_pairs(images)
         shards = self._shards(out, keep, total)
-        for part in self._each(pairs, total, batch_size, workers, keep, progress, shards):
-            if part is not None:
-                yield part
+        parts = self._each(pairs, total, batch_size, workers, keep, progress, shards)
+        return (part for _, part in parts if part is not None)
 
     def predict_views(self, images: Images, views: Sequence[View] = DIHEDRAL, **options: Any) -> list[RotatedInstances]:
         """Detect in other views of the images: flipped, turned, scaled, noisy; all in the same batches.
@@ -211,7 +212,8 @@ class Detector:
     ) -> RotatedInstances:
         """Detect in scenes larger than the network's input: tile by tile, and merged so that objects count once.
 
-        Every scene is decoded once and held only while its tiles are looked at. To rank, label and train on tiles
+        Every file is decoded once and held only while its tiles are looked at (a function is called once more, for
+        the size). To rank, label and train on tiles
         instead, write them with :func:`al_rotate.tiling.cut` and predict on those.
 
         Args:
@@ -227,12 +229,11 @@ class Detector:
         """
         tiling, keep = tiling or Tiling(), Keep(self._threshold(score_thr), class_scores, features)
         iou = self._nms_threshold() if iou_threshold is None else iou_threshold
-        sizes, unreadable = _scenes.sizes(as_pairs(scenes)[0])
-        groups = _scenes.grouped(sizes, tiling)
+        groups = _scenes.grouped(_scenes.sizes(as_pairs(scenes)[0]), tiling)
         tiles = sum(len(scene.tiles) for group in groups for scene in group)
         shards = None
         if out is not None:
-            shards = Shards(Path(out), {**self._notes(keep), "tiling": repr(tiling), "iou": iou}, len(groups))
+            shards = Shards(Path(out), {**self._notes(keep), "tiling": [repr(tiling), iou]}, len(groups))
         me = rank() if shards else Rank()
         shown = progress and me.number == 0
         with tqdm(total=-(-tiles // me.total), unit="tile", disable=not shown, desc="predict") as bar:
@@ -250,8 +251,7 @@ class Detector:
                 me,
                 lambda group: bar.update(sum(len(scene.tiles) for scene in group)),
             )
-            found = self._all(parts, shards)
-        return self._told(found.replace(skipped={**unreadable, **found.skipped}))
+            return self._told(self._all(parts, shards))
 
     def _each(
         self,
@@ -262,16 +262,19 @@ class Detector:
         keep: Keep,
         progress: bool,
         shards: Shards | None,
-    ) -> Iterator[RotatedInstances | None]:
-        """Every shard in order; None for those of other processes."""
+    ) -> Iterator[tuple[list[str], RotatedInstances | None]]:
+        """Every shard in order with its image ids; None for those of other processes."""
         me = rank() if shards else Rank()
-        first = list(itertools.islice(pairs, SHARD))
-        size = len(first) if total is None else total  # of an unknown number a whole shard is many
+        if total is None:  # a whole shard is many
+            first = list(itertools.islice(pairs, SHARD))
+            total, pairs = len(first), itertools.chain(first, pairs)
+            del first
+        size = total
         shown = progress and me.number == 0
         with tqdm(total=total and -(-total // me.total), unit="image", disable=not shown, desc="predict") as bar:
             predicting = cache(lambda: self._predicting(size, batch_size, workers, keep, bar))
             yield from shares(
-                batched(itertools.chain(first, pairs), SHARD),
+                batched(pairs, SHARD),
                 lambda shard: (image_id for image_id, _ in shard),
                 lambda shard: predicting()(shard),
                 shards,
@@ -286,19 +289,22 @@ class Detector:
 
     def _predicting(self, size: int, batch_size: int, workers: int | None, keep: Keep, bar: tqdm) -> Predicting:
         """Made when the first shard is to be computed: where all are there, no graph is needed."""
-        streams = min(cores(), -(-size // batch_size)) if self.device.type == "cpu" else 1
-        graph = None
+        streams = max(1, min(cores(), _STREAMS, -(-size // batch_size))) if self.device.type == "cpu" else 1
+        threads, graph = max(1, cores() // streams), None
         if size >= _WORTH_A_GRAPH and self._engine.name == "onnxruntime":
-            graph = self._engine.graph(self.model, self._digest(), self._sample)
-        forward = Forward(self.model, len(self.classes), keep, self.device, self.precision, graph, max(1, streams))
+            graph = self._engine.graph(self.model, self._digest(), self._sample, threads)
+        how = (self.device, self.precision, graph, streams, threads)
+        forward = Forward(self.model, len(self.classes), keep, *how)
         return Predicting(self._prepare, forward, self.classes, batch_size, workers, bar)
 
-    def _all(self, parts: Iterable[RotatedInstances | None], shards: Shards | None) -> RotatedInstances:
+    def _all(
+        self, parts: Iterable[tuple[list[str], RotatedInstances | None]], shards: Shards | None
+    ) -> RotatedInstances:
         """All shards as one, those of other processes as soon as they are there."""
         if shards is None:
-            found = [part for part in parts if part is not None]
+            found = [part for _, part in parts if part is not None]
         else:
-            found = list(shards.wait(sum(1 for _ in parts)))
+            found = list(shards.wait([image_ids for image_ids, _ in parts]))
         return RotatedInstances.concat(found) if found else RotatedInstances.empty([], self.classes)
 
     def _told(self, found: RotatedInstances) -> RotatedInstances:
@@ -310,9 +316,9 @@ class Detector:
         return found
 
     def _sample(self) -> torch.Tensor:
-        """A small blank image as the networks are given it."""
-        blank = self._prepare(("", np.zeros((256, 256, 3), np.uint8)))
-        data = self.model.data_preprocessor({k: [blank[k]] for k in ("inputs", "data_samples")})  # type: ignore
+        """A small image of noise as the networks are given it."""
+        noise = self._prepare(("", np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)))
+        data = self.model.data_preprocessor({k: [noise[k]] for k in ("inputs", "data_samples")})  # type: ignore
         return data["inputs"]
 
     def _prepare(self, pair: tuple[str, Source]) -> dict[str, Any] | UnreadableImage:
@@ -342,6 +348,7 @@ class Detector:
             "pipeline": str(self._pipeline),
             "precision": self.precision,
             "shard": SHARD,
+            "tiling": None,
             **keep._asdict(),
         }
 
@@ -351,7 +358,7 @@ class Detector:
         for name, values in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             flat = values.cpu().reshape(-1).contiguous()
-            digest.update(flat.view(torch.uint8).numpy())
+            digest.update(flat.view(torch.uint8).numpy() if values.ndim else str(values).encode())
         return digest.hexdigest()
 
 

@@ -33,8 +33,9 @@ def replaced(thing: Any, method: str, by: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        delattr(thing, method)
-        if before is not None:
+        if before is None:
+            delattr(thing, method)
+        else:
             setattr(thing, method, before)
 
 

@@ -23,6 +23,7 @@ from torch.utils import _pytree as pytree
 from .features import replaced
 
 _CLOSE = 1e-3  # of the largest value of an output: what rounding in another order may change
+_ENOUGH = 8  # image sizes that agreed: a size that the trace took for a constant would have shown
 
 
 class NoGraph(RuntimeError):
@@ -57,11 +58,13 @@ class Engine:
         self._insists = wanted == "onnxruntime"
         self._made: tuple[str, OnnxNetwork | None] = ("", None)
 
-    def graph(self, model: nn.Module, digest: str, sample: Callable[[], Tensor]) -> OnnxNetwork | None:
+    def graph(
+        self, model: nn.Module, digest: str, sample: Callable[[], Tensor], threads: int = 1
+    ) -> OnnxNetwork | None:
         """The networks with the weights of that `digest`; None where PyTorch computes them."""
         if self.name == "onnxruntime" and self._made[0] != digest:
             try:
-                self._made = digest, OnnxNetwork(model, sample())
+                self._made = digest, OnnxNetwork(model, sample(), threads)
             except NoGraph as error:
                 self.name, self._made = "torch", ("", None)
                 if self._insists:
@@ -74,13 +77,14 @@ class OnnxNetwork:
 
     Args:
         model: an MMDetection detector on the CPU.
-        sample: (B, 3, H, W) float, prepared images to trace it with.
+        sample: (1, 3, H, W) float, a prepared image to trace it with; not a blank one.
+        threads: of each batch.
 
     Raises:
         NoGraph: when the model has operations that the graph cannot hold.
     """
 
-    def __init__(self, model: nn.Module, sample: Tensor) -> None:
+    def __init__(self, model: nn.Module, sample: Tensor, threads: int = 1) -> None:
         self._model = model
         self._heads = [head for name in ("bbox_head", "rpn_head") if _is_dense(head := getattr(model, name, None))]
         self._given = threading.local()  # what this thread's last pass gave each head
@@ -88,7 +92,7 @@ class OnnxNetwork:
         try:
             with torch.no_grad():
                 flat, self._spec = pytree.tree_flatten(self._eager(sample))
-            self._session = _session(_Flat(self._eager, model), sample, len(flat))
+            self._session = _session(_Flat(self._eager, model), sample, len(flat), threads)
             agrees = self._agrees_at(sample)
         except Exception as error:  # whatever model, exporter or runtime meet
             raise NoGraph(f"{type(model).__name__} cannot be exported: {error}") from error
@@ -114,12 +118,19 @@ class OnnxNetwork:
         return pytree.tree_unflatten([torch.from_numpy(values) for values in flat], self._spec)
 
     def _agrees_at(self, images: Tensor) -> bool:
-        """A trace may have taken a size for a constant: of each size the first image is computed both ways."""
+        """A trace may have taken a size for a constant, the batch's too: two images of each are computed both ways."""
         size = images.shape[2:]
+        if size not in self._agrees and len(self._agrees) >= _ENOUGH and all(self._agrees.values()):
+            return True
         if size not in self._agrees:
+            two = images[:2] if len(images) > 1 else torch.cat([images, images.flip(3)])
             with torch.no_grad():
-                eager, graph = (pytree.tree_leaves(compute(images[:1])) for compute in (self._eager, self._run))
-            self._agrees[size] = all(
+                eager = pytree.tree_leaves(self._eager(two))
+            try:
+                graph = pytree.tree_leaves(self._run(two))
+            except Exception:  # the runtime's own, for shapes that do not fit a constant
+                graph = []
+            self._agrees[size] = len(graph) == len(eager) and all(
                 one.shape == other.shape and bool((one - other).abs().max() <= _CLOSE * one.abs().max())
                 for one, other in zip(eager, graph, strict=True)
             )
@@ -149,7 +160,7 @@ def _is_dense(head: Any) -> bool:
     return isinstance(head, nn.Module) and not isinstance(head, nn.ModuleList)
 
 
-def _session(network: nn.Module, sample: Tensor, outputs: int) -> Any:
+def _session(network: nn.Module, sample: Tensor, outputs: int, threads: int) -> Any:
     import onnxruntime
 
     graph = io.BytesIO()
@@ -165,7 +176,7 @@ def _session(network: nn.Module, sample: Tensor, outputs: int) -> Any:
             dynamic_axes={"images": {0: "batch", 2: "height", 3: "width"}},
         )
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # one batch a core: more in a second than one batch on all of them
+    options.intra_op_num_threads = threads
     options.enable_mem_pattern = False  # of shapes that change
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(graph.getvalue(), options, providers=["CPUExecutionProvider"])

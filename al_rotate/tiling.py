@@ -119,9 +119,8 @@ class Scene:
 Sized = tuple[str, Source, tuple[int, int]]  # id, pixels, width and height
 
 
-def sizes(pairs: Iterable[tuple[str, Source]]) -> tuple[list[Sized], dict[str, str]]:
-    """Scenes with their sizes, from the header alone where it is a file; and why others have none."""
-    found, unreadable = [], {}
+def sizes(pairs: Iterable[tuple[str, Source]]) -> Iterator[Sized]:
+    """Scenes with their sizes, from the header alone where it is a file; 0 of one that cannot be read."""
     for scene_id, source in pairs:
         try:
             if isinstance(source, Path):
@@ -129,10 +128,9 @@ def sizes(pairs: Iterable[tuple[str, Source]]) -> tuple[list[Sized], dict[str, s
             else:
                 array = source() if callable(source) else source
                 size = array.shape[1], array.shape[0]
-            found.append((scene_id, source, size))
-        except images.UnreadableImage as error:
-            unreadable[scene_id] = str(error)
-    return found, unreadable
+            yield scene_id, source, size
+        except images.UnreadableImage:
+            yield scene_id, source, (0, 0)  # it gets a tile all the same, which then says why
 
 
 def grouped(scenes: Iterable[Sized], tiling: Tiling, most: int = 64) -> list[list[Scene]]:

@@ -342,3 +342,13 @@ def test_tile(al, tmp_path):
     assert al(*words)[0] == 0  # again: nothing to do
     code, _, err = al("tile", tmp_path / "images", "--out", tmp_path / "tiles", "--overlap", 2000)
     assert (code, "expected 0 <= overlap < size" in err) == (1, True)
+    (tmp_path / "labelTxt" / "other.txt").touch()
+    code, _, err = al(*words, "--labels", tmp_path / "labelTxt")
+    assert (code, "expected a scene for every label file, got none of 'other'" in err) == (1, True)
+
+
+@pytest.mark.mm
+def test_what_only_tiles_have_is_not_passed_over(al, tmp_path):
+    words = ("predict", tmp_path, "--config", CONFIG, "--out", tmp_path / "out", "--scales", 0.5)
+    code, _, err = al(*words)
+    assert (code, "expected --tile with --overlap or --scales" in err) == (1, True)

@@ -417,6 +417,18 @@ class TestRanks:
         assert RotatedInstances.load(out) == alone
         assert all(RotatedInstances.load(tmp_path / f"rank{k}.parquet") == alone for k in range(4))
 
+    def test_a_stale_shard_of_another_process_is_noticed(self, detector: Detector, scenes, tmp_path: Path, monkeypatch):
+        """The process that reads it has not written it."""
+        monkeypatch.setattr(module, "SHARD", 8)
+        files = images.find(scenes.images)
+        predict(detector, files, out=tmp_path)
+        first, *_, last = files
+        changed = {image_id: file for image_id, file in files.items() if image_id != last} | {"other": files[first]}
+        for name, value in {"RANK": 0, "WORLD_SIZE": 2}.items():
+            monkeypatch.setenv(name, str(value))
+        with pytest.raises(ValueError, match=r"part-00001\.parquet holds detections of other images"):
+            predict(detector, changed, out=tmp_path)
+
     def test_each_streams_its_own(self, detector: Detector, scenes, tmp_path: Path, monkeypatch):
         monkeypatch.setattr(module, "SHARD", 6)
         monkeypatch.setattr(module, "cores", lambda: 2)
@@ -481,8 +493,12 @@ class TestScenes:
                 found = detector.predict_scenes(given, self.TILING, progress=False, out=tmp_path / "out")
             assert close(found.replace(skipped={}), expected)
             assert {*found.skipped} == {"empty", "half"}
+        there = RotatedInstances.load(tmp_path / "out")  # nobody is lost who only reads the folder
+        assert {*there.image_ids, *there.skipped} == {*given}
         with pytest.raises(ValueError, match="with another tiling"):
             detector.predict_scenes(given, Tiling(100, 20), progress=False, out=tmp_path / "out")
+        with pytest.raises(ValueError, match="with another tiling"):
+            predict(detector, given, out=tmp_path / "out")
 
     def test_every_scene_is_decoded_once(self, detector: Detector, wide):
         asked: list[str] = []

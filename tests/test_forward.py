@@ -37,7 +37,7 @@ class TestRows:
         ids=["rows", "no rows", "mask", "empty mask", "slice", "one"],
     )
     def test_equal_to_mmengines(self, instances: InstanceData, item: Any):
-        ours, theirs = _forward._rows(instances, item), InstanceData.__getitem__(instances, item)
+        ours, theirs = instances[item], _forward._one_by_one(instances, item)
         assert ours.keys() == theirs.keys()
         assert isinstance(ours.bboxes, RotatedBoxes)
         assert torch.equal(ours.bboxes.tensor, theirs.bboxes.tensor)
@@ -46,7 +46,7 @@ class TestRows:
 
     def test_other_values_go_mmengines_way(self, instances: InstanceData):
         instances.names = list("abcdefghi")
-        assert _forward._rows(instances, torch.tensor([2, 5])).names == ["c", "f"]
+        assert instances[torch.tensor([2, 5])].names == ["c", "f"]
 
 
 class TestBatches:
@@ -83,7 +83,7 @@ class Doubling(torch.nn.Module):
 @pytest.mark.parametrize("streams", [1, 3])
 def test_streams_keep_the_order_and_leave_pytorchs_threads_as_they_were(streams: int, monkeypatch):
     model = Doubling()
-    forward = Forward(model, 1, Keep(None, False, False), torch.device("cpu"), "fp32", None, streams)
+    forward = Forward(model, 1, Keep(None, False, False), torch.device("cpu"), "fp32", None, streams, threads=1)
     monkeypatch.setattr(forward, "_arrays", lambda number, sample: number)
     before = torch.get_num_threads()
     batches = [[(k, {"inputs": k, "data_samples": k})] * (k % 3 + 1) for k in range(10)]

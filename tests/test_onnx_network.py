@@ -106,6 +106,30 @@ class TestOfATrainedModel:
         expected = plain.model.extract_feat(other)
         assert all(torch.equal(a, b) for a, b in zip(levels, expected, strict=True))
 
+    def test_nor_does_a_size_that_the_graph_refuses_stop_anything(self, pair, monkeypatch: pytest.MonkeyPatch):
+        plain, _ = pair
+        network = OnnxNetwork(plain.model, torch.rand(1, 3, 64, 64))
+        monkeypatch.setattr(network, "_run", lambda given: 1 / 0)
+        other = torch.rand(2, 3, 96, 64)
+        with network.in_place(), torch.no_grad():
+            levels = plain.model.extract_feat(other)
+        assert all(torch.equal(a, b) for a, b in zip(levels, plain.model.extract_feat(other), strict=True))
+
+
+def test_a_trace_that_holds_only_for_one_image_is_noticed(scenes, resnet18: Callable[[str], dict[str, Any]]):
+    """Swin's windows are put together by a batch size that the trace takes for a constant."""
+    name = "roi-trans-le90_swin-tiny_fpn_1x_dota"
+    options = {key: value for key, value in resnet18(name).items() if "depth" not in key}
+    options |= {"model.backbone.embed_dims": 24, "model.backbone.depths": (1, 1, 1, 1)}
+    options |= {"model.backbone.num_heads": (1, 2, 4, 8), "model.neck.in_channels": [24, 48, 96, 192]}
+    torch.manual_seed(0)
+    plain = Detector(name, device="cpu", cfg_options=options, engine="torch", precision="fp32")
+    graph = Detector(name, device="cpu", cfg_options=options, engine="auto", precision="fp32")
+    graph.model.load_state_dict(plain.model.state_dict())
+    given = [images.read(scenes.images / f"scene_{k:04d}.jpg", "BGR") for k in range(5)]
+    found, expected = (predict(one, given, features=True) for one in (graph, plain))
+    np.testing.assert_allclose(found.image_features, expected.image_features, rtol=1e-3, atol=1e-3)
+
 
 class TestChoice:
     cpu = torch.device("cpu")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from al_rotate import _ranks
@@ -37,3 +39,18 @@ def test_cores_are_shared_with_the_processes_beside(monkeypatch: pytest.MonkeyPa
     for name, value in {"RANK": 0, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 2}.items():
         monkeypatch.setenv(name, str(value))
     assert _ranks.cores() == max(1, every // 2)
+
+
+def test_nor_more_than_a_container_or_slurm_grants(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
+    for name in ("LOCAL_WORLD_SIZE", "RANK", "SLURM_CPUS_PER_TASK"):
+        monkeypatch.delenv(name, raising=False)
+    quota = tmp_path / "cpu.max"
+    monkeypatch.setattr(_ranks, "_QUOTA", quota)
+    assert _ranks.cores() == 64
+    for text, expected in (("max 100000", 64), ("400000 100000", 4), ("150000 100000", 2)):
+        quota.write_text(text)
+        assert _ranks.cores() == expected
+    quota.write_text("max 100000")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "8")
+    assert _ranks.cores() == 8
