@@ -17,12 +17,11 @@ from mmdet.datasets import BaseDetDataset
 from mmengine.dist import get_rank
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmrotate.registry import DATASETS, HOOKS, METRICS, TRANSFORMS
 from tqdm.auto import tqdm
 
-from . import boxes, images, labelled, precision, rotated_iou_cpu, rotated_ops
+from . import boxes, images, labelled, rotated_iou_cpu, rotated_ops
 from .evaluation import evaluate
 from .instances import RotatedInstances
 
@@ -127,14 +126,6 @@ class StopWhenDiverged(Hook):
                 "optim_wrapper.optimizer.lr, lengthen the warm-up (param_scheduler), or set "
                 "optim_wrapper.clip_grad.max_norm; then train in a new work_dir"
             )
-
-
-@HOOKS.register_module()
-class ChannelsLast(Hook):
-    """Convolutions' weights channel by channel, where that is safe: the same training in less time."""
-
-    def before_train(self, runner: Runner) -> None:
-        precision.channels_last(runner.model.module if is_model_wrapper(runner.model) else runner.model)
 
 
 @HOOKS.register_module()

@@ -22,6 +22,7 @@ from mmrotate.registry import HOOKS
 
 import al_rotate as al
 from al_rotate import rotated_ops, training
+from al_rotate.precision import channels_last
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE.parent / "configs" / "rtmdet_tiny_320.py"
@@ -29,6 +30,12 @@ SKIPPED = 3
 warnings.filterwarnings("ignore")
 times: list[float] = []
 losses: list[float] = []
+
+
+@HOOKS.register_module()
+class ChannelsLast(Hook):
+    def before_train(self, runner: Any) -> None:
+        channels_last(runner.model)
 
 
 @HOOKS.register_module()
