@@ -85,7 +85,9 @@ def _tile(args: argparse.Namespace) -> None:
     files = cut(scenes, args.out / "images", tiling)
     print(f"{args.out / 'images'}: {len(files)} tiles of {len(scenes)} scenes")
     if labels:
-        tiles = cut_labels(labels, {image_id: images.size(scenes[image_id]) for image_id in labels.image_ids}, tiling)
+        with images.scenes_allowed():
+            sizes = {image_id: images.size(scenes[image_id]) for image_id in labels.image_ids}
+        tiles = cut_labels(labels, sizes, tiling)
         print(f"{dota.write(tiles, args.out / 'labelTxt')}: {tiles.n_boxes} boxes, of {labels.n_boxes} in the scenes")
 
 

@@ -33,7 +33,7 @@ from ._ranks import Rank, cores, rank
 from ._shards import Shards
 from ._sources import Images, Source, as_pairs, batched, read
 from .checkpoints import read_checkpoint, write_checkpoint
-from .images import UnreadableImage
+from .images import UnreadableImage, scenes_allowed
 from .instances import RotatedInstances
 from .tiling import Tiling
 from .views import DIHEDRAL, View
@@ -229,14 +229,15 @@ class Detector:
         """
         tiling, keep = tiling or Tiling(), Keep(self._threshold(score_thr), class_scores, features)
         iou = self._nms_threshold() if iou_threshold is None else iou_threshold
-        groups = _scenes.grouped(_scenes.sizes(as_pairs(scenes)[0]), tiling)
+        with scenes_allowed():
+            groups = _scenes.grouped(_scenes.sizes(as_pairs(scenes)[0]), tiling)
         tiles = sum(len(scene.tiles) for group in groups for scene in group)
         shards = None
         if out is not None:
             shards = Shards(Path(out), {**self._notes(keep), "tiling": [repr(tiling), iou]}, len(groups))
         me = rank() if shards else Rank()
         shown = progress and me.number == 0
-        with tqdm(total=-(-tiles // me.total), unit="tile", disable=not shown, desc="predict") as bar:
+        with scenes_allowed(), tqdm(total=-(-tiles // me.total), unit="tile", disable=not shown, desc="predict") as bar:
             predicting = cache(lambda: self._predicting(tiles, batch_size, workers, keep, bar))
 
             def detect(group: list[_scenes.Scene]) -> RotatedInstances:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+_LARGEST_SCENE = 20_000**2  # pixels
 
 
 class UnreadableImage(ValueError):
@@ -104,6 +106,18 @@ def read(path: str | Path, order: Literal["RGB", "BGR"] = "RGB") -> NDArray[np.u
         raise UnreadableImage(f"{path}: {error} Raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file.") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise UnreadableImage(f"{path}: {error}") from error
+
+
+@contextmanager
+def scenes_allowed() -> Iterator[None]:
+    """While open, images as large as scenes are (20,000 x 20,000 pixels) are no decompression bombs to Pillow."""
+    before = Image.MAX_IMAGE_PIXELS
+    if before is not None:
+        Image.MAX_IMAGE_PIXELS = max(before, _LARGEST_SCENE)
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def size(path: str | Path) -> tuple[int, int]:

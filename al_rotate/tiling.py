@@ -264,16 +264,17 @@ def cut(
     """
     tiling, folder = tiling or Tiling(), Path(out)
     written: dict[str, Path] = {}
-    for scene_id, file in images.resolve(scenes).items():
-        files = {tile: _files.under(folder, tile.id, ".png") for tile in tiling.tiles(scene_id, *images.size(file))}
-        if not all(path.is_file() for path in files.values()):
-            pixels = images.read(file)
-            for tile, path in files.items():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                scratch = path.with_name(f".{path.name}.tmp")
-                Image.fromarray(window(pixels, tile)).save(scratch, "png")
-                scratch.replace(path)
-        written |= {tile.id: path for tile, path in files.items()}
+    with images.scenes_allowed():
+        for scene_id, file in images.resolve(scenes).items():
+            files = {tile: _files.under(folder, tile.id, ".png") for tile in tiling.tiles(scene_id, *images.size(file))}
+            if not all(path.is_file() for path in files.values()):
+                pixels = images.read(file)
+                for tile, path in files.items():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    scratch = path.with_name(f".{path.name}.tmp")
+                    Image.fromarray(window(pixels, tile)).save(scratch, "png")
+                    scratch.replace(path)
+            written |= {tile.id: path for tile, path in files.items()}
     return written
 
 

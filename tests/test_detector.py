@@ -500,6 +500,14 @@ class TestScenes:
         with pytest.raises(ValueError, match="with another tiling"):
             predict(detector, given, out=tmp_path / "out")
 
+    def test_scenes_are_no_decompression_bombs(self, detector: Detector, wide, monkeypatch):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+        with pytest.warns(UserWarning, match="2 images could not be read"):
+            plain = predict(detector, wide)
+        assert len(plain) == 1
+        assert len(detector.predict_scenes(wide, self.TILING, progress=False)) == 3
+        assert Image.MAX_IMAGE_PIXELS == 10_000
+
     def test_every_scene_is_decoded_once(self, detector: Detector, wide):
         asked: list[str] = []
 
