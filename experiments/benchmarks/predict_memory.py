@@ -2,9 +2,9 @@
 
     python experiments/benchmarks/predict_memory.py PATH/TO/vhr10/images
 
-Real photographs, shrunk to 96 px so that it takes minutes and not hours, again and again under other names, and a narrow
-detector at 64 px with random weights, 30 boxes an image: what could grow is what is kept of each image. Each pool in a
-process of its own.
+Real photographs, shrunk to 96 px so that it takes minutes and not hours, again and again under other names, and a
+narrow detector at 64 px with random weights, 30 boxes an image: what could grow is what is kept of each image. Each
+pool in a process of its own.
 """
 
 from __future__ import annotations
