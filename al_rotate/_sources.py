@@ -59,6 +59,18 @@ def read(pair: tuple[str, Source]) -> NDArray[np.uint8] | images.UnreadableImage
     return np.ascontiguousarray(source)
 
 
+def size_of(source: Source) -> tuple[int, int]:
+    """Width and height in pixels, of a file from its header alone.
+
+    Raises:
+        UnreadableImage: for a file that has none.
+    """
+    if isinstance(source, Path):
+        return images.size(source)
+    array = source() if callable(source) else source
+    return array.shape[1], array.shape[0]
+
+
 class Shared:
     """An image that several look at, each once: decoded when the first does, forgotten after the last."""
 

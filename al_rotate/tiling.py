@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from . import _files, boxes, images
-from ._sources import Shared, Source
+from ._sources import Shared, Source, size_of
 from .instances import COLUMNS, RotatedInstances
 from .nms import greedy
 
@@ -123,12 +123,7 @@ def sizes(pairs: Iterable[tuple[str, Source]]) -> Iterator[Sized]:
     """Scenes with their sizes, from the header alone where it is a file; 0 of one that cannot be read."""
     for scene_id, source in pairs:
         try:
-            if isinstance(source, Path):
-                size = images.size(source)
-            else:
-                array = source() if callable(source) else source
-                size = array.shape[1], array.shape[0]
-            yield scene_id, source, size
+            yield scene_id, source, size_of(source)
         except images.UnreadableImage:
             yield scene_id, source, (0, 0)  # it gets a tile all the same, which then says why
 
@@ -271,7 +266,7 @@ def cut(
                 pixels = images.read(file)
                 for tile, path in files.items():
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    scratch = path.with_name(f".{path.name}.tmp")
+                    scratch = _files.beside(path)
                     Image.fromarray(window(pixels, tile)).save(scratch, "png")
                     scratch.replace(path)
             written |= {tile.id: path for tile, path in files.items()}

@@ -11,15 +11,13 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from . import boxes as rboxes
-from . import images
-from ._sources import Shared, Source
+from ._sources import Shared, Source, size_of
 from .instances import RotatedInstances
 
 __all__ = ["DIHEDRAL", "View"]
@@ -145,7 +143,7 @@ def apart(
     found: RotatedInstances, pairs: Sequence[tuple[str, Source]], views: Sequence[View]
 ) -> list[RotatedInstances]:
     """What was detected in `sources`, view by view, mapped back into the images."""
-    sizes = {image_id: _size(source) for image_id, source in pairs if f"{image_id}{_BETWEEN}{views[0].name}" in found}
+    sizes = {image_id: size_of(source) for image_id, source in pairs if f"{image_id}{_BETWEEN}{views[0].name}" in found}
     parts = []
     for view in views:
         ids = [f"{image_id}{_BETWEEN}{view.name}" for image_id in sizes]
@@ -163,13 +161,6 @@ def apart(
             )
         )
     return parts
-
-
-def _size(source: Source) -> tuple[int, int]:
-    if isinstance(source, Path):
-        return images.size(source)
-    array = source() if callable(source) else source
-    return array.shape[1], array.shape[0]
 
 
 def _square(matrix: ArrayLike) -> NDArray[np.float64]:
