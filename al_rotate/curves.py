@@ -1,0 +1,144 @@
+"""Learning curves against each other: area under them, labels saved, who beats whom.
+
+A curve is mAP at what had been labelled: images, boxes or seconds. Comparisons hold over what all the curves cover;
+between the rounds they are straight lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+__all__ = ["area", "common_range", "label_saving", "penalties", "reached"]
+
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def area(x: ArrayLike, y: ArrayLike, start: float | None = None, end: float | None = None) -> NDArray[np.float64]:
+    """Normalised area under a learning curve (AULC): its mean height between two points.
+
+    Args:
+        x: (K,) what had been labelled, ascending strictly.
+        y: (..., K) mAP there; several curves on the same x at once.
+        start: from where on; None: the first x.
+        end: up to where; None: the last x.
+
+    Returns:
+        (...) in the unit of y.
+
+    Raises:
+        ValueError: for x that does not rise, other shapes, or an interval that the curve does not cover.
+
+    >>> float(area([10, 20, 40], [0.2, 0.4, 0.4]))
+    0.3666666666666667
+    """
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    _check(x, y)
+    start, end = float(x[0] if start is None else start), float(x[-1] if end is None else end)
+    if not x[0] <= start < end <= x[-1]:
+        raise ValueError(f"expected an interval within {x[0]:g} to {x[-1]:g}, got {start:g} to {end:g}")
+    inside = x[(x > start) & (x < end)]
+    at = np.concatenate([[start], inside, [end]])
+    heights = _between(x, y, at)
+    return ((heights[..., 1:] + heights[..., :-1]) / 2) @ np.diff(at) / (end - start)
+
+
+def common_range(curves: Sequence[ArrayLike]) -> tuple[float, float]:
+    """Where all curves are known: the latest first x, and the earliest last one.
+
+    Raises:
+        ValueError: when there is no such place.
+    """
+    ends = [(float(np.min(x)), float(np.max(x))) for x in curves]
+    start, end = max(first for first, _ in ends), min(last for _, last in ends)
+    if start >= end:
+        raise ValueError(f"expected curves that overlap, got one that starts at {start:g} and one that ends at {end:g}")
+    return start, end
+
+
+def reached(x: ArrayLike, y: ArrayLike, target: float) -> float:
+    """Where a curve first comes to `target`, on the straight line between two rounds; NaN if it never does.
+
+    >>> reached([10, 20, 40], [0.2, 0.4, 0.3], 0.3)
+    15.0
+    """
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    _check(x, y)
+    there = np.flatnonzero(y >= target)
+    if not len(there):
+        return float("nan")
+    k = int(there[0])
+    if k == 0:
+        return float(x[0])
+    return float(x[k - 1] + (x[k] - x[k - 1]) * (target - y[k - 1]) / (y[k] - y[k - 1]))
+
+
+def label_saving(curve: Curve, reference: Curve, target: float | None = None) -> float:
+    """The share of labels that a strategy needs less than a reference to come to the same mAP.
+
+    Args:
+        curve: x and mAP of the strategy.
+        reference: of what it is compared to, usually random.
+        target: mAP; None: the highest that the reference reaches.
+
+    Returns:
+        ``1 - x / x_reference`` where each first reaches the target; negative where the strategy needs more, NaN where
+        one of them does not reach it.
+
+    >>> label_saving(([10, 20, 30], [0.1, 0.3, 0.5]), ([10, 20, 40], [0.1, 0.2, 0.3]))
+    0.5
+    """
+    target = float(np.max(reference[1])) if target is None else target
+    return 1 - reached(*curve, target) / reached(*reference, target)
+
+
+def penalties(curves: Mapping[str, Sequence[Curve]], points: int = 20, level: float = 0.05) -> pd.DataFrame:
+    """Pairwise penalty matrix: how much of the way one strategy beats another, beyond chance.
+
+    After Ash et al., "Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds" (ICLR 2020), section
+    4.2: at each of `points` places of what all curves of a seed cover, row i scores ``1 / points`` against column j
+    where a paired t-test over the seeds, two-sided at `level`, says that i is better. Theirs counts experiments of
+    several data sets; this is one.
+
+    Args:
+        curves: strategy -> its curve of each seed, the same seeds in the same order for all.
+        points: where they are compared, from the end of the shared start on.
+        level: of the test.
+
+    Returns:
+        (S, S) shares in [0, 1], strategies by name in the given order; row beats column. The column's mean says how
+        often a strategy is beaten.
+
+    Raises:
+        ValueError: for fewer than two seeds, or not the same number for all.
+    """
+    seeds = {len(found) for found in curves.values()}
+    if len(seeds) != 1 or min(seeds) < 2:
+        raise ValueError(f"expected curves of the same two seeds or more for each strategy, got {sorted(seeds)}")
+    heights = []
+    for k in range(min(seeds)):
+        start, end = common_range([found[k][0] for found in curves.values()])
+        at = np.linspace(start, end, points + 1)[1:]
+        heights.append([np.interp(at, *found[k]) for found in curves.values()])
+    values = np.array(heights)  # (seeds, S, points)
+    difference = values[:, :, None] - values[:, None]
+    mean, spread = difference.mean(axis=0), difference.std(axis=0, ddof=1) / np.sqrt(len(values))
+    limit = float(stats.t.ppf(1 - level / 2, len(values) - 1))
+    better = (mean > limit * spread) & (mean > 1e-12)
+    return pd.DataFrame(better.mean(axis=-1), list(curves), list(curves))
+
+
+def _check(x: NDArray, y: NDArray) -> None:
+    if x.ndim != 1 or len(x) < 2 or y.shape[-1:] != x.shape or not (np.diff(x) > 0).all():
+        raise ValueError(f"expected two points or more with rising x and a y for each, got {x.tolist()}, {y.shape}")
+
+
+def _between(x: NDArray, y: NDArray, at: NDArray) -> NDArray[np.float64]:
+    """y (..., K) on the straight lines through x, at these places."""
+    right = np.clip(np.searchsorted(x, at, side="left"), 1, len(x) - 1)
+    share = (at - x[right - 1]) / (x[right] - x[right - 1])
+    return y[..., right - 1] * (1 - share) + y[..., right] * share

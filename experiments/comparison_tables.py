@@ -1,0 +1,131 @@
+"""What a table of cells (see compare_strategies) says: areas, paired differences, savings, classes, selections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from al_rotate import curves
+
+AXES = {"images": "images", "boxes": "boxes", "seconds": "estimated seconds of labelling"}
+REFERENCE = "random"
+
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def complete(table: pd.DataFrame) -> pd.DataFrame:
+    """The cells of the seeds that every strategy has finished; so that all are compared on the same ones.
+
+    Raises:
+        ValueError: when there is no such seed, or nothing to compare with.
+    """
+    rounds = table["round"].max() + 1
+    counts = table.groupby(["name", "seed"]).size().unstack(fill_value=0)
+    seeds = counts.columns[(counts == rounds).all(axis=0)]
+    if not len(seeds) or REFERENCE not in counts.index:
+        raise ValueError(f"expected a finished seed of all strategies and {REFERENCE!r} among them, got\n{counts}")
+    return table[table["seed"].isin(seeds)].sort_values(["seed", "round"], kind="stable")
+
+
+def names(table: pd.DataFrame) -> list[str]:
+    """Strategies in the order of the config."""
+    return list(dict.fromkeys(table["name"]))
+
+
+def by_seed(table: pd.DataFrame, axis: str, column: str = "mAP") -> dict[str, list[Curve]]:
+    """strategy -> the curve of each seed; `column` may hold lists, which become (..., K)."""
+    found: dict[str, list[Curve]] = {}
+    for (name, _), rows in table.groupby(["name", "seed"], sort=False):
+        rows = rows.sort_values("round")
+        found.setdefault(str(name), []).append((rows[axis].to_numpy(float), np.array(rows[column].tolist(), float).T))
+    return found
+
+
+def mean_curve(of_seeds: Sequence[Curve]) -> Curve:
+    """The mean of the seeds' curves over what all of them cover."""
+    start, end = curves.common_range([x for x, _ in of_seeds])
+    at = np.linspace(start, end, 101)
+    return at, np.mean([np.interp(at, *curve) for curve in of_seeds], axis=0)
+
+
+def areas(table: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """AULC of each strategy over what all strategies of a seed cover, and its difference from random's.
+
+    The interval (95 %) is a paired bootstrap: test images are drawn anew, the same for all, and so are the seeds.
+
+    Returns:
+        By strategy: aulc, sd (over seeds), difference, low, high, seeds_better (how many of them).
+    """
+    plain, drawn = by_seed(table, axis), by_seed(table, axis, "resampled")
+    seeds = len(plain[REFERENCE])
+    limits = [curves.common_range([found[k][0] for found in plain.values()]) for k in range(seeds)]
+
+    def of(found: Mapping[str, Sequence[Curve]], name: str) -> NDArray[np.float64]:
+        return np.array([curves.area(*found[name][k], *limits[k]) for k in range(seeds)])
+
+    picks = np.random.default_rng(0).integers(0, seeds, (len(of(drawn, REFERENCE)[0]), seeds))
+    rows = {}
+    for name in plain:
+        mine, difference = of(plain, name), of(plain, name) - of(plain, REFERENCE)
+        again = (of(drawn, name) - of(drawn, REFERENCE)).T  # (draws, seeds)
+        low, high = np.quantile(np.take_along_axis(again, picks, 1).mean(axis=1), [0.025, 0.975])
+        spread = mine.std(ddof=1) if seeds > 1 else np.nan
+        rows[name] = (mine.mean(), spread, difference.mean(), low, high, int((difference > 0).sum()))
+    return pd.DataFrame.from_dict(rows, "index", columns=["aulc", "sd", "difference", "low", "high", "seeds_better"])
+
+
+def savings(table: pd.DataFrame, axis: str) -> pd.Series:
+    """Label saving against random at the mAP that random ends with, on the curves' means; NaN: not reached."""
+    means = {name: mean_curve(found) for name, found in by_seed(table, axis).items()}
+    target = float(means[REFERENCE][1][-1])
+    return pd.Series({name: curves.label_saving(curve, means[REFERENCE], target) for name, curve in means.items()})
+
+
+def penalties(table: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """See :func:`al_rotate.curves.penalties`."""
+    return curves.penalties(by_seed(table, axis))
+
+
+def class_gains(table: pd.DataFrame) -> pd.DataFrame:
+    """AP at the end less random's, by strategy and class, means over the seeds."""
+    last = table[table["round"] == table["round"].max()]
+    aps = last[["name", *(c for c in last if c.startswith("AP/"))]].groupby("name").mean().loc[names(table)]
+    return (aps - aps.loc[REFERENCE]).rename(columns=lambda name: name.removeprefix("AP/"))
+
+
+def asked(table: pd.DataFrame) -> pd.DataFrame:
+    """What each strategy asked for after the first round: means over the seeds."""
+    later = table[table["round"] > 0].assign(asked_images=lambda rows: rows["asked"].map(len))
+    first = table[table["round"] == 0].groupby("name")["boxes"].mean()
+    total = later.groupby("name").agg(
+        images=("asked_images", "sum"),
+        empty=("asked_empty", "sum"),
+        added=("asked_added", "sum"),
+        moved=("asked_moved", "sum"),
+        relabelled=("asked_relabelled", "sum"),
+        deleted=("asked_deleted", "sum"),
+        query_s=("query_s", "mean"),
+    )
+    seeds = table["seed"].nunique()
+    counts = [name for name in total if name != "query_s"]
+    total[counts] = total[counts] / seeds
+    last = table[table["round"] == table["round"].max()].groupby("name")[["boxes", "seconds", "mAP"]].mean()
+    total.insert(1, "boxes", last["boxes"] - first)
+    total["minutes"] = last["seconds"] / 60
+    total["mAP_end"] = last["mAP"]
+    return total.loc[names(table)]
+
+
+def likeness(table: pd.DataFrame) -> pd.DataFrame:
+    """How alike the selections are: Jaccard index of all images asked for after the first round, mean over seeds."""
+    later = table[table["round"] > 0]
+    sets = {key: {i for ids in rows["asked"] for i in ids} for key, rows in later.groupby(["name", "seed"])}
+    order, seeds = names(table), sorted(later["seed"].unique())
+    values = [
+        [np.mean([len(sets[a, s] & sets[b, s]) / max(1, len(sets[a, s] | sets[b, s])) for s in seeds]) for b in order]
+        for a in order
+    ]
+    return pd.DataFrame(values, order, order)

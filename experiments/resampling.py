@@ -1,0 +1,59 @@
+"""mAP over and over on draws of the test images, for intervals: Efron's bootstrap, paired by its common draws."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+import al_rotate as al
+from al_rotate.evaluation import true_positives
+
+_POINTS = np.arange(0, 1 + 1e-3, 0.1)  # of recall, as al_rotate.evaluate averages over
+
+
+def mean_ap(
+    detections: al.RotatedInstances, labels: al.RotatedInstances, resamples: int, seed: int = 0
+) -> NDArray[np.float64]:
+    """mAP (11 points, rotated IoU 0.5) on each of `resamples` draws of the images with replacement.
+
+    An image drawn twice counts twice. Draw k is the same for all detections on the same images, so that differences
+    of two detectors are paired. A class that a draw has no label of is left out of that draw's mean.
+
+    Args:
+        detections: with scores, on the images of `labels`.
+        labels: the truth.
+        resamples: draws.
+        seed: of the draws.
+
+    Returns:
+        (resamples,).
+    """
+    detections = detections.subset(labels.image_ids)
+    scores = np.zeros(0) if detections.scores is None else detections.scores
+    rng, m = np.random.default_rng(seed), len(labels)
+    weights = np.stack([np.bincount(rng.integers(0, m, m), minlength=m) for _ in range(resamples)])
+    return _weighted(detections, labels, scores, weights)
+
+
+def _weighted(
+    detections: al.RotatedInstances, labels: al.RotatedInstances, scores: NDArray, weights: NDArray
+) -> NDArray[np.float64]:
+    hits = true_positives(detections, labels)
+    order = np.argsort(-scores, kind="stable")
+    many = len(labels.classes or ()) or 1 + int(labels.labels.max(initial=0))
+    held = np.zeros((len(labels), many))
+    np.add.at(held, (labels.image_index, labels.labels), 1)
+    totals = weights @ held  # (B, C)
+    aps = np.full((len(weights), many), np.nan)
+    for number in range(many):
+        rows = order[detections.labels[order] == number]
+        drawn = weights[:, detections.image_index[rows]]
+        found, seen = np.cumsum(drawn * hits[rows], axis=1), np.cumsum(drawn, axis=1)
+        precision = found / np.maximum(seen, 1)
+        best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1] if len(rows) else np.zeros((len(weights), 0))
+        for k, total in enumerate(totals[:, number]):
+            if total:
+                # The first place at which each recall is reached: from there on precision is best there or later.
+                at = np.searchsorted(found[k] / total, _POINTS - 1e-12)
+                aps[k, number] = np.mean(np.append(best[k], 0)[at])
+    return np.nanmean(aps, axis=1)
