@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: setup setup-studio demo studio test lint
+.PHONY: setup setup-studio demo studio test lint evidence-smoke
 
 setup:  ## install everything into .venv (once; a no-op when nothing changed)
 	@$(PYTHON) tools/setup_env.py
@@ -18,6 +18,9 @@ studio: setup-studio  ## the demo's next query in Label Studio, to be corrected 
 
 test: setup-studio  ## the tests; what they see in the browser goes to screenshots/
 	@AL_ROTATE_SCREENSHOTS=screenshots $(VENV)/python -m pytest
+
+evidence-smoke: setup  ## a comparison of strategies on a planted pool, where it is known what must win
+	@$(VENV)/python experiments/evidence_smoke.py
 
 lint: setup  ## format, lints and types, as CONTRIBUTING.md asks
 	@$(VENV)/ruff format --check . && $(VENV)/ruff check . && $(VENV)/mypy

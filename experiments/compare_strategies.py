@@ -9,9 +9,10 @@ never run again, and a config to which strategies or seeds are added runs these 
 at random, is run once and shared. The tidy table goes to experiments/results/comparisons/NAME.parquet, a row a cell.
 
 In the config: ``dataset`` and ``size`` (see sandbox_data.DATASETS), ``iterations`` and ``lr`` of each training,
-``warm_start``, ``initial`` images, ``budget`` of each further round as of :class:`al_rotate.Budget`, ``rounds`` with
-the first, ``seeds``, ``measure`` (val while something is being chosen, test for what is reported), ``annotator`` (how
-far people are wrong, see mistakes.Mistakes) and ``strategies``: name -> strategy and its options.
+``first_iterations`` of one that starts from nothing, ``warm_start``, ``initial`` images, ``budget`` of each further
+round as of :class:`al_rotate.Budget`, ``rounds`` with the first, ``seeds``, ``measure`` (val while something is being
+chosen, test for what is reported), ``annotator`` (how far people are wrong, see mistakes.Mistakes) and ``strategies``:
+name -> strategy and its options.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from al_rotate._files import whole
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "comparisons"
 RESAMPLES = 200  # of the test images; the same ones for every cell, so that differences are paired
-_RECIPE = ("dataset", "size", "iterations", "lr", "warm_start", "initial", "measure", "annotator")
+_RECIPE = ("dataset", "size", "iterations", "first_iterations", "lr", "warm_start", "initial", "measure", "annotator")
 _DEFAULTS = {"warm_start": True, "annotator": {}, "measure": "test", "lr": 2e-3}
 _PACKAGES = ("torch", "onedl-mmcv", "onedl-mmengine", "onedl-mmdetection", "onedl-mmrotate", "numpy", "scikit-learn")
 
@@ -120,7 +121,8 @@ def run_cell(work: Path, data: Path | None, config: dict[str, Any], cell: Cell) 
         if not (folder / "state.db").exists():
             scratch = folder.with_name(f".{folder.name}")
             shutil.rmtree(scratch, ignore_errors=True)
-            shutil.copytree(place(work, config, Cell(cell.place, cell.seed, 0, "")), scratch)
+            first_round = place(work, config, Cell(cell.place, cell.seed, 0, ""))
+            shutil.copytree(first_round, scratch, ignore=shutil.ignore_patterns("result-*"))
             os.replace(scratch, folder)
         ask = _strategy(config, cell.strategy)
         budget = al.Budget(**config["budget"])
@@ -165,7 +167,9 @@ def _materials(work: Path, data: Path | None, config: dict[str, Any], seed: int)
     from sandbox import SandboxLearner  # PyTorch and OpenMMLab load here, in the workers
 
     sandbox = _sandbox(config["dataset"], work, config["size"], data)
-    return sandbox.parts, SandboxLearner(sandbox, config["iterations"], config["lr"], seed=seed)
+    return sandbox.parts, SandboxLearner(
+        sandbox, config["iterations"], config["first_iterations"], config["lr"], seed=seed
+    )
 
 
 @lru_cache

@@ -53,7 +53,7 @@ def _weighted(
         best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1] if len(rows) else np.zeros((len(weights), 0))
         for k, total in enumerate(totals[:, number]):
             if total:
-                # The first place at which each recall is reached: from there on precision is best there or later.
-                at = np.searchsorted(found[k] / total, _POINTS - 1e-12)
+                # Where each recall is first reached; the best precision from there on counts.
+                at = np.searchsorted(found[k] / total, _POINTS)
                 aps[k, number] = np.mean(np.append(best[k], 0)[at])
     return np.nanmean(aps, axis=1)

@@ -21,6 +21,8 @@ def hybrid(
     per_scene: int = 2,
     views: bool = False,
     weak_below: float = 0.1,
+    gain_by: str = "root",
+    blind: str = "diversity",
 ) -> Batch:
     """Images with the most to learn from for each second of labelling, unlike each other.
 
@@ -61,7 +63,12 @@ def hybrid(
             ids = coverage.spread_over_scenes(candidates.image_ids[rows], per_scene)
             return np.array([position[image_id] for image_id in ids], np.int64)
 
-        if known.calibration.notice or known.held_out_map < weak_below:
+        unknown = known.calibration.notice is not None
+        if blind == "scores" and unknown:
+            unknown = False
+        elif not unknown:
+            unknown = known.held_out_map < weak_below
+        if unknown:
             selected = None if known.features is None else unit(known.features)
             order = diversity.most_typical(features, min(len(features), int(np.ceil(shortlist * n))), selected, rng)
             rows = spread(order)[:n]
@@ -75,7 +82,11 @@ def hybrid(
         seconds = known.cost.seconds(np.maximum(shown(candidates), sums(p, candidates)))
 
         def lesson(of_boxes: NDArray) -> NDArray[np.float64]:
-            taught = np.sqrt(sums_by_class(of_boxes, candidates, many)) @ share
+            of_classes = sums_by_class(of_boxes, candidates, many)
+            if gain_by == "root":
+                taught = np.sqrt(of_classes) @ share
+            else:
+                taught = np.log1p(of_classes / (1 + known.class_counts(many))).mean(axis=1)
             return place_empty(taught, candidates.counts == 0, "missed", known.missed_rate)
 
         value = np.round(lesson(doubt) / seconds, 10)

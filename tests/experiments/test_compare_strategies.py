@@ -1,0 +1,170 @@
+"""Comparisons resume, never repeat, tell of failures, and their tables say what happened: on the planted pool."""
+
+import json
+from pathlib import Path
+
+import comparison_tables as tables
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from compare_strategies import cells, load, place, run
+
+SMALL = {
+    "dataset": "planted",
+    "size": 128,
+    "iterations": 1,
+    "first_iterations": 1,
+    "initial": 10,
+    "budget": {"images": 6},
+    "rounds": 3,
+    "seeds": [0, 1],
+    "strategies": {"random": None, "entropy-sum": {"strategy": "entropy", "options": {"how": "sum"}}},
+}
+
+
+def written(folder: Path, **changes: object) -> Path:
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump({**SMALL, **changes}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which the small comparison is finished, and its table."""
+    folder = tmp_path_factory.mktemp("comparison")
+    table = run(written(folder), folder / "work", None, 2, results=folder / "results")
+    return folder, table
+
+
+def results(work: Path) -> dict[Path, int]:
+    return {file: file.stat().st_mtime_ns for file in work.rglob("result-*.json")}
+
+
+def test_a_row_a_cell_with_all_it_depends_on(finished):
+    _, table = finished
+    assert len(table) == 2 * 2 * 3
+    assert table["cell"].is_unique
+    assert sorted(map(len, table["asked"])) == [6] * 8 + [10] * 4
+    assert (table[table["round"] == 2]["images"] == 22).all()
+    assert {"torch", "onedl-mmrotate"} <= {*json.loads(table["versions"][0])}
+    assert table[table["name"] == "entropy-sum"]["options"].map(json.loads).tolist() == [{"how": "sum"}] * 6
+
+
+def test_all_strategies_of_a_seed_start_alike_and_seeds_do_not(finished):
+    _, table = finished
+    first = table[table["round"] == 0]
+    by_seed = {seed: {*map(tuple, rows["asked"])} for seed, rows in first.groupby("seed")}
+    assert [len(asked) for asked in by_seed.values()] == [1, 1]
+    assert by_seed[0] != by_seed[1]
+
+
+def test_nothing_is_asked_for_twice(finished):
+    _, table = finished
+    for _, rows in table.groupby(["name", "seed"]):
+        asked = [image_id for ids in rows["asked"] for image_id in ids]
+        assert len(asked) == len(set(asked)) == 22
+
+
+def test_finished_cells_are_not_run_again_and_new_ones_are(finished):
+    folder, table = finished
+    before = results(folder / "work")
+    again = run(written(folder), folder / "work", None, 1, results=folder / "results")
+    pd.testing.assert_frame_equal(again, table)
+    more = {**SMALL["strategies"], "box-count": None}  # type: ignore[dict-item]
+    grown = run(written(folder, strategies=more), folder / "work", None, 1, results=folder / "results")
+    after = results(folder / "work")
+    assert {file: after[file] for file in before} == before
+    assert len(after) == len(before) + 4
+    assert len(grown) == 18
+
+
+def test_a_lost_cell_is_made_again_and_comes_out_alike(finished):
+    folder, table = finished
+    config = load(written(folder))
+    lost = next(c for c in cells(config) if c.strategy == "entropy-sum" and c.round == 2 and c.seed == 1)
+    file = place(folder / "work", config, lost) / "result-002.json"
+    had = json.loads(file.read_text())
+    file.unlink()
+    found = run(written(folder), folder / "work", None, 1, results=folder / "results")
+    now = json.loads(file.read_text())
+    same = [key for key in had if not key.endswith("_s")]
+    assert [now[key] for key in same] == [had[key] for key in same]
+    assert len(found) == len(table)
+
+
+def test_what_fails_is_told_of_after_all_else_was_run(tmp_path):
+    path = written(tmp_path, seeds=[0], strategies={"angle-stability": None, "random": None})
+    with pytest.raises(RuntimeError, match=r"1 cells failed.*angle-stability"):
+        run(path, tmp_path / "work", None, 1, results=tmp_path / "results")
+    table = pd.read_parquet(tmp_path / "results" / "small.parquet")
+    assert table.groupby("name").size().to_dict() == {"angle-stability": 1, "random": 3}
+
+
+def test_a_config_with_something_else_in_it_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="iteration"):
+        load(written(tmp_path, iteration=3))
+
+
+def hand_made():
+    """Two strategies, two seeds, three rounds; `good` is 0.1 above random after the first."""
+    rows = []
+    for name, lead in (("random", 0.0), ("good", 0.1)):
+        for seed in (0, 1):
+            for number, height in enumerate((0.2, 0.3, 0.4)):
+                value = height + lead * (number > 0) + 0.01 * seed
+                draws = [value - 0.02, value, value + 0.02]
+                row = {"name": name, "seed": seed, "round": number, "images": 10 * (number + 1), "mAP": value}
+                asked = [f"{seed}-{number}-{k + (name == 'good')}" for k in range(2)]
+                costs = {"boxes": 50 * (number + 1), "seconds": 100.0 * (number + 1), "asked": asked, "AP/ship": value}
+                counts = dict.fromkeys(("empty", "added", "moved", "relabelled", "deleted"), number)
+                counted = {f"asked_{key}": n for key, n in counts.items()}
+                rows.append({**row, **costs, **counted, "resampled": draws, "query_s": 1.0})
+    return pd.DataFrame(rows)
+
+
+def test_areas_and_paired_intervals():
+    found = tables.areas(hand_made(), "images")
+    assert found.loc["random", "aulc"] == pytest.approx(0.305)
+    assert found.loc["good", "difference"] == pytest.approx((0.5 * 0.1 + 0.1) / 2)
+    # The draws move both alike, so that the paired difference does not move at all.
+    assert found.loc["good", ["low", "high"]].tolist() == pytest.approx([0.075, 0.075])
+    assert found.loc["good", "seeds_better"] == 2
+
+
+def test_savings_on_the_means():
+    found = tables.savings(hand_made(), "images")
+    assert found["random"] == 0
+    # `good` comes to 0.405, where random ends, a hair after its second round.
+    assert found["good"] == pytest.approx(1 - 20 / 30, abs=0.01)
+
+
+def test_likeness_of_the_selections():
+    found = tables.likeness(hand_made())
+    assert found.loc["random", "random"] == 1
+    assert found.loc["random", "good"] == pytest.approx(1 / 3)  # one of two in common, in each round
+
+
+def test_counts_are_means_over_the_seeds():
+    found = tables.asked(hand_made())
+    assert found.loc["good", "images"] == 4
+    assert found.loc["good", "boxes"] == 100
+    assert found.loc["good", "added"] == 3
+
+
+def test_gains_by_class():
+    assert tables.class_gains(hand_made()).loc["good", "ship"] == pytest.approx(0.1)
+
+
+def test_only_seeds_that_all_have_finished_count():
+    table = hand_made()
+    cut = table[~((table["name"] == "good") & (table["seed"] == 1) & (table["round"] == 2))]
+    assert tables.complete(cut)["seed"].unique().tolist() == [0]
+    with pytest.raises(ValueError, match="finished seed"):
+        tables.complete(cut[cut["seed"] == 1])
+
+
+def test_means_stop_where_a_seed_ends():
+    x, y = tables.mean_curve([(np.array([0.0, 10]), np.array([0.0, 1])), (np.array([2.0, 8]), np.array([1.0, 1]))])
+    assert (x[0], x[-1]) == (2, 8)
+    assert y[0] == pytest.approx((0.2 + 1) / 2)

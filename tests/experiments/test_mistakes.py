@@ -1,0 +1,50 @@
+"""Mistakes come at their rates, and are the same whenever they are asked for."""
+
+import numpy as np
+import pytest
+from mistakes import Mistakes
+
+import al_rotate as al
+from al_rotate.instances import RotatedInstances
+
+
+def labels(n=6000, seed=0):
+    rng = np.random.default_rng(seed)
+    area = rng.uniform(1, 4, (n, 1))
+    boxes = np.column_stack([rng.uniform(0, 500, (n, 2)), area * [20, 10], rng.uniform(-1, 1, n)])
+    return RotatedInstances(["a"], [0, n], boxes, rng.integers(0, 3, n), classes=("x", "y", "z"))
+
+
+def test_nothing_is_wrong_by_default():
+    assert Mistakes().made(labels(), 0) == labels()
+
+
+def test_a_seed_makes_the_same_mistakes():
+    some = Mistakes(shift=0.1, degrees=3, missed=0.3, confused=0.1)
+    assert some.made(labels(), 1) == some.made(labels(), 1)
+    assert some.made(labels(), 1) != some.made(labels(), 2)
+
+
+def test_boxes_move_by_so_much():
+    before, after = labels(), Mistakes(shift=0.1, degrees=4).made(labels(), 0)
+    short = before.boxes[:, 2:4].min(axis=1)
+    assert np.std((after.boxes[:, 0] - before.boxes[:, 0]) / short) == pytest.approx(0.05, rel=0.05)
+    turned = (after.boxes[:, 4] - before.boxes[:, 4] + np.pi / 2) % np.pi - np.pi / 2
+    assert np.degrees(np.std(turned)) == pytest.approx(4, rel=0.05)
+    assert np.median(al.boxes.iou(before.boxes, after.boxes, paired=True)) > 0.75
+
+
+def test_a_third_of_all_may_be_missed_and_only_small_ones():
+    before, after = labels(), Mistakes(missed=0.3).made(labels(), 0)
+    assert 1 - after.n_boxes / before.n_boxes == pytest.approx(0.1, abs=0.01)
+    area = lambda one: one.boxes[:, 2] * one.boxes[:, 3]  # noqa: E731
+    limit = np.quantile(area(before), 1 / 3)
+    assert (area(after) > limit).sum() == (area(before) > limit).sum()
+
+
+def test_confused_boxes_have_another_class():
+    before, after = labels(), Mistakes(confused=0.2).made(labels(), 0)
+    assert np.mean(after.labels != before.labels) == pytest.approx(0.2, abs=0.02)
+    assert set(after.labels) == {0, 1, 2}
+    only = RotatedInstances(["a"], [0, 1], [[5, 5, 4, 2, 0]], [0], classes=("x",))
+    assert Mistakes(confused=1.0).made(only, 0).labels.tolist() == [0]
