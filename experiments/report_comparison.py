@@ -51,6 +51,7 @@ def write(paths: list[Path], work: Path | None) -> Path:
             figure.savefig(folder / f"{name}.jpg", dpi=110, bbox_inches="tight", pil_kwargs={"quality": 88})
             plt.close(figure)
         summary(table).to_csv(folder / "summary.csv", float_format="%.4f")
+        (folder / "summary.md").write_text(markdown(table), encoding="utf-8")
         shown = [name for name in (*made, "picked") if (folder / f"{name}.jpg").exists()]
         sections.append(section(path.stem, table, list(dict.fromkeys(shown))))
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
@@ -76,6 +77,25 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         parts[f"{name}: saving"] = tables.savings(table, name)
     whole = pd.concat([pd.DataFrame(parts), tables.asked(table)], axis=1).rename_axis("strategy")
     return whole.sort_values(f"{own}: aulc", ascending=False, kind="stable")
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The table of docs/evidence.md: AULC, and its difference from random's with the 95 % interval, in points."""
+    lines = ["| strategy | " + " | ".join(f"AULC, {one} | less random's" for one in tables.AXES) + " | saving | end |"]
+    lines.append("|---" * 9 + "|")
+    own = axis(table)
+    for name, row in summary(table).iterrows():
+        cells = []
+        for one in tables.AXES:
+            cells.append(f"{100 * row[f'{one}: aulc']:.1f}")
+            low, high = (100 * row[f"{one}: {end}"] for end in ("low", "high"))
+            bold = "**" if low > 0 or high < 0 else ""
+            said = f"{bold}{100 * row[f'{one}: difference']:+.1f}{bold} [{low:+.1f}, {high:+.1f}]"
+            cells.append("" if name == tables.REFERENCE else said)
+        saved = row[f"{own}: saving"]
+        saving = "not reached" if np.isnan(saved) else f"{100 * saved:+.0f} %"
+        lines.append(f"| `{name}` | {' | '.join(cells)} | {saving} | {100 * row['mAP_end']:.1f} |")
+    return "\n".join(lines) + "\n"
 
 
 def section(name: str, table: pd.DataFrame, shown: list[str]) -> dict[str, Any]:

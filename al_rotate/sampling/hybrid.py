@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,8 +23,7 @@ def hybrid(
     per_scene: int = 2,
     views: bool = False,
     weak_below: float = 0.1,
-    gain_by: str = "root",
-    blind: str = "diversity",
+    gain: Literal["log", "root"] = "log",
 ) -> Batch:
     """Images with the most to learn from for each second of labelling, unlike each other.
 
@@ -31,9 +32,10 @@ def hybrid(
     typical images unlike the labelled ones are picked: diversity first, as Hacohen et al. (ICML 2022) advise. **After
     that**:
 
-    1. a box counts the entropy of its calibrated probability; an image the sum over the classes of the square root of
-       what their boxes count, times the class's share (more where labels are few): thirty cars teach less than thirty
-       times what one does. One without a box counts the mean image times the rate at which such images held something;
+    1. a box counts the entropy of its calibrated probability; an image what these add to the logarithm of the labels
+       of each class, ``mean_c log(1 + h_c / (1 + n_c))``: thirty cars teach less than thirty times what one does, and
+       nothing much where there are hundreds; a class counts as much as any other, as in mAP. One without a box counts
+       the mean image times the rate at which such images held something;
     2. that is divided by the seconds that it is expected to take, by the boxes that people are shown or, if
        these are fewer, the objects that it is expected to hold: crowded images are no bargain, nor is what looks empty;
     3. the best ``shortlist * n`` images are kept, after the first `per_scene` of a scene those of other scenes;
@@ -47,10 +49,14 @@ def hybrid(
             :func:`al_rotate.sampling.coverage.scene_of`.
         views: whether to look at the shortlist from other sides: seven more forward passes for each of its images.
         weak_below: mAP in [0, 1].
+        gain: ``root`` for what 1. was before: the square roots of what the boxes of each class count, by MUS-CDB's
+            shares of the classes, which differ by a factor of e at most; docs/evidence.md compares the two.
 
     Raises:
         ValueError: for options out of range; later, for detections without image_features.
     """
+    if gain not in ("log", "root"):
+        raise ValueError(f"expected gain to be log or root, got {gain!r}")
     if not shortlist >= 1 or per_scene < 1 or not 0 <= weak_below <= 1:
         raise ValueError(
             f"expected shortlist and per_scene >= 1 and weak_below in [0, 1], got {shortlist}, {per_scene}"
@@ -63,12 +69,7 @@ def hybrid(
             ids = coverage.spread_over_scenes(candidates.image_ids[rows], per_scene)
             return np.array([position[image_id] for image_id in ids], np.int64)
 
-        unknown = known.calibration.notice is not None
-        if blind == "scores" and unknown:
-            unknown = False
-        elif not unknown:
-            unknown = known.held_out_map < weak_below
-        if unknown:
+        if known.calibration.notice or known.held_out_map < weak_below:
             selected = None if known.features is None else unit(known.features)
             order = diversity.most_typical(features, min(len(features), int(np.ceil(shortlist * n))), selected, rng)
             rows = spread(order)[:n]
@@ -77,16 +78,17 @@ def hybrid(
 
         p = known.calibration(candidates)
         many = n_classes(candidates, known)
-        doubt, share = uncertainty.entropy(p), quotas.class_balance(known.class_counts(many), many)
+        doubt = uncertainty.entropy(p)
         # An image may hold more than people are shown: as many objects as the probabilities of all its boxes add up to.
         seconds = known.cost.seconds(np.maximum(shown(candidates), sums(p, candidates)))
 
         def lesson(of_boxes: NDArray) -> NDArray[np.float64]:
             of_classes = sums_by_class(of_boxes, candidates, many)
-            if gain_by == "root":
-                taught = np.sqrt(of_classes) @ share
+            counts = known.class_counts(many)
+            if gain == "log":
+                taught = np.log1p(of_classes / (1 + counts)).mean(axis=1)
             else:
-                taught = np.log1p(of_classes / (1 + known.class_counts(many))).mean(axis=1)
+                taught = np.sqrt(of_classes) @ quotas.class_balance(counts, many)
             return place_empty(taught, candidates.counts == 0, "missed", known.missed_rate)
 
         value = np.round(lesson(doubt) / seconds, 10)
