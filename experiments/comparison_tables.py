@@ -8,10 +8,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from al_rotate import curves
+from al_rotate import CostModel, curves
 
 AXES = {"images": "images", "boxes": "boxes", "seconds": "estimated seconds of labelling"}
 REFERENCE = "random"
+COSTS = {
+    "as assumed": CostModel(),
+    "drawing takes 35 s": CostModel(added=35.0),
+    "an image takes 30 s": CostModel(image=30.0),
+    "deleting takes 8 s": CostModel(deleted=8.0),
+}
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -117,6 +123,18 @@ def asked(table: pd.DataFrame) -> pd.DataFrame:
     total["minutes"] = last["seconds"] / 60
     total["mAP_end"] = last["mAP"]
     return total.loc[names(table)]
+
+
+def by_cost(table: pd.DataFrame) -> pd.DataFrame:
+    """AULC over time less random's, by strategy, had the same answers cost something else: one column each of COSTS."""
+    found = {}
+    for name, cost in COSTS.items():
+        spent = cost.image * table["asked"].map(len)
+        for kind in ("added", "moved", "relabelled", "deleted"):
+            spent = spent + getattr(cost, kind) * table[f"asked_{kind}"]
+        seconds = spent.groupby([table["name"], table["seed"]]).cumsum()
+        found[name] = areas(table.assign(seconds=seconds), "seconds")["difference"]
+    return pd.DataFrame(found)
 
 
 def likeness(table: pd.DataFrame) -> pd.DataFrame:

@@ -44,6 +44,7 @@ def write(paths: list[Path], work: Path | None) -> Path:
                 tables.penalties(table, axis(table)), "share of the way on which the row beats the column", "Greens", 1
             )
         made["classes"] = heat(tables.class_gains(table), "AP at the end less random's", "RdBu", None)
+        made["costs"] = heat(tables.by_cost(table), "AULC over time less random's, by what answers cost", "RdBu", None)
         made["likeness"] = heat(tables.likeness(table), "Jaccard index of the images asked for", "Blues", 1)
         if work and (picked := montage(table, work)):
             made["picked"] = picked

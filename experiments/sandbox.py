@@ -159,7 +159,7 @@ class SandboxLearner:
             return (
                 (step + 1) / warm
                 if step < warm
-                else 0.025 + 0.975 * (1 + math.cos(math.pi * (step - warm) / (last - warm))) / 2
+                else 0.025 + 0.975 * (1 + math.cos(math.pi * (step - warm) / max(1, last - warm))) / 2
             )
 
         return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

@@ -23,7 +23,7 @@ def hybrid(
     per_scene: int = 2,
     views: bool = False,
     weak_below: float = 0.1,
-    gain: Literal["log", "root"] = "log",
+    class_gain: Literal["log", "root"] = "log",
 ) -> Batch:
     """Images with the most to learn from for each second of labelling, unlike each other.
 
@@ -49,14 +49,14 @@ def hybrid(
             :func:`al_rotate.sampling.coverage.scene_of`.
         views: whether to look at the shortlist from other sides: seven more forward passes for each of its images.
         weak_below: mAP in [0, 1].
-        gain: ``root`` for what 1. was before: the square roots of what the boxes of each class count, by MUS-CDB's
-            shares of the classes, which differ by a factor of e at most; docs/evidence.md compares the two.
+        class_gain: ``root`` for what 1. was before: the square roots of what the boxes of each class count, times
+            MUS-CDB's shares of the classes, which differ by a factor of e at most; docs/evidence.md compares the two.
 
     Raises:
         ValueError: for options out of range; later, for detections without image_features.
     """
-    if gain not in ("log", "root"):
-        raise ValueError(f"expected gain to be log or root, got {gain!r}")
+    if class_gain not in ("log", "root"):
+        raise ValueError(f"expected class_gain to be log or root, got {class_gain!r}")
     if not shortlist >= 1 or per_scene < 1 or not 0 <= weak_below <= 1:
         raise ValueError(
             f"expected shortlist and per_scene >= 1 and weak_below in [0, 1], got {shortlist}, {per_scene}"
@@ -85,7 +85,7 @@ def hybrid(
         def lesson(of_boxes: NDArray) -> NDArray[np.float64]:
             of_classes = sums_by_class(of_boxes, candidates, many)
             counts = known.class_counts(many)
-            if gain == "log":
+            if class_gain == "log":
                 taught = np.log1p(of_classes / (1 + counts)).mean(axis=1)
             else:
                 taught = np.sqrt(of_classes) @ quotas.class_balance(counts, many)

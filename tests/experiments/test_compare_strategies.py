@@ -152,6 +152,15 @@ def test_counts_are_means_over_the_seeds():
     assert found.loc["good", "added"] == 3
 
 
+def test_the_costs_assumed_are_those_that_were_charged(finished):
+    """With the annotator's own rates the recounted seconds are the loop's."""
+    _, table = finished
+    as_it_was = tables.areas(table, "seconds")["difference"]
+    found = tables.by_cost(table)
+    assert found["as assumed"].tolist() == pytest.approx(as_it_was.tolist())
+    assert found.loc["entropy-sum", "drawing takes 35 s"] != pytest.approx(as_it_was["entropy-sum"], abs=1e-4)
+
+
 def test_gains_by_class():
     assert tables.class_gains(hand_made()).loc["good", "ship"] == pytest.approx(0.1)
 

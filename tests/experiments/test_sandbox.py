@@ -118,7 +118,7 @@ def test_photographs_are_split_as_they_say_and_scaled_with_their_labels(tmp_path
         )
     ids = [f"p{k}" for k in range(12)]
     labels = RotatedInstances(
-        ids, np.arange(13), np.tile([100, 50, 40, 20, 0.3], (12, 1)), np.zeros(12), classes=("s",)
+        ids, np.arange(13), np.tile([100, 50, 40, 20, 0.3], (12, 1)), np.zeros(12, int), classes=("s",)
     )
     dota.write(labels, tmp_path / "data" / "labelTxt")
     (tmp_path / "data" / "splits" / "train.txt").write_text("\n".join(ids[:10]))

@@ -60,13 +60,45 @@ def test_value_is_calibrated_and_by_the_second():
     assert table.loc["planes", "expected_boxes"] == pytest.approx(9.7, abs=0.3)
 
 
+IMAGES = {"one": [(0, 0.9)], "nine": [(0, 0.9)] * 9, "both": [(0, 0.9), (1, 0.6)], "plane": [(1, 0.6)]}
+
+
 def test_many_of_a_class_teach_less_than_as_many_times_one():
-    """Nine ships teach three times what one does; a ship and a plane the sum of both."""
-    images = {"one": [(0, 0.9)], "nine": [(0, 0.9)] * 9, "both": [(0, 0.9), (1, 0.6)], "plane": [(1, 0.6)]}
-    table = rank(seen(images), "hybrid", rng(), known(), budget=1).set_index("image_id")
+    """What boxes add to the logarithm of their class's labels, and classes add up."""
+    taught = rank(seen(IMAGES), "hybrid", rng(), known(), budget=1).set_index("image_id")["uncertainty"]
+    classes = len(TRUTH.classes)
+    assert np.expm1(classes * taught["nine"]) == pytest.approx(9 * np.expm1(classes * taught["one"]))
+    assert taught["nine"] < 9 * taught["one"]
+    assert taught["both"] == pytest.approx(taught["one"] + taught["plane"])
+
+
+def test_a_class_with_few_labels_teaches_more():
+    """Ten times the labels of its class: the logarithm rises less by the same box."""
+    ids = [f"{i}/{k}" for k in range(9) for i in TRUTH.image_ids]
+    more = type(TRUTH)(
+        ids,
+        np.concatenate([[0], np.cumsum(np.tile(TRUTH.counts, 9))]),
+        np.tile(TRUTH.boxes, (9, 1)),
+        np.tile(TRUTH.labels, 9),
+        classes=TRUTH.classes,
+    )
+    many = Known(TRUTH.concat([TRUTH, more]), FOUND)
+    few, lots = (
+        rank(seen(IMAGES), "hybrid", rng(), one, budget=1).set_index("image_id")["uncertainty"]["one"]
+        for one in (known(), many)
+    )
+    n, classes = int((TRUTH.labels == 0).sum()), len(TRUTH.classes)
+    assert np.expm1(classes * few) * (1 + n) == pytest.approx(np.expm1(classes * lots) * (1 + 10 * n))
+
+
+def test_the_root_as_it_was_before():
+    """Nine ships teach three times what one does."""
+    table = rank(seen(IMAGES), "hybrid", rng(), known(), budget=1, class_gain="root").set_index("image_id")
     taught = table["uncertainty"]
     assert taught["nine"] == pytest.approx(3 * taught["one"])
     assert taught["both"] == pytest.approx(taught["one"] + taught["plane"])
+    with pytest.raises(ValueError, match="class_gain"):
+        rank(seen(IMAGES), "hybrid", class_gain="linear")
 
 
 def test_near_duplicates_do_not_come_together():
@@ -106,7 +138,9 @@ def test_views_raise_what_moves():
     assert asked == [(["calm", "moves"], 7)]
     overlap = 20 / 60
     assert table["instability"].to_dict() == pytest.approx({"calm": 0, "moves": 1 - overlap}, abs=1e-6)
-    assert table.loc["moves", "value"] / table.loc["calm", "value"] == pytest.approx(np.sqrt(2 - overlap), abs=1e-6)
+    classes, seconds = len(TRUTH.classes), table["expected_seconds"]
+    counted = np.expm1(classes * (table["value"] * seconds))
+    assert counted["moves"] / counted["calm"] == pytest.approx(2 - overlap, abs=1e-6)
 
 
 def test_only_the_shortlist_is_looked_at_from_other_sides():
