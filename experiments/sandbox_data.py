@@ -92,7 +92,7 @@ def prepare(name: str, folder: Path, size: int, data: Path | None = None) -> San
 
 
 def scenes(folder: Path, size: int, data: Path | None, unique: int = 280, again: int = 120) -> Parts:
-    """Rendered scenes: five long-tailed classes, crowded and empty ones, and 30 scenes seen five times over.
+    """Rendered scenes: five long-tailed classes, crowded and empty ones, and 30 scenes seen four times over.
 
     The doubles are windows a few pixels apart on one scene, darker or brighter and noisy, like frames of a flight.
     """

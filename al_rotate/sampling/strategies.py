@@ -45,7 +45,7 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "box-count": by_score.box_count,
     "least-confidence": partial(by_score.by_uncertainty, uncertainty.least_confidence),
     "margin": partial(by_score.by_uncertainty, uncertainty.margin),
-    "entropy": partial(by_score.by_uncertainty, uncertainty.entropy),
+    "entropy": partial(by_score.by_uncertainty, uncertainty.entropy, how="max"),
     "calibrated-entropy": by_score.calibrated_entropy,
     "localisation-stability": by_score.localisation_stability,
     "angle-stability": by_score.angle_stability,
