@@ -60,7 +60,8 @@ def by_uncertainty(
 
     Args:
         measure: scores of boxes -> (N,), a function like those in :mod:`al_rotate.sampling.uncertainty`.
-        how: boxes -> image, see :func:`al_rotate.sampling.aggregate.aggregate`.
+        how: boxes -> image, see :func:`al_rotate.sampling.aggregate.aggregate`; the strategy ``entropy`` takes the
+            max, for which docs/evidence.md has the reason.
         k: the same.
         empty: the place of images without a box, see `Ranking`.
         use_class_scores: whether `measure` sees the scores of all classes instead of one confidence a box; auto: where
