@@ -127,10 +127,12 @@ def run_cell(work: Path, data: Path | None, config: dict[str, Any], cell: Cell) 
         ask = _strategy(config, cell.strategy)
         budget = al.Budget(**config["budget"])
         loop = al.ActiveLoop(folder, strategy=ask["strategy"], strategy_options=ask["options"], budget=budget, **common)
-    times = {}
+    times = dict.fromkeys(("query_s", "collect_s", "train_s"))
     with loop, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for step in ("query", "collect", "train"):
+        # A kill may have come between the end of the round and its result: another query would begin the next round.
+        ended = sum(one.stage == "trained" for one in loop.workspace.rounds()) > cell.round
+        for step in () if ended else ("query", "collect", "train"):
             started = time.perf_counter()
             getattr(loop, step)()
             times[f"{step}_s"] = round(time.perf_counter() - started, 2)

@@ -90,6 +90,7 @@ def test_a_lost_cell_is_made_again_and_comes_out_alike(finished):
     now = json.loads(file.read_text())
     same = [key for key in had if not key.endswith("_s")]
     assert [now[key] for key in same] == [had[key] for key in same]
+    assert len([*(file.parent / "rounds").iterdir()]) == 3
     assert len(found) == len(table)
 
 
