@@ -38,7 +38,7 @@ class TestWeights:
             with pytest.raises(ValueError, match="expected how to be mean or sum with weights of boxes, got 'max'"):
                 rank(pool({}), name, weight="area", how="max")
             with pytest.raises(ValueError, match="expected weight to be area, class or None, got 'size'"):
-                rank(pool({}), name, weight="size")
+                rank(pool({}), name, weight="size", how="mean")
 
 
 class TestEmpty:
@@ -73,7 +73,7 @@ class TestCalibratedEntropy:
         candidates = pool({"a": [(0, 0.9)], "b": [(1, 0.6)], "c": [(1, 0.2), (0, 0.7)]})
         with pytest.warns(NotCalibrated, match="scores are not calibrated: .* there are 0 with 0 hits"):
             table = rank(candidates, "calibrated-entropy")
-        plain = rank(candidates, "entropy")
+        plain = rank(candidates, "entropy", how="mean")
         assert table["score"].tolist() == plain["score"].tolist()
         assert not table["calibrated"].any()
 
