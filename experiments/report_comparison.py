@@ -38,7 +38,8 @@ def write(paths: list[Path], work: Path | None) -> Path:
         table = tables.complete(pd.read_parquet(path))
         folder = path.with_suffix("")
         folder.mkdir(exist_ok=True)
-        made = {"curves": curves(table), "seeds": seeds(table), "differences": differences(table)}
+        found = summary(table)
+        made = {"curves": curves(table), "seeds": seeds(table), "differences": differences(found)}
         if table["seed"].nunique() > 1:
             made["penalties"] = heat(
                 tables.penalties(table, axis(table)), "share of the way on which the row beats the column", "Greens", 1
@@ -51,10 +52,10 @@ def write(paths: list[Path], work: Path | None) -> Path:
         for name, figure in made.items():
             figure.savefig(folder / f"{name}.jpg", dpi=110, bbox_inches="tight", pil_kwargs={"quality": 88})
             plt.close(figure)
-        summary(table).to_csv(folder / "summary.csv", float_format="%.4f")
-        (folder / "summary.md").write_text(markdown(table), encoding="utf-8")
+        found.to_csv(folder / "summary.csv", float_format="%.4f")
+        (folder / "summary.md").write_text(markdown(found, axis(table)), encoding="utf-8")
         shown = [name for name in (*made, "picked") if (folder / f"{name}.jpg").exists()]
-        sections.append(section(path.stem, table, list(dict.fromkeys(shown))))
+        sections.append(section(path.stem, table, found, list(dict.fromkeys(shown))))
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         (HERE / "comparison.html.j2").read_text(encoding="utf-8")
     )
@@ -80,42 +81,49 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return whole.sort_values(f"{own}: aulc", ascending=False, kind="stable")
 
 
-def markdown(table: pd.DataFrame) -> str:
+def markdown(found: pd.DataFrame, own: str) -> str:
     """The table of docs/evidence.md: AULC, and its difference from random's with the 95 % interval, in points."""
     lines = ["| strategy | " + " | ".join(f"AULC, {one} | less random's" for one in tables.AXES) + " | saving | end |"]
     lines.append("|---" * 9 + "|")
-    own = axis(table)
-    for name, row in summary(table).iterrows():
+    for name, row in found.iterrows():
         cells = []
         for one in tables.AXES:
-            cells.append(f"{100 * row[f'{one}: aulc']:.1f}")
-            low, high = (100 * row[f"{one}: {end}"] for end in ("low", "high"))
-            bold = "**" if low > 0 or high < 0 else ""
-            said = f"{bold}{100 * row[f'{one}: difference']:+.1f}{bold} [{low:+.1f}, {high:+.1f}]"
-            cells.append("" if name == tables.REFERENCE else said)
-        saved = row[f"{own}: saving"]
-        saving = "not reached" if np.isnan(saved) else f"{100 * saved:+.0f} %"
-        lines.append(f"| `{name}` | {' | '.join(cells)} | {saving} | {100 * row['mAP_end']:.1f} |")
+            bold = "**" if _sure(row, one) else ""
+            cells += [f"{100 * row[f'{one}: aulc']:.1f}", _difference(row, one, bold)]
+        lines.append(f"| `{name}` | {' | '.join(cells)} | {_saving(row, own)} | {100 * row['mAP_end']:.1f} |")
     return "\n".join(lines) + "\n"
 
 
-def section(name: str, table: pd.DataFrame, shown: list[str]) -> dict[str, Any]:
+def _sure(row: pd.Series, one: str) -> str:
+    """What the interval on an axis says, if anything."""
+    return "better" if row[f"{one}: low"] > 0 else "worse" if row[f"{one}: high"] < 0 else ""
+
+
+def _difference(row: pd.Series, one: str, bold: str = "") -> str:
+    if row.name == tables.REFERENCE:
+        return ""
+    difference, low, high = (100 * row[f"{one}: {part}"] for part in ("difference", "low", "high"))
+    return f"{bold}{difference:+.1f}{bold} [{low:+.1f}, {high:+.1f}]"
+
+
+def _saving(row: pd.Series, one: str) -> str:
+    saved = row[f"{one}: saving"]
+    return "not reached" if np.isnan(saved) else f"{100 * saved:+.0f} %"
+
+
+def section(name: str, table: pd.DataFrame, found: pd.DataFrame, shown: list[str]) -> dict[str, Any]:
     """What the page says of one table."""
-    about, found = table.iloc[0], summary(table)
-    seeds = table["seed"].nunique()
+    about, seeds = table.iloc[0], table["seed"].nunique()
     rows = []
     for strategy, row in found.iterrows():
         cells: dict[str, Any] = {"strategy": strategy}
         for one in tables.AXES:
-            low, high = row[f"{one}: low"], row[f"{one}: high"]
             cells[one] = {
                 "aulc": f"{100 * row[f'{one}: aulc']:.1f}",
-                "difference": ""
-                if strategy == tables.REFERENCE
-                else f"{100 * row[f'{one}: difference']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]",
-                "sure": "better" if low > 0 else "worse" if high < 0 else "",
+                "difference": _difference(row, one),
+                "sure": _sure(row, one),
                 "better": f"{row[f'{one}: seeds_better']:.0f}/{seeds}",
-                "saving": "not reached" if np.isnan(row[f"{one}: saving"]) else f"{100 * row[f'{one}: saving']:+.0f} %",
+                "saving": _saving(row, one),
             }
         asked = ("images", "boxes", "empty", "added", "moved", "relabelled", "deleted", "minutes", "query_s")
         cells["asked"] = [f"{row[column]:.0f}" for column in asked]
@@ -182,14 +190,13 @@ def seeds(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def differences(table: pd.DataFrame) -> Figure:
-    """AULC less random's with 95 % intervals, on each axis."""
-    figure, axes = plt.subplots(
-        1, 3, figsize=(14, 0.32 * len(tables.names(table)) + 1.2), sharey=True, layout="constrained"
-    )
-    order = list(summary(table).index.drop(tables.REFERENCE))[::-1]
+def differences(summed: pd.DataFrame) -> Figure:
+    """AULC less random's with 95 % intervals, on each axis, of a :func:`summary`."""
+    figure, axes = plt.subplots(1, 3, figsize=(14, 0.32 * len(summed) + 1.2), sharey=True, layout="constrained")
+    order = list(summed.index.drop(tables.REFERENCE))[::-1]
     for ax, name in zip(axes, tables.AXES, strict=True):
-        found = 100 * tables.areas(table, name).loc[order, ["difference", "low", "high"]]
+        found = 100 * summed.loc[order, [f"{name}: {part}" for part in ("difference", "low", "high")]]
+        found.columns = ["difference", "low", "high"]
         sure = np.select([found["low"] > 0, found["high"] < 0], ["#1a7f37", "#b42318"], "0.45")
         at = np.arange(len(order))
         ax.hlines(at, found["low"], found["high"], color=sure, lw=2)
