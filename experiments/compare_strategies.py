@@ -8,7 +8,8 @@ its own below --work, so that the same command goes on after a kill, in the cell
 never run again, and a config to which strategies or seeds are added runs these only. The first round of a seed, images
 at random, is run once and shared. The tidy table goes to experiments/results/comparisons/NAME.parquet, a row a cell.
 
-In the config: ``dataset`` and ``size`` (see sandbox_data.DATASETS), ``iterations`` and ``lr`` of each training,
+In the config: ``dataset`` and ``size`` (see sandbox_data.DATASETS), ``detector`` (sandbox, the quick one of sandbox.py,
+if nothing is said; else the name of a file in configs/, trained whole), ``iterations`` and ``lr`` of each training,
 ``first_iterations`` of one that starts from nothing, ``warm_start``, ``initial`` images, ``budget`` of each further
 round as of :class:`al_rotate.Budget`, ``rounds`` with the first, ``seeds``, ``measure`` (val while something is being
 chosen, test for what is reported), ``annotator`` (how far people are wrong, see mistakes.Mistakes) and ``strategies``:
@@ -38,7 +39,7 @@ import planted
 import yaml
 from mistakes import Mistakes
 from resampling import mean_ap
-from sandbox_data import prepare
+from sandbox_data import copies, prepare
 from tqdm.auto import tqdm
 
 import al_rotate as al
@@ -47,8 +48,19 @@ from al_rotate._files import whole
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "comparisons"
 RESAMPLES = 200  # of the test images; the same ones for every cell, so that differences are paired
-_RECIPE = ("dataset", "size", "iterations", "first_iterations", "lr", "warm_start", "initial", "measure", "annotator")
-_DEFAULTS = {"warm_start": True, "annotator": {}, "measure": "test", "lr": 2e-3}
+_RECIPE = (
+    "dataset",
+    "size",
+    "detector",
+    "iterations",
+    "first_iterations",
+    "lr",
+    "warm_start",
+    "initial",
+    "measure",
+    "annotator",
+)
+_DEFAULTS = {"detector": "sandbox", "warm_start": True, "annotator": {}, "measure": "test", "lr": 2e-3}
 _PACKAGES = ("torch", "onedl-mmcv", "onedl-mmengine", "onedl-mmdetection", "onedl-mmrotate", "numpy", "scikit-learn")
 
 
@@ -166,17 +178,20 @@ def _materials(work: Path, data: Path | None, config: dict[str, Any], seed: int)
         pool, test = planted.labels(planted.POOL, "pool", 0), planted.labels(planted.TEST, "test", 1)
         parts = {name: (one, {i: Path(i) for i in one.image_ids}) for name, one in (("pool", pool), ("test", test))}
         return parts, planted.PlantedLearner(al.RotatedInstances.concat([pool, test]), seed)
-    from sandbox import SandboxLearner  # PyTorch and OpenMMLab load here, in the workers
+    made = config["dataset"], work / f"{config['dataset']}-{config['size']}", config["size"], data
+    training = config["iterations"], config["first_iterations"], config["lr"], seed
+    if config["detector"] == "sandbox":
+        from sandbox import SandboxLearner  # PyTorch and OpenMMLab load here, in the workers
 
-    sandbox = _sandbox(config["dataset"], work, config["size"], data)
-    return sandbox.parts, SandboxLearner(
-        sandbox, config["iterations"], config["first_iterations"], config["lr"], seed=seed
-    )
+        sandbox = _prepared(*made)
+        return sandbox.parts, SandboxLearner(sandbox, *training)
+    from whole_detector import WholeDetector
+
+    parts = copies(*made)
+    return parts, WholeDetector(config["detector"], parts["pool"][0].classes, *training)
 
 
-@lru_cache
-def _sandbox(dataset: str, work: Path, size: int, data: Path | None) -> Any:
-    return prepare(dataset, work / f"{dataset}-{size}", size, data)
+_prepared = lru_cache(prepare)  # hundreds of megabytes
 
 
 def _make_data(work: Path, data: Path | None, config: dict[str, Any]) -> None:

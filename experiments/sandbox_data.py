@@ -1,9 +1,9 @@
 """The data of the comparisons: small copies of pictures, their labels, and what a frozen backbone sees in them.
 
-:func:`prepare` leaves a folder for good: ``images/``, ``pool.parquet``, ``val.parquet``, ``test.parquet`` (labels in
-the pixels of the copies) and ``features.npy``. The backbone is not trained, so that its output follows from the
-pixels alone; it is computed once for each picture and each of its flips and turns, and a training or a prediction
-then costs a neck and a head.
+:func:`copies` leaves a folder for good: ``images/``, ``pool.parquet``, ``val.parquet``, ``test.parquet`` (labels in
+the pixels of the copies). :func:`prepare` adds ``features.npy``: the backbone of the quick detector is not trained, so
+that its output follows from the pixels alone; it is computed once for each picture and each of its flips and turns,
+and a training or a prediction then costs a neck and a head.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from tqdm.auto import tqdm
 
 import al_rotate as al
 from al_rotate import synthetic
+from al_rotate._files import whole
 from al_rotate.views import DIHEDRAL, View
 
 VIEWS = (View(), *DIHEDRAL)
@@ -57,8 +59,8 @@ class Sandbox:
         return classes
 
 
-def prepare(name: str, folder: Path, size: int, data: Path | None = None) -> Sandbox:
-    """Make the data called `name` in `folder`, or come back to it. Killed, the same call goes on.
+def copies(name: str, folder: Path, size: int, data: Path | None = None) -> Parts:
+    """Make the pictures and labels called `name` in `folder`, or come back to them.
 
     Args:
         name: one of DATASETS.
@@ -70,22 +72,35 @@ def prepare(name: str, folder: Path, size: int, data: Path | None = None) -> San
         parts = DATASETS[name](folder / "images", size, data)
         for part, (labels, _) in parts.items():
             labels.save(folder / f"{part}.parquet")
-        files = {image_id: file for _, found in parts.values() for image_id, file in found.items()}
-        _see(folder / "features.npy", files, size)
-        with open(folder / "made.json", "w", encoding="utf-8") as file:
-            json.dump({"name": name, "size": size, "images": list(files)}, file)
-    made = json.loads((folder / "made.json").read_text(encoding="utf-8"))
+        ids = [image_id for _, found in parts.values() for image_id in found]
+        with whole(folder / "made.json") as file:
+            json.dump({"name": name, "size": size, "images": ids}, file)
+    made = _made(folder)
     if (made["name"], made["size"]) != (name, size):
         raise ValueError(f"expected {name} at {size} px in {folder}, got {made['name']} at {made['size']} px")
     labels = {part: al.RotatedInstances.load(folder / f"{part}.parquet") for part in PARTS}
     files = al.images.find(folder / "images")
+    return {part: (one, {i: files[i] for i in one.image_ids}) for part, one in labels.items()}
+
+
+def prepare(name: str, folder: Path, size: int, data: Path | None = None) -> Sandbox:
+    """:func:`copies`, with what the backbone sees in them. Killed, the same call goes on."""
+    parts = copies(name, folder, size, data)
+    order, features = _made(folder)["images"], folder / "features.npy"
+    if not features.exists():
+        files = {image_id: file for _, found in parts.values() for image_id, file in found.items()}
+        _see(features, {image_id: files[image_id] for image_id in order}, size)
     return Sandbox(
         size,
-        {part: (one, {i: files[i] for i in one.image_ids}) for part, one in labels.items()},
-        np.load(folder / "features.npy"),
-        {image_id: row for row, image_id in enumerate(made["images"])},
-        {i: tuple(one.image_sizes[0].tolist()) for found in labels.values() for i, one in found},
+        parts,
+        np.load(features),
+        {image_id: row for row, image_id in enumerate(order)},
+        {i: tuple(one.image_sizes[0].tolist()) for found, _ in parts.values() for i, one in found},
     )
+
+
+def _made(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "made.json").read_text(encoding="utf-8"))
 
 
 # The datasets.
@@ -167,18 +182,18 @@ def _copied(
 ) -> tuple[al.RotatedInstances, dict[str, Path]]:
     """Copies whose longer side has `size` pixels, and the labels in their pixels."""
     folder.mkdir(parents=True, exist_ok=True)
-    scales, sizes, copies = [], [], {}
+    scales, sizes, made = [], [], {}
     for image_id in labels.image_ids:
         picture = cv2.imread(str(files[image_id]))
         scale = size / max(picture.shape[:2])
         small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        copies[image_id] = folder / f"{image_id}.png"
-        cv2.imwrite(str(copies[image_id]), small)
+        made[image_id] = folder / f"{image_id}.png"
+        cv2.imwrite(str(made[image_id]), small)
         scales.append(scale)
         sizes.append(small.shape[1::-1])
     boxes = labels.boxes.copy()
     boxes[:, :4] *= np.array(scales, np.float32)[labels.image_index, None]
-    return labels.replace(boxes=boxes, image_sizes=np.array(sizes)), copies
+    return labels.replace(boxes=boxes, image_sizes=np.array(sizes)), made
 
 
 def _see(path: Path, files: Mapping[str, Path], size: int) -> None:
