@@ -57,8 +57,9 @@ def mean_curve(of_seeds: Sequence[Curve]) -> Curve:
     return at, np.mean([np.interp(at, *curve) for curve in of_seeds], axis=0)
 
 
-def areas(table: pd.DataFrame, axis: str) -> pd.DataFrame:
-    """AULC of each strategy over what all strategies of a seed cover, and its difference from random's.
+def areas(table: pd.DataFrame, axis: str, reference: str = REFERENCE) -> pd.DataFrame:
+    """AULC of each strategy over what all strategies of a seed cover, and its difference from random's
+    or another's.
 
     The interval (95 %) is a paired bootstrap: test images are drawn anew, the same for all, and so are the seeds.
 
@@ -66,17 +67,17 @@ def areas(table: pd.DataFrame, axis: str) -> pd.DataFrame:
         By strategy: aulc, sd (over seeds), difference, low, high, seeds_better (how many of them).
     """
     plain, drawn = by_seed(table, axis), by_seed(table, axis, "resampled")
-    seeds = len(plain[REFERENCE])
+    seeds = len(plain[reference])
     limits = [curves.common_range([found[k][0] for found in plain.values()]) for k in range(seeds)]
 
     def of(found: Mapping[str, Sequence[Curve]], name: str) -> NDArray[np.float64]:
         return np.array([curves.area(*found[name][k], *limits[k]) for k in range(seeds)])
 
-    picks = np.random.default_rng(0).integers(0, seeds, (len(of(drawn, REFERENCE)[0]), seeds))
+    picks = np.random.default_rng(0).integers(0, seeds, (len(of(drawn, reference)[0]), seeds))
     rows = {}
     for name in plain:
-        mine, difference = of(plain, name), of(plain, name) - of(plain, REFERENCE)
-        again = (of(drawn, name) - of(drawn, REFERENCE)).T  # (draws, seeds)
+        mine, difference = of(plain, name), of(plain, name) - of(plain, reference)
+        again = (of(drawn, name) - of(drawn, reference)).T  # (draws, seeds)
         low, high = np.quantile(np.take_along_axis(again, picks, 1).mean(axis=1), [0.025, 0.975])
         spread = mine.std(ddof=1) if seeds > 1 else np.nan
         rows[name] = (mine.mean(), spread, difference.mean(), low, high, int((difference > 0).sum()))

@@ -129,7 +129,19 @@ def section(name: str, table: pd.DataFrame, found: pd.DataFrame, shown: list[str
         cells["asked"] = [f"{row[column]:.0f}" for column in asked]
         cells["end"] = f"{100 * row['mAP_end']:.1f}"
         rows.append(cells)
-    said = ("dataset", "size", "iterations", "lr", "warm_start", "initial", "budget", "measure", "annotator")
+    said = (
+        "dataset",
+        "size",
+        "detector",
+        "iterations",
+        "first_iterations",
+        "lr",
+        "warm_start",
+        "initial",
+        "budget",
+        "measure",
+        "annotator",
+    )
     return {
         "name": name,
         "about": {key: about[key] for key in said},
@@ -224,18 +236,18 @@ def heat(found: pd.DataFrame, what: str, palette: str, top: float | None) -> Fig
 
 
 def montage(table: pd.DataFrame, work: Path) -> Figure | None:
-    """What each strategy asked for first, of the first seed, with the labels that came; None without the data."""
+    """What each strategy asked for in its second query, one seed, with the labels that came; None without the data."""
     data = work / f"{table['dataset'].iloc[0]}-{table['size'].iloc[0]}"
     if not (data / "pool.parquet").exists():
         return None
     labels, files = al.RotatedInstances.load(data / "pool.parquet"), al.images.find(data / "images")
     order = tables.names(table)
     figure, axes = plt.subplots(len(order), PICKED, figsize=(1.6 * PICKED, 1.72 * len(order)), layout="constrained")
-    first = table[(table["seed"] == table["seed"].min()) & (table["round"] == 2)].set_index("name")
+    later = table[(table["seed"] == table["seed"].min()) & (table["round"] == 2)].set_index("name")
     for line, name in zip(axes, order, strict=True):
         for ax in line:
             ax.set_axis_off()
-        for ax, image_id in zip(line, first.loc[name, "asked"], strict=False):
+        for ax, image_id in zip(line, later.loc[name, "asked"], strict=False):
             plots.show_boxes(images.read(files[image_id]), truth=labels[image_id], ax=ax)
         line[0].set_title(name, fontsize=9, loc="left")
     return figure

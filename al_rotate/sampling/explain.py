@@ -58,6 +58,7 @@ def explain(ranking: pd.DataFrame, image_ids: Sequence[str] | None = None) -> li
     rows = known if image_ids is None else known.loc[list(image_ids)]
     numbers = [name for name in ranking.columns if _is_part(ranking, name)]
     parts = [*(name for name in _PARTS if name in numbers), *(name for name in numbers if name not in _PARTS)]
+    parts.sort(key=lambda name: not _is_score(ranking, name))  # what it was ranked by comes first
     blind = not known["n_boxes"].any()
     above = {name: _above(ranking[name], rows[name]) for name in parts}
     return [_sentence(row, k, len(known), above, blind) for k, (_, row) in enumerate(rows.iterrows())]
@@ -99,6 +100,11 @@ def _above(everywhere: pd.Series, here: pd.Series) -> np.ndarray:
     values = here.to_numpy(np.float64)
     below = np.searchsorted(known, values, "left") / max(len(known) - 1, 1) * 100
     return np.where(np.isnan(values), np.nan, below)
+
+
+def _is_score(ranking: pd.DataFrame, name: str) -> bool:
+    known = ranking[name].notna()
+    return "score" in ranking and ranking.loc[known, name].tolist() == ranking.loc[known, "score"].tolist()
 
 
 def _is_part(ranking: pd.DataFrame, name: str) -> bool:

@@ -33,6 +33,13 @@ def test_parts_and_their_places():
     assert explain(TABLE, ["d", "a"]) == [sentences[3], sentences[0]]
 
 
+def test_what_it_was_ranked_by_comes_first():
+    by_max = TABLE.assign(score=[0.6, 0.6, 0.3, 0.0])
+    assert explain(by_max)[0].startswith(
+        "Rank 1 of 4: uncertainty of its worst box above 50 % of the images; the highest mean uncertainty; "
+    )
+
+
 def test_only_parts_that_speak_for_it():
     third = explain(TABLE, ["c"])[0]
     assert third == "Rank 3 of 4: 3 boxes to correct, about 24 s of labelling."
