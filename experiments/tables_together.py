@@ -1,0 +1,114 @@
+"""What several comparisons say together, as the Markdown of docs/evidence.md.
+
+    python experiments/tables_together.py agree scenes_boxes fresh
+    python experiments/tables_together.py pool scenes_boxes fresh
+    python experiments/tables_together.py against scenes_images --reference hybrid-root
+    python experiments/tables_together.py mistakes scenes_images noise
+    python experiments/tables_together.py change scenes_images batch_10 batch_40
+
+agree: do two blocks of seeds order the same strategies alike (Spearman)? pool: two blocks as one. against: differences
+from another strategy than random. mistakes: the same comparison with right and with wrong labels. change: each
+strategy's AULC over images in comparisons that differ in one setting, over what all of them cover.
+Names are those of the tables in experiments/results/comparisons/.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import comparison_tables as tables
+import numpy as np
+import pandas as pd
+from compare_strategies import RESULTS
+from report_comparison import axis, markdown, summary
+from scipy import stats
+
+from al_rotate import curves
+
+
+def read(name: str) -> pd.DataFrame:
+    return tables.complete(pd.read_parquet(RESULTS / f"{name}.parquet"))
+
+
+def in_common(found: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The same strategies of each, with the same options."""
+    keys = [{*map(tuple, one[["name", "strategy", "options"]].to_numpy())} for one in found]
+    shared = {name for name, *_ in set.intersection(*keys)}
+    return [one[one["name"].isin(shared)] for one in found]
+
+
+def agree(names: list[str]) -> str:
+    first, second = in_common([read(name) for name in names])
+    lines = [f"Spearman's rank correlation of {first['name'].nunique()} strategies in {names[0]} and {names[1]}:"]
+    for one in tables.AXES:
+        a, b = (tables.areas(found, one)["aulc"] for found in (first, second))
+        lines.append(f"AULC over {one} {stats.spearmanr(a, b.loc[a.index]).statistic:+.2f}")
+    return "\n".join(lines)
+
+
+def pool(names: list[str]) -> str:
+    found = pd.concat(in_common([read(name) for name in names]), ignore_index=True)
+    return f"{found['seed'].nunique()} seeds\n\n{markdown(summary(found), axis(found))}"
+
+
+def against(names: list[str], reference: str) -> str:
+    lines = [f"| less `{reference}`'s | " + " | ".join(f"AULC, {one}" for one in tables.AXES) + " |", "|---" * 4 + "|"]
+    found = read(names[0])
+    areas = {one: tables.areas(found, one, reference) for one in tables.AXES}
+    for name in tables.names(found):
+        if name != reference:
+            lines.append(f"| `{name}` | {' | '.join(difference(areas[one].loc[name]) for one in tables.AXES)} |")
+    return "\n".join(lines)
+
+
+def mistakes(names: list[str]) -> str:
+    right, wrong = in_common([read(name) for name in names])
+    own = axis(right)
+    a, b = tables.areas(right, own), tables.areas(wrong, own)
+    ends = [one[one["round"] == one["round"].max()].groupby("name")["mAP"].mean() for one in (right, wrong)]
+    lines = [
+        "| strategy | AULC, right labels | with mistakes | loss | less random's, with mistakes | end, right "
+        "| end, mistakes |",
+        "|---" * 7 + "|",
+    ]
+    for name in tables.names(wrong):
+        values = [100 * one.loc[name, "aulc"] for one in (a, b)]
+        paired = "" if name == tables.REFERENCE else difference(b.loc[name])
+        cells = [*values, values[0] - values[1], paired, *(100 * end[name] for end in ends)]
+        lines.append(f"| `{name}` | " + " | ".join(c if isinstance(c, str) else f"{c:.1f}" for c in cells) + " |")
+    return "\n".join(lines)
+
+
+def change(names: list[str]) -> str:
+    found = dict(zip(names, in_common([read(name) for name in names]), strict=True))
+    by_seed = {name: tables.by_seed(one, "images") for name, one in found.items()}
+    start, end = curves.common_range([x for one in by_seed.values() for of in one.values() for x, _ in of])
+    lines = ["| strategy | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for strategy in tables.names(found[names[0]]):
+        cells = []
+        for name in names:
+            areas = [100 * float(curves.area(x, y, start, end)) for x, y in by_seed[name][strategy]]
+            cells.append(f"{np.mean(areas):.1f} ({', '.join(f'{value:.1f}' for value in areas)})")
+        lines.append(f"| `{strategy}` | {' | '.join(cells)} |")
+    return "\n".join([f"AULC over {start:.0f} to {end:.0f} images, the mean and each seed:", "", *lines])
+
+
+def difference(row: pd.Series) -> str:
+    bold = "**" if row["low"] > 0 or row["high"] < 0 else ""
+    return f"{bold}{100 * row['difference']:+.1f}{bold} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("agree", "pool", "against", "mistakes", "change"))
+    parser.add_argument("tables", nargs="+", help="names of comparisons")
+    parser.add_argument("--reference", default=tables.REFERENCE, help="for `against`")
+    args = parser.parse_args()
+    if args.what == "against":
+        print(against(args.tables, args.reference))
+    else:
+        print({"agree": agree, "pool": pool, "mistakes": mistakes, "change": change}[args.what](args.tables))
+
+
+if __name__ == "__main__":
+    main()
