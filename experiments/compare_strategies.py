@@ -6,7 +6,8 @@
 A cell is one round of one strategy with one seed. Each is a round of :class:`al_rotate.ActiveLoop` in a workspace of
 its own below --work, so that the same command goes on after a kill, in the cell where it stood; finished cells are
 never run again, and a config to which strategies or seeds are added runs these only. The first round of a seed, images
-at random, is run once and shared. The tidy table goes to experiments/results/comparisons/NAME.parquet, a row a cell.
+at random, is run once and shared. The tidy table goes to experiments/results/comparisons/NAME.parquet, a row a cell;
+it is written anew each minute, so that a machine that is taken away leaves it.
 
 In the config: ``dataset`` and ``size`` (see sandbox_data.DATASETS), ``detector`` (sandbox, the quick one of sandbox.py,
 if nothing is said; else the name of a file in configs/, trained whole), ``iterations`` and ``lr`` of each training,
@@ -43,7 +44,7 @@ from sandbox_data import copies, prepare
 from tqdm.auto import tqdm
 
 import al_rotate as al
-from al_rotate._files import whole
+from al_rotate._files import beside, whole
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "comparisons"
@@ -212,6 +213,15 @@ def table(work: Path, config: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _write_table(work: Path, config: dict[str, Any], path: Path) -> pd.DataFrame:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = table(work, config)
+    scratch = beside(path)
+    found.to_parquet(scratch, index=False)
+    os.replace(scratch, path)
+    return found
+
+
 def cells(config: dict[str, Any]) -> list[Cell]:
     return [
         Cell((i, number, k), seed, number, name)
@@ -270,6 +280,7 @@ def run(
         if ready:
             pool.submit(_make_data, work, data, config).result()
         running: dict[Future[dict[str, Any]], Cell] = {}
+        written = time.monotonic()
         while ready or running:
             while ready and len(running) < jobs and (until is None or time.time() < until):
                 cell = heapq.heappop(ready)
@@ -286,9 +297,10 @@ def run(
                 finished(cell)
                 bar.set_postfix_str(f"{cell.strategy or 'first'}/{cell.seed}/{cell.round} mAP {row['mAP']:.3f}", False)
                 bar.update(before - len(waiting))
-    results.mkdir(parents=True, exist_ok=True)
-    found = table(work, config)
-    found.to_parquet(results / f"{path.stem}.parquet", index=False)
+            if time.monotonic() - written > 60:
+                _write_table(work, config, results / f"{path.stem}.parquet")
+                written = time.monotonic()
+    found = _write_table(work, config, results / f"{path.stem}.parquet")
     if failed:
         cell, error = next(iter(failed.items()))
         raise RuntimeError(

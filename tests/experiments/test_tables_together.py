@@ -1,0 +1,51 @@
+"""What two tables say together, on tables made by hand."""
+
+import pandas as pd
+import pytest
+import tables_together
+from test_compare_strategies import hand_made
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """Two comparisons: `one`, and `two`, where `good` is further ahead, with a strategy that `one` lacks."""
+    monkeypatch.setattr(tables_together, "RESULTS", tmp_path)
+    one = hand_made().assign(strategy=lambda rows: rows["name"], options="{}", budget='{"images": 10}')
+    later = (one["name"] == "good") & (one["round"] > 0)
+    two = one.assign(mAP=one["mAP"] + 0.12 * later, seed=one["seed"] + 2)
+    other = two[two["name"] == "good"].assign(name="other", strategy="other", mAP=0.05)
+    one.to_parquet(tmp_path / "one.parquet")
+    pd.concat([two, other]).to_parquet(tmp_path / "two.parquet")
+    return ["one", "two"]
+
+
+def test_blocks_of_seeds_agree_on_what_both_have(written):
+    said = tables_together.agree(written)
+    assert "2 strategies" in said
+    assert said.count("+1.00") == 3
+
+
+def test_pooled_seeds(written):
+    said = tables_together.pool(written)
+    assert said.startswith("4 seeds")
+    # 7.5 points ahead in one, 16.5 in the other; the draws that the intervals come from are alike in both.
+    assert "| `good` | 42.5 | **+12.0** [+7.5, +7.5]" in said
+    assert "other" not in said
+
+
+def test_against_another_than_random(written):
+    said = tables_together.against(["one"], "good")
+    assert "| `random` | **-7.5** [-7.5, -7.5] |" in said
+    assert "| `good`" not in said
+
+
+def test_what_mistakes_cost(written):
+    said = tables_together.mistakes(["two", "one"])
+    assert "| `good` | 47.0 | 38.0 | 9.0 | **+7.5** [+7.5, +7.5] | 62.5 | 50.5 |" in said
+    assert "| `random` | 30.5 | 30.5 | 0.0 |  | 40.5 | 40.5 |" in said
+
+
+def test_one_setting_changed(written):
+    said = tables_together.change(written)
+    assert said.startswith("AULC over 10 to 30 images")
+    assert "| `good` | 38.0 (37.5, 38.5) | 47.0 (46.5, 47.5) |" in said
