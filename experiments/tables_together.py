@@ -8,7 +8,7 @@
 
 agree: do two blocks of seeds order the same strategies alike (Spearman)? pool: two blocks as one. against: differences
 from another strategy than random. mistakes: the same comparison with right and with wrong labels. change: each
-strategy's AULC over images in comparisons that differ in one setting, over what all of them cover.
+strategy's AULC over images in comparisons that differ in one setting, over what all of them cover, and of each seed.
 Names are those of the tables in experiments/results/comparisons/.
 """
 
@@ -39,16 +39,18 @@ def in_common(found: list[pd.DataFrame]) -> list[pd.DataFrame]:
 
 def agree(names: list[str]) -> str:
     first, second = in_common([read(name) for name in names])
-    lines = [f"Spearman's rank correlation of {first['name'].nunique()} strategies in {names[0]} and {names[1]}:"]
+    found = []
     for one in tables.AXES:
-        a, b = (tables.areas(found, one)["aulc"] for found in (first, second))
-        lines.append(f"AULC over {one} {stats.spearmanr(a, b.loc[a.index]).statistic:+.2f}")
-    return "\n".join(lines)
+        a, b = (tables.areas(block, one)["aulc"] for block in (first, second))
+        found.append(f"{stats.spearmanr(a, b.loc[a.index]).statistic:+.2f}")
+    head = f"| {names[0]} and {names[1]}, {first['name'].nunique()} strategies "
+    lines = [head + "".join(f"| AULC, {one} " for one in tables.AXES) + "|", "|---" * 4 + "|"]
+    return "\n".join([*lines, f"| Spearman's rank correlation | {' | '.join(found)} |"])
 
 
 def pool(names: list[str]) -> str:
     found = pd.concat(in_common([read(name) for name in names]), ignore_index=True)
-    return f"{found['seed'].nunique()} seeds\n\n{markdown(summary(found), axis(found))}"
+    return markdown(summary(found), axis(found)).strip().replace("strategy", f"{found['seed'].nunique()} seeds", 1)
 
 
 def against(names: list[str], reference: str) -> str:
@@ -83,14 +85,14 @@ def change(names: list[str]) -> str:
     found = dict(zip(names, in_common([read(name) for name in names]), strict=True))
     by_seed = {name: tables.by_seed(one, "images") for name, one in found.items()}
     start, end = curves.common_range([x for one in by_seed.values() for of in one.values() for x, _ in of])
-    lines = ["| strategy | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    lines = [f"| AULC, {start:.0f} to {end:.0f} images | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for strategy in tables.names(found[names[0]]):
         cells = []
         for name in names:
             areas = [100 * float(curves.area(x, y, start, end)) for x, y in by_seed[name][strategy]]
             cells.append(f"{np.mean(areas):.1f} ({', '.join(f'{value:.1f}' for value in areas)})")
         lines.append(f"| `{strategy}` | {' | '.join(cells)} |")
-    return "\n".join([f"AULC over {start:.0f} to {end:.0f} images, the mean and each seed:", "", *lines])
+    return "\n".join(lines)
 
 
 def difference(row: pd.Series) -> str:
@@ -98,16 +100,19 @@ def difference(row: pd.Series) -> str:
     return f"{bold}{100 * row['difference']:+.1f}{bold} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
 
 
+WHAT = {"agree": agree, "pool": pool, "mistakes": mistakes, "change": change}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("agree", "pool", "against", "mistakes", "change"))
+    parser.add_argument("what", choices=(*WHAT, "against"))
     parser.add_argument("tables", nargs="+", help="names of comparisons")
     parser.add_argument("--reference", default=tables.REFERENCE, help="for `against`")
     args = parser.parse_args()
     if args.what == "against":
         print(against(args.tables, args.reference))
     else:
-        print({"agree": agree, "pool": pool, "mistakes": mistakes, "change": change}[args.what](args.tables))
+        print(WHAT[args.what](args.tables))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def test_blocks_of_seeds_agree_on_what_both_have(written):
 
 def test_pooled_seeds(written):
     said = tables_together.pool(written)
-    assert said.startswith("4 seeds")
+    assert said.startswith("| 4 seeds | AULC, images")
     # 7.5 points ahead in one, 16.5 in the other; the draws that the intervals come from are alike in both.
     assert "| `good` | 42.5 | **+12.0** [+7.5, +7.5]" in said
     assert "other" not in said
@@ -47,5 +47,5 @@ def test_what_mistakes_cost(written):
 
 def test_one_setting_changed(written):
     said = tables_together.change(written)
-    assert said.startswith("AULC over 10 to 30 images")
+    assert said.startswith("| AULC, 10 to 30 images | one | two |")
     assert "| `good` | 38.0 (37.5, 38.5) | 47.0 (46.5, 47.5) |" in said
