@@ -6,6 +6,7 @@ between the rounds they are straight lines.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -100,7 +101,7 @@ def penalties(curves: Mapping[str, Sequence[Curve]], points: int = 20, level: fl
     """Pairwise penalty matrix: how much of the way one strategy beats another, beyond chance.
 
     After Ash et al., "Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds" (ICLR 2020), section
-    4.2: at each of `points` places of what all curves of a seed cover, row i scores ``1 / points`` against column j
+    4.2: at each of `points` places of what both curves of a seed cover, row i scores ``1 / points`` against column j
     where a paired t-test over the seeds, two-sided at `level`, says that i is better. Theirs counts experiments of
     several data sets; this is one.
 
@@ -119,17 +120,20 @@ def penalties(curves: Mapping[str, Sequence[Curve]], points: int = 20, level: fl
     seeds = {len(found) for found in curves.values()}
     if len(seeds) != 1 or min(seeds) < 2:
         raise ValueError(f"expected curves of the same two seeds or more for each strategy, got {sorted(seeds)}")
-    heights = []
-    for k in range(min(seeds)):
-        start, end = common_range([found[k][0] for found in curves.values()])
-        at = np.linspace(start, end, points + 1)[1:]
-        heights.append([np.interp(at, *found[k]) for found in curves.values()])
-    values = np.array(heights)  # (seeds, S, points)
-    difference = values[:, :, None] - values[:, None]
-    mean, spread = difference.mean(axis=0), difference.std(axis=0, ddof=1) / np.sqrt(len(values))
-    limit = float(stats.t.ppf(1 - level / 2, len(values) - 1))
-    better = (mean > limit * spread) & (mean > 1e-12)
-    return pd.DataFrame(better.mean(axis=-1), list(curves), list(curves))
+    limit = float(stats.t.ppf(1 - level / 2, min(seeds) - 1))
+    found = pd.DataFrame(0.0, list(curves), list(curves))
+    for one, other in itertools.permutations(curves, 2):
+        ahead = np.array([_ahead(a, b, points) for a, b in zip(curves[one], curves[other], strict=True)])
+        mean, spread = ahead.mean(axis=0), ahead.std(axis=0, ddof=1) / np.sqrt(len(ahead))
+        found.loc[one, other] = np.mean((mean > limit * spread) & (mean > 1e-12))
+    return found
+
+
+def _ahead(one: Curve, other: Curve, points: int) -> NDArray[np.float64]:
+    """(points,) how far a curve is above another, from the start of what both cover, without it, to the end."""
+    start, end = common_range([one[0], other[0]])
+    at = np.linspace(start, end, points + 1)[1:]
+    return np.interp(at, *one) - np.interp(at, *other)
 
 
 def _check(x: NDArray, y: NDArray) -> None:

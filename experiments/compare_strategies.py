@@ -49,7 +49,7 @@ from al_rotate._files import beside, whole
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "comparisons"
 RESAMPLES = 200  # of the test images; the same ones for every cell, so that differences are paired
-_RECIPE = (
+RECIPE = (
     "dataset",
     "size",
     "detector",
@@ -82,7 +82,7 @@ def load(path: Path) -> dict[str, Any]:
         ValueError: for one that lacks something or has something we do not know.
     """
     config = {**_DEFAULTS, **yaml.safe_load(path.read_text(encoding="utf-8"))}
-    wanted = {*_RECIPE, "budget", "rounds", "seeds", "strategies"}
+    wanted = {*RECIPE, "budget", "rounds", "seeds", "strategies"}
     if wrong := sorted(wanted ^ {*config}):
         raise ValueError(f"expected in {path} exactly {', '.join(sorted(wanted))}; wrong or missing: {wrong}")
     config["strategies"] = {name: one or {} for name, one in config["strategies"].items()}
@@ -94,7 +94,7 @@ def digest(*parts: Any) -> str:
 
 
 def recipe(config: dict[str, Any]) -> dict[str, Any]:
-    return {name: config[name] for name in _RECIPE}
+    return {name: config[name] for name in RECIPE}
 
 
 def place(work: Path, config: dict[str, Any], cell: Cell) -> Path:
@@ -167,6 +167,8 @@ def run_cell(work: Path, data: Path | None, config: dict[str, Any], cell: Cell) 
         "asked_empty": int((new["n_boxes"] == 0).sum()),
         **{f"asked_{name}": int(new[f"n_{name}"].sum()) for name in ("added", "moved", "relabelled", "deleted")},
         **times,
+        "versions": json.dumps({name: importlib.metadata.version(name) for name in _PACKAGES}),
+        "code": _code(),
     }
     with whole(file) as stream:
         json.dump(row, stream)
@@ -201,7 +203,6 @@ def _make_data(work: Path, data: Path | None, config: dict[str, Any]) -> None:
 
 def table(work: Path, config: dict[str, Any]) -> pd.DataFrame:
     """The finished cells, a row each; the first round once for each strategy."""
-    versions = json.dumps({name: importlib.metadata.version(name) for name in _PACKAGES})
     rows = []
     for cell in cells(config):
         file = place(work, config, cell) / f"result-{cell.round:03d}.json"
@@ -209,13 +210,27 @@ def table(work: Path, config: dict[str, Any]) -> pd.DataFrame:
             about = {**recipe(config), "budget": config["budget"], **_strategy(config, cell.strategy)}
             noted = {name: value if isinstance(value, str) else json.dumps(value) for name, value in about.items()}
             row = {"name": cell.strategy, **json.loads(file.read_text(encoding="utf-8")), **noted}
-            rows.append({**row, "cell": digest(about, cell.seed, cell.round), "versions": versions})
+            rows.append({**row, "cell": digest(about, cell.seed, cell.round)})
     return pd.DataFrame(rows)
 
 
+@lru_cache
+def _code() -> str:
+    """Of what decides which images are asked for, and what is learnt from them."""
+    files = [*Path(al.sampling.__file__).parent.glob("*.py"), *HERE.glob("*sandbox*.py"), HERE / "mistakes.py"]
+    return digest(*(file.read_text(encoding="utf-8") for file in sorted(files)))
+
+
 def _write_table(work: Path, config: dict[str, Any], path: Path) -> pd.DataFrame:
+    """The table, with what an earlier one of the same recipe has beyond it: another machine's cells are not lost."""
     path.parent.mkdir(parents=True, exist_ok=True)
     found = table(work, config)
+    if path.exists() and len(found):
+        old = pd.read_parquet(path)
+        same, keys = [*RECIPE, "budget"], ["name", "seed", "round"]
+        mine = pd.MultiIndex.from_frame(found[keys])
+        if {*same} <= {*old} and (old[same] == found[same].iloc[0]).all(axis=None):
+            found = pd.concat([found, old[~pd.MultiIndex.from_frame(old[keys]).isin(mine)]], ignore_index=True)
     scratch = beside(path)
     found.to_parquet(scratch, index=False)
     os.replace(scratch, path)
@@ -336,6 +351,9 @@ def main() -> None:
         found = run(path, args.work.absolute(), args.data and args.data.absolute(), args.jobs, until)
         last = found[found["round"] == found["round"].max()].groupby("name")["mAP"].agg(["mean", "std", "count"])
         print(last.sort_values("mean", ascending=False).to_string(float_format="{:.4f}".format))
+        if found["code"].nunique() > 1:
+            print("Some cells are of an older state of the code, see the column `code`; without their folders they are")
+            print("run again.")
         print(f"table: {RESULTS / path.stem}.parquet")
 
 

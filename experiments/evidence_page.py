@@ -27,7 +27,7 @@ def table(source: str) -> str:
     what, *names = source.split()
     if not names:
         found = read(what)
-        return markdown(summary(found), axis(found)).strip()
+        return markdown(summary(found), axis(found), found["seed"].nunique()).strip()
     return against(names[:1], names[1]) if what == "against" else WHAT[what](names)
 
 

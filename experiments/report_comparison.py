@@ -19,6 +19,7 @@ import jinja2
 import matplotlib
 import numpy as np
 import pandas as pd
+from compare_strategies import RECIPE
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
@@ -53,7 +54,8 @@ def write(paths: list[Path], work: Path | None) -> Path:
             figure.savefig(folder / f"{name}.jpg", dpi=110, bbox_inches="tight", pil_kwargs={"quality": 88})
             plt.close(figure)
         found.to_csv(folder / "summary.csv", float_format="%.4f")
-        (folder / "summary.md").write_text(markdown(found, axis(table)), encoding="utf-8")
+        seeds_run = table["seed"].nunique()
+        (folder / "summary.md").write_text(markdown(found, axis(table), seeds_run), encoding="utf-8")
         shown = [name for name in (*made, "picked") if (folder / f"{name}.jpg").exists()]
         sections.append(section(path.stem, table, found, list(dict.fromkeys(shown))))
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
@@ -75,40 +77,43 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     parts = {}
     for name in (own, *(n for n in tables.AXES if n != own)):
         found = tables.areas(table, name)
+        found = found.join(tables.savings(table, name))
         parts |= {f"{name}: {column}": found[column] for column in found}
-        parts[f"{name}: saving"] = tables.savings(table, name)
     whole = pd.concat([pd.DataFrame(parts), tables.asked(table)], axis=1).rename_axis("strategy")
-    return whole.sort_values(f"{own}: aulc", ascending=False, kind="stable")
+    return whole.sort_values(f"{own}: difference", ascending=False, kind="stable")
 
 
-def markdown(found: pd.DataFrame, own: str) -> str:
-    """The table of docs/evidence.md: AULC, and its difference from random's with the 95 % interval, in points."""
-    lines = ["| strategy | " + " | ".join(f"AULC, {one} | less random's" for one in tables.AXES) + " | saving | end |"]
-    lines.append("|---" * 9 + "|")
+def markdown(found: pd.DataFrame, own: str, seeds: int) -> str:
+    """The table of docs/evidence.md: AULC on the budget's axis, and its difference from random's on each, in points."""
+    lines = [f"| strategy | AULC, {own} | " + " | ".join(f"less random's, {one}" for one in tables.AXES)]
+    lines = [f"{lines[0]} | saving, {own} | end |", "|---" * 7 + "|"]
     for name, row in found.iterrows():
-        cells = []
-        for one in tables.AXES:
-            bold = "**" if _sure(row, one) else ""
-            cells += [f"{100 * row[f'{one}: aulc']:.1f}", _difference(row, one, bold)]
-        lines.append(f"| `{name}` | {' | '.join(cells)} | {_saving(row, own)} | {100 * row['mAP_end']:.1f} |")
+        cells = [f"{100 * row[f'{own}: aulc']:.1f}", *(difference(row, f"{one}: ", "**") for one in tables.AXES)]
+        cells += [_saving(row, own, seeds), f"{100 * row['mAP_end']:.1f}"]
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _sure(row: pd.Series, one: str) -> str:
-    """What the interval on an axis says, if anything."""
-    return "better" if row[f"{one}: low"] > 0 else "worse" if row[f"{one}: high"] < 0 else ""
+def difference(row: pd.Series, of: str = "", bold: str = "") -> str:
+    """A difference with its interval, and how much of random's way it is over where that is not all of it."""
+    if row.name == tables.REFERENCE and row[f"{of}difference"] == 0:
+        return ""
+    mean, low, high = (100 * row[f"{of}{part}"] for part in ("difference", "low", "high"))
+    mark = bold if _sure(row, of) else ""
+    covered = f" ({100 * row[f'{of}covered']:.0f} %)" if row[f"{of}covered"] < 0.795 else ""
+    return f"{mark}{mean:+.1f}{mark} [{low:+.1f}, {high:+.1f}]{covered}"
 
 
-def _difference(row: pd.Series, one: str, bold: str = "") -> str:
+def _sure(row: pd.Series, of: str) -> str:
+    """What the interval says, if anything."""
+    return "better" if row[f"{of}low"] > 0 else "worse" if row[f"{of}high"] < 0 else ""
+
+
+def _saving(row: pd.Series, one: str, seeds: int) -> str:
     if row.name == tables.REFERENCE:
         return ""
-    difference, low, high = (100 * row[f"{one}: {part}"] for part in ("difference", "low", "high"))
-    return f"{bold}{difference:+.1f}{bold} [{low:+.1f}, {high:+.1f}]"
-
-
-def _saving(row: pd.Series, one: str) -> str:
     saved = row[f"{one}: saving"]
-    return "not reached" if np.isnan(saved) else f"{100 * saved:+.0f} %"
+    return f"{'not reached' if np.isnan(saved) else f'{100 * saved:+.0f} %'} ({row[f'{one}: reached']:.0f}/{seeds})"
 
 
 def section(name: str, table: pd.DataFrame, found: pd.DataFrame, shown: list[str]) -> dict[str, Any]:
@@ -120,28 +125,16 @@ def section(name: str, table: pd.DataFrame, found: pd.DataFrame, shown: list[str
         for one in tables.AXES:
             cells[one] = {
                 "aulc": f"{100 * row[f'{one}: aulc']:.1f}",
-                "difference": _difference(row, one),
-                "sure": _sure(row, one),
+                "difference": difference(row, f"{one}: "),
+                "sure": _sure(row, f"{one}: "),
                 "better": f"{row[f'{one}: seeds_better']:.0f}/{seeds}",
-                "saving": _saving(row, one),
+                "saving": _saving(row, one, seeds),
             }
         asked = ("images", "boxes", "empty", "added", "moved", "relabelled", "deleted", "minutes", "query_s")
         cells["asked"] = [f"{row[column]:.0f}" for column in asked]
         cells["end"] = f"{100 * row['mAP_end']:.1f}"
         rows.append(cells)
-    said = (
-        "dataset",
-        "size",
-        "detector",
-        "iterations",
-        "first_iterations",
-        "lr",
-        "warm_start",
-        "initial",
-        "budget",
-        "measure",
-        "annotator",
-    )
+    said = (*RECIPE, "budget")
     return {
         "name": name,
         "about": {key: about[key] for key in said},

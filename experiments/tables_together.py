@@ -19,8 +19,8 @@ import argparse
 import comparison_tables as tables
 import numpy as np
 import pandas as pd
-from compare_strategies import RESULTS
-from report_comparison import axis, markdown, summary
+from compare_strategies import RECIPE, RESULTS
+from report_comparison import axis, difference, markdown, summary
 from scipy import stats
 
 from al_rotate import curves
@@ -30,41 +30,59 @@ def read(name: str) -> pd.DataFrame:
     return tables.complete(pd.read_parquet(RESULTS / f"{name}.parquet"))
 
 
-def in_common(found: list[pd.DataFrame]) -> list[pd.DataFrame]:
-    """The same strategies of each, with the same options."""
+def in_common(names: list[str], differ: set[str] = frozenset()) -> list[pd.DataFrame]:  # type: ignore[assignment]
+    """The tables of these names with the strategies that all of them have, with the same options.
+
+    Raises:
+        ValueError: where their recipes differ in anything but `differ`.
+    """
+    found = [read(name) for name in names]
+    recipes = [one.iloc[0][[*RECIPE, "budget"]].drop([*differ]).to_dict() for one in found]
+    if any(recipe != recipes[0] for recipe in recipes):
+        raise ValueError(f"expected comparisons that differ in nothing but {sorted(differ)}, got {recipes}")
     keys = [{*map(tuple, one[["name", "strategy", "options"]].to_numpy())} for one in found]
     shared = {name for name, *_ in set.intersection(*keys)}
     return [one[one["name"].isin(shared)] for one in found]
 
 
+def same_seeds(found: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    seeds = set.intersection(*({*one["seed"]} for one in found))
+    return [one[one["seed"].isin(seeds)] for one in found]
+
+
 def agree(names: list[str]) -> str:
-    first, second = in_common([read(name) for name in names])
+    first, second = in_common(names)
     found = []
     for one in tables.AXES:
-        a, b = (tables.areas(block, one)["aulc"] for block in (first, second))
+        a, b = (tables.areas(block, one)["difference"] for block in (first, second))
         found.append(f"{stats.spearmanr(a, b.loc[a.index]).statistic:+.2f}")
     head = f"| {names[0]} and {names[1]}, {first['name'].nunique()} strategies "
-    lines = [head + "".join(f"| AULC, {one} " for one in tables.AXES) + "|", "|---" * 4 + "|"]
+    lines = [head + "".join(f"| {one} " for one in tables.AXES) + "|", "|---" * 4 + "|"]
     return "\n".join([*lines, f"| Spearman's rank correlation | {' | '.join(found)} |"])
 
 
 def pool(names: list[str]) -> str:
-    found = pd.concat(in_common([read(name) for name in names]), ignore_index=True)
-    return markdown(summary(found), axis(found)).strip().replace("strategy", f"{found['seed'].nunique()} seeds", 1)
+    found = pd.concat(in_common(names), ignore_index=True)
+    if found.duplicated(["name", "seed", "round"]).any():
+        raise ValueError(f"expected comparisons with other seeds each, got the same in {' and '.join(names)}")
+    seeds = found["seed"].nunique()
+    return markdown(summary(found), axis(found), seeds).strip().replace("strategy", f"{seeds} seeds", 1)
 
 
 def against(names: list[str], reference: str) -> str:
-    lines = [f"| less `{reference}`'s | " + " | ".join(f"AULC, {one}" for one in tables.AXES) + " |", "|---" * 4 + "|"]
+    lines = [f"| AULC less `{reference}`'s | " + " | ".join(tables.AXES) + " |", "|---" * 4 + "|"]
     found = read(names[0])
     areas = {one: tables.areas(found, one, reference) for one in tables.AXES}
     for name in tables.names(found):
         if name != reference:
-            lines.append(f"| `{name}` | {' | '.join(difference(areas[one].loc[name]) for one in tables.AXES)} |")
+            lines.append(
+                f"| `{name}` | {' | '.join(difference(areas[one].loc[name], bold='**') for one in tables.AXES)} |"
+            )
     return "\n".join(lines)
 
 
 def mistakes(names: list[str]) -> str:
-    right, wrong = in_common([read(name) for name in names])
+    right, wrong = same_seeds(in_common(names, {"annotator"}))
     own = axis(right)
     a, b = tables.areas(right, own), tables.areas(wrong, own)
     ends = [one[one["round"] == one["round"].max()].groupby("name")["mAP"].mean() for one in (right, wrong)]
@@ -75,14 +93,14 @@ def mistakes(names: list[str]) -> str:
     ]
     for name in tables.names(wrong):
         values = [100 * one.loc[name, "aulc"] for one in (a, b)]
-        paired = "" if name == tables.REFERENCE else difference(b.loc[name])
+        paired = "" if name == tables.REFERENCE else difference(b.loc[name], bold="**")
         cells = [*values, values[0] - values[1], paired, *(100 * end[name] for end in ends)]
         lines.append(f"| `{name}` | " + " | ".join(c if isinstance(c, str) else f"{c:.1f}" for c in cells) + " |")
     return "\n".join(lines)
 
 
 def change(names: list[str]) -> str:
-    found = dict(zip(names, in_common([read(name) for name in names]), strict=True))
+    found = dict(zip(names, same_seeds(in_common(names, {"budget", "iterations", "warm_start"})), strict=True))
     by_seed = {name: tables.by_seed(one, "images") for name, one in found.items()}
     start, end = curves.common_range([x for one in by_seed.values() for of in one.values() for x, _ in of])
     lines = [f"| AULC, {start:.0f} to {end:.0f} images | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
@@ -93,11 +111,6 @@ def change(names: list[str]) -> str:
             cells.append(f"{np.mean(areas):.1f} ({', '.join(f'{value:.1f}' for value in areas)})")
         lines.append(f"| `{strategy}` | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def difference(row: pd.Series) -> str:
-    bold = "**" if row["low"] > 0 or row["high"] < 0 else ""
-    return f"{bold}{100 * row['difference']:+.1f}{bold} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
 
 
 WHAT = {"agree": agree, "pool": pool, "mistakes": mistakes, "change": change}

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 from compare_strategies import cells, load, place, run
+from scipy import stats
 
 SMALL = {
     "dataset": "planted",
@@ -91,7 +92,21 @@ def test_a_lost_cell_is_made_again_and_comes_out_alike(finished):
     same = [key for key in had if not key.endswith("_s")]
     assert [now[key] for key in same] == [had[key] for key in same]
     assert len([*(file.parent / "rounds").iterdir()]) == 3
-    assert len(found) == len(table)
+    assert len(found[found["name"].isin(table["name"])]) == len(table)
+
+
+def test_what_another_machine_left_stays_in_the_table(finished, tmp_path):
+    """A fresh --work adds to a table of the same recipe, and replaces one of another."""
+    folder, table = finished
+    file = tmp_path / "results" / "small.parquet"
+    file.parent.mkdir()
+    extra = table[table["name"] == "random"].assign(name="elsewhere")
+    extra.to_parquet(file, index=False)
+    only = {"random": None}
+    found = run(written(tmp_path, strategies=only), folder / "work", None, 1, results=file.parent)
+    assert found.groupby("name").size().to_dict() == {"elsewhere": 6, "random": 6}
+    found = run(written(tmp_path, strategies=only, rounds=2, initial=12), tmp_path / "w", None, 1, results=file.parent)
+    assert found.groupby("name").size().to_dict() == {"random": 4}
 
 
 def test_what_fails_is_told_of_after_all_else_was_run(tmp_path):
@@ -128,16 +143,49 @@ def test_areas_and_paired_intervals():
     found = tables.areas(hand_made(), "images")
     assert found.loc["random", "aulc"] == pytest.approx(0.305)
     assert found.loc["good", "difference"] == pytest.approx((0.5 * 0.1 + 0.1) / 2)
-    # The draws move both alike, so that the paired difference does not move at all.
+    # The draws move both alike, and both seeds say the same.
     assert found.loc["good", ["low", "high"]].tolist() == pytest.approx([0.075, 0.075])
-    assert found.loc["good", "seeds_better"] == 2
+    assert found.loc["good", ["seeds_better", "covered"]].tolist() == [2, 1]
+
+
+def test_intervals_are_students_where_seeds_disagree_and_normal_where_only_images_do():
+    table = hand_made()
+    good = table["name"] == "good"
+    moved = table.assign(mAP=table["mAP"] + 0.02 * (good & (table["seed"] == 1)))
+    row = tables.areas(moved, "images").loc["good"]
+    half = stats.t.ppf(0.975, 1) * 0.02 / np.sqrt(2) / np.sqrt(2)
+    assert (row["low"], row["high"]) == pytest.approx((0.085 - half, 0.085 + half))
+    wider = [
+        np.array(draws) + np.array([-0.01, 0, 0.01]) * ours
+        for draws, ours in zip(table["resampled"], good, strict=True)
+    ]
+    row = tables.areas(table.assign(resampled=wider), "images").loc["good"]
+    assert row["high"] - row["difference"] == pytest.approx(1.959964 * 0.01)
+    alone = tables.areas(table[table["seed"] == 0], "images").loc["good"]
+    assert alone["difference"] == pytest.approx(0.075)
+    assert np.isnan(alone["low"])
+
+
+def test_each_is_compared_over_what_it_shares_with_random():
+    """A third strategy that ends early takes nothing from the others."""
+    table = hand_made()
+    short = table[table["name"] == "good"].assign(name="short")
+    short["images"] = 10 + (short["images"] - 10) / 4  # 10, 12.5, 15
+    found = tables.areas(pd.concat([table, short]), "images")
+    assert found.loc["good", "difference"] == pytest.approx(0.075)
+    assert found.loc["short", "covered"] == pytest.approx(0.25)
+    # It is 0.2, 0.4, 0.5 at 10, 12.5 and 15; random rises from 0.2 to 0.25 there.
+    assert found.loc["short", "difference"] == pytest.approx((0.3 + 0.45) / 2 - 0.225)
 
 
 def test_savings_on_the_means():
     found = tables.savings(hand_made(), "images")
-    assert found["random"] == 0
+    assert found.loc["random", "saving"] == 0
     # `good` comes to 0.405, where random ends, a hair after its second round.
-    assert found["good"] == pytest.approx(1 - 20 / 30, abs=0.01)
+    assert found.loc["good", "saving"] == pytest.approx(1 - 20 / 30, abs=0.01)
+    assert found["reached"].tolist() == [2, 2]
+    low = hand_made().assign(mAP=lambda rows: rows["mAP"] - 0.15 * ((rows["name"] == "good") & (rows["seed"] == 1)))
+    assert tables.savings(low, "images").loc["good", "reached"] == 1
 
 
 def test_likeness_of_the_selections():

@@ -1,8 +1,10 @@
 """What two tables say together, on tables made by hand."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import tables_together
+from compare_strategies import RECIPE
 from test_compare_strategies import hand_made
 
 
@@ -10,12 +12,15 @@ from test_compare_strategies import hand_made
 def written(tmp_path, monkeypatch):
     """Two comparisons: `one`, and `two`, where `good` is further ahead, with a strategy that `one` lacks."""
     monkeypatch.setattr(tables_together, "RESULTS", tmp_path)
-    one = hand_made().assign(strategy=lambda rows: rows["name"], options="{}", budget='{"images": 10}')
+    recipe = {**dict.fromkeys(RECIPE, "x"), "budget": '{"images": 10}', "options": "{}"}
+    one = hand_made().assign(strategy=lambda rows: rows["name"], **recipe)
     later = (one["name"] == "good") & (one["round"] > 0)
-    two = one.assign(mAP=one["mAP"] + 0.12 * later, seed=one["seed"] + 2)
+    two = one.assign(mAP=one["mAP"] + 0.12 * later)
     other = two[two["name"] == "good"].assign(name="other", strategy="other", mAP=0.05)
     one.to_parquet(tmp_path / "one.parquet")
     pd.concat([two, other]).to_parquet(tmp_path / "two.parquet")
+    two.assign(seed=two["seed"] + 2).to_parquet(tmp_path / "later.parquet")
+    one.assign(size="y").to_parquet(tmp_path / "larger.parquet")
     return ["one", "two"]
 
 
@@ -26,11 +31,20 @@ def test_blocks_of_seeds_agree_on_what_both_have(written):
 
 
 def test_pooled_seeds(written):
-    said = tables_together.pool(written)
+    said = tables_together.pool(["one", "later"])
     assert said.startswith("| 4 seeds | AULC, images")
-    # 7.5 points ahead in one, 16.5 in the other; the draws that the intervals come from are alike in both.
-    assert "| `good` | 42.5 | **+12.0** [+7.5, +7.5]" in said
-    assert "other" not in said
+    # 7.5 points ahead in two seeds, 16.5 in two: Student's t with three degrees of freedom.
+    half = 3.182 * 9 / np.sqrt(3) / 2
+    assert f"| `good` | 42.5 | **+12.0** [{12 - half:+.1f}, {12 + half:+.1f}]" in said
+    assert "other" not in tables_together.pool(["two", "later"])
+
+
+def test_what_does_not_belong_together_is_refused(written):
+    with pytest.raises(ValueError, match="seeds"):
+        tables_together.pool(["one", "two"])
+    for together in (tables_together.agree, tables_together.change, tables_together.mistakes):
+        with pytest.raises(ValueError, match="differ in nothing but"):
+            together(["one", "larger"])
 
 
 def test_against_another_than_random(written):
