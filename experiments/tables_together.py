@@ -1,12 +1,14 @@
 """What several comparisons say together, as the Markdown of docs/evidence.md.
 
     python experiments/tables_together.py agree scenes_boxes fresh
+    python experiments/tables_together.py across scenes_images scenes_boxes vhr10_images vhr10_boxes
     python experiments/tables_together.py pool scenes_boxes fresh
     python experiments/tables_together.py against scenes_images --reference hybrid-root
     python experiments/tables_together.py mistakes scenes_images noise
     python experiments/tables_together.py change scenes_images batch_10 batch_40
 
-agree: do two blocks of seeds order the same strategies alike (Spearman)? pool: two blocks as one. against: differences
+agree: do two blocks of seeds order the same strategies alike (Spearman)? across: differences from random on the
+budgets' own axes, side by side, and in how many seeds they are above 0. pool: two blocks as one. against: differences
 from another strategy than random. mistakes: the same comparison with right and with wrong labels. change: each
 strategy's AULC over images in comparisons that differ in one setting, over what all of them cover, and of each seed.
 Names are those of the tables in experiments/results/comparisons/.
@@ -113,7 +115,23 @@ def change(names: list[str]) -> str:
     return "\n".join(lines)
 
 
-WHAT = {"agree": agree, "pool": pool, "mistakes": mistakes, "change": change}
+def across(names: list[str]) -> str:
+    tidy = {name: read(name) for name in names}
+    found = {name: tables.areas(one, axis(one)).drop(index=tables.REFERENCE) for name, one in tidy.items()}
+    means = pd.DataFrame({name: one["difference"] for name, one in found.items()})
+    everywhere = means.dropna().mean(axis=1).sort_values(ascending=False, kind="stable").index
+    lines = ["| less random's | " + " | ".join(names) + " | mean | seeds ahead |", "|---" * (len(names) + 3) + "|"]
+    for strategy in [*everywhere, *means.index.difference(everywhere, sort=False)]:
+        rows = {name: one.loc[strategy] for name, one in found.items() if strategy in one.index}
+        sure = {name: "**" if row["low"] > 0 or row["high"] < 0 else "" for name, row in rows.items()}
+        cells = [f"{sure[n]}{100 * rows[n]['difference']:+.1f}{sure[n]}" if n in rows else "" for n in names]
+        cells.append(f"{100 * means.loc[strategy].mean():+.1f}" if strategy in everywhere else "")
+        ahead, of = sum(row["seeds_better"] for row in rows.values()), sum(tidy[n]["seed"].nunique() for n in rows)
+        lines.append(f"| `{strategy}` | {' | '.join(cells)} | {ahead:.0f}/{of} |")
+    return "\n".join(lines)
+
+
+WHAT = {"agree": agree, "across": across, "pool": pool, "mistakes": mistakes, "change": change}
 
 
 def main() -> None:

@@ -53,6 +53,13 @@ def test_against_another_than_random(written):
     assert "| `good`" not in said
 
 
+def test_side_by_side(written):
+    said = tables_together.across(written).splitlines()
+    assert said[0] == "| less random's | one | two | mean | seeds ahead |"
+    # The mean is of what was run everywhere; the third has 5 % throughout.
+    assert said[2:] == ["| `good` | **+7.5** | **+16.5** | +12.0 | 4/4 |", "| `other` |  | **-25.5** |  | 0/2 |"]
+
+
 def test_what_mistakes_cost(written):
     said = tables_together.mistakes(["two", "one"])
     assert "| `good` | 47.0 | 38.0 | 9.0 | **+7.5** [+7.5, +7.5] | 62.5 | 50.5 |" in said
