@@ -13,6 +13,7 @@ import pandas as pd
 from . import __version__, _cli_predict, _cli_studio, _round_files, dota, stopping
 from ._cli_arguments import DictAction, as_classes, as_options
 from ._files import whole
+from ._opening import DEFAULTS
 from .annotators import SimulatedAnnotator
 from .loop import ActiveLoop
 from .sampling import STRATEGIES, Budget, rank
@@ -175,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--images", type=Path, required=True, help="folder with the pool of images")
     init.add_argument("--classes", help="dota-v1, dota-v1.5, dota-v2, names with commas, or a file with one a line")
     _detector_arguments(init)
-    _strategy_arguments(init, default="entropy", with_options=False)
+    _strategy_arguments(init, default=DEFAULTS["strategy"], with_options=False)
     init.add_argument("--simulate", type=Path, metavar="LABELTXT", help="answer queries from these DOTA labels")
     init.add_argument("--test-images", type=Path, help="images to measure each round on")
     init.add_argument("--test-labels", type=Path, help="their DOTA labels")
@@ -198,7 +199,7 @@ def _parser() -> argparse.ArgumentParser:
         "query",
         _query,
         "Predict, rank, and ask for the most useful images.",
-        "al-rotate query work --images 100 --strategy entropy",
+        "al-rotate query work --images 100 --strategy hybrid",
     )
     query.add_argument("workspace", type=Path)
     query.add_argument("--images", type=int, help="budget in images")
@@ -237,7 +238,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = command("demo", _demo, "Three rounds on rendered scenes, on a CPU.", "al-rotate demo demo")
     demo.add_argument("folder", type=Path)
     demo.add_argument("--rounds", type=int, default=3)
-    _strategy_arguments(demo, default="entropy", with_options=False)
+    _strategy_arguments(demo, default=DEFAULTS["strategy"], with_options=False)
 
     _cli_studio.add(command)
     command("doctor", _doctor, "Check the installation and name the repair.", "al-rotate doctor")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from . import images, synthetic
+from ._opening import DEFAULTS
 from .annotators import SimulatedAnnotator
 from .loop import ActiveLoop
 from .sampling import Budget
@@ -17,7 +18,7 @@ ITERATIONS = 300  # of each training
 CONFIG = "rotated_rtmdet_tiny-3x-dota"
 
 
-def run(folder: str | Path, rounds: int = 3, strategy: str = "entropy", seed: int = 0) -> ActiveLoop:
+def run(folder: str | Path, rounds: int = 3, strategy: str = DEFAULTS["strategy"], seed: int = 0) -> ActiveLoop:
     """Render scenes, run the loop on them with a simulated annotator, and write the report.
 
     Args:
