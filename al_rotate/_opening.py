@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Images = str | Path | Mapping[str, str | Path]
 DEFAULTS: dict[str, Any] = {
-    "strategy": "hybrid",
+    "strategy": "pal",
     "budget": {"images": 50},
     "strategy_options": {},
     "warm_start": True,

@@ -199,7 +199,7 @@ def _parser() -> argparse.ArgumentParser:
         "query",
         _query,
         "Predict, rank, and ask for the most useful images.",
-        "al-rotate query work --images 100 --strategy hybrid",
+        "al-rotate query work --images 100 --strategy pal",
     )
     query.add_argument("workspace", type=Path)
     query.add_argument("--images", type=int, help="budget in images")

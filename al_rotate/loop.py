@@ -36,7 +36,7 @@ class ActiveLoop:
         images: the pool, a folder or image id -> file.
         classes: class names.
         detector: where to start. One with random weights has nothing to say yet, so the first round is random.
-        strategy: name or callable, see :mod:`al_rotate.sampling`; None: hybrid, which docs/evidence.md speaks for.
+        strategy: name or callable, see :mod:`al_rotate.sampling`; None: pal, for which docs/evidence.md speaks.
         budget: of each query; a number counts images.
         annotator: who answers. A SimulatedAnnotator is remembered with its labels.
         test: (images, labels) to measure each round on. They are never trained on.

@@ -73,7 +73,7 @@ def queried(workspace):
 def test_rounds_go_on_and_detections_get_better(loop):
     history = loop.run(3)
     assert history["stage"].tolist() == ["trained"] * 3
-    assert history["strategy"].tolist() == ["random", "hybrid", "hybrid"]
+    assert history["strategy"].tolist() == ["random", "pal", "pal"]
     assert history["n_queried"].tolist() == history["n_labelled"].tolist() == [5, 10, 15]
     assert history["mAP"].is_monotonic_increasing
     assert history["mAP"].iloc[0] < 0.4 < 0.5 < history["mAP"].iloc[-1]
@@ -143,7 +143,7 @@ def test_weights_that_know_nothing_are_not_asked(tmp_path, detector):
 def test_weights_that_know_something_are_asked_at_once(tmp_path):
     with make(tmp_path, detector=Start(taught=4)) as loop:
         loop.query()
-        assert loop.workspace.rounds()[0].strategy == "hybrid"
+        assert loop.workspace.rounds()[0].strategy == "pal"
         assert loop.learner.predicted == [(tmp_path / "initial.pth", sorted(FILES))]
 
 
@@ -426,7 +426,7 @@ def test_a_workspace_that_cannot_be_is_not_made(tmp_path):
         ({"test": ({}, TEST)}, "expected an image file for every label"),
         ({"test": (TEST_FILES, TEST.replace(classes=("a", "b", "c")))}, "expected labels of the classes"),
         ({"strategy": "entropi"}, "Did you mean 'entropy'"),
-        ({"strategy_options": {"hows": 1}}, "expected options of 'hybrid'"),
+        ({"strategy_options": {"hows": 1}}, "expected options of 'pal'"),
         ({"budget": 0}, "expected a budget of at least one"),
     ):
         with pytest.raises(ValueError, match=message):

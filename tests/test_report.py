@@ -104,7 +104,7 @@ def test_the_figures_of_the_tables(done):
     folder, history, page = done
     rounds, effort = page.frame(0), page.frame(1)
     assert rounds["round"].tolist() == ["0", "1"]
-    assert rounds["strategy"].tolist() == ["random", "hybrid"]
+    assert rounds["strategy"].tolist() == ["random", "pal"]
     for column in ("labelled", "skipped", "boxes"):
         assert rounds[column].tolist() == [str(value) for value in history[f"n_{column}"]]
     assert rounds["hours"].tolist() == [f"{seconds / 3600:.2f}" for seconds in history["cost"]]
@@ -191,7 +191,7 @@ def test_what_the_page_says(done):
     assert f"{history['mAP'][0] * 100:.1f} % after the first round" in page.text
     assert "harbours" in page.text
     assert all(name in page.text for name in CLASSES)
-    headings = ["Round 1: 4 of 12 images, picked by hybrid", "Round 0: 4 of 16 images, picked by random"]
+    headings = ["Round 1: 4 of 12 images, picked by pal", "Round 0: 4 of 16 images, picked by random"]
     assert page.text.index(headings[0]) < page.text.index(headings[1])
     selection = pd.read_csv(folder / "rounds" / "001" / "selection.csv")
     first = selection.iloc[0]
@@ -280,9 +280,9 @@ def test_asked_but_not_answered(tmp_path, scenes):
         page = Page(loop.report(tmp_path / "elsewhere" / "page.html"))
     assert not (tmp_path / "report.html").exists()
     assert len(page.images) == 1
-    assert "Round 0: 4 of 16 images, picked by hybrid" in page.text
+    assert "Round 0: 4 of 16 images, picked by pal" in page.text
     assert "the detector was not asked" not in page.text
-    assert page.frame(0).iloc[0].tolist()[:7] == ["0", "queried", "hybrid", "4", "0", "0", "0"]
+    assert page.frame(0).iloc[0].tolist()[:7] == ["0", "queried", "pal", "4", "0", "0", "0"]
 
 
 def test_without_a_test_set(tmp_path, scenes):
