@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: setup setup-studio demo studio test lint evidence-smoke
+.PHONY: setup setup-studio demo studio test lint evidence evidence-smoke
 
 setup:  ## install everything into .venv (once; a no-op when nothing changed)
 	@$(PYTHON) tools/setup_env.py
@@ -21,6 +21,10 @@ test: setup-studio  ## the tests; what they see in the browser goes to screensho
 
 evidence-smoke: setup  ## a comparison of strategies on a planted pool, where it is known what must win
 	@$(VENV)/python experiments/evidence_smoke.py
+
+evidence: setup  ## every figure and table of docs/evidence.md, from the tidy files of experiments/results/comparisons/
+	@$(VENV)/python experiments/report_comparison.py experiments/results/comparisons/*.parquet
+	@$(VENV)/python experiments/evidence_page.py
 
 lint: setup  ## format, lints and types, as CONTRIBUTING.md asks
 	@$(VENV)/ruff format --check . && $(VENV)/ruff check . && $(VENV)/mypy
