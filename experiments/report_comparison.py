@@ -99,12 +99,12 @@ def difference(row: pd.Series, of: str = "", bold: str = "") -> str:
     if row.name == tables.REFERENCE and row[f"{of}difference"] == 0:
         return ""
     mean, low, high = (100 * row[f"{of}{part}"] for part in ("difference", "low", "high"))
-    mark = bold if _sure(row, of) else ""
+    mark = bold if verdict(row, of) else ""
     covered = f" ({100 * row[f'{of}covered']:.0f} %)" if row[f"{of}covered"] < 0.795 else ""
     return f"{mark}{mean:+.1f}{mark} [{low:+.1f}, {high:+.1f}]{covered}"
 
 
-def _sure(row: pd.Series, of: str) -> str:
+def verdict(row: pd.Series, of: str = "") -> str:
     """What the interval says, if anything."""
     return "better" if row[f"{of}low"] > 0 else "worse" if row[f"{of}high"] < 0 else ""
 
@@ -126,7 +126,7 @@ def section(name: str, table: pd.DataFrame, found: pd.DataFrame, shown: list[str
             cells[one] = {
                 "aulc": f"{100 * row[f'{one}: aulc']:.1f}",
                 "difference": difference(row, f"{one}: "),
-                "sure": _sure(row, f"{one}: "),
+                "sure": verdict(row, f"{one}: "),
                 "better": f"{row[f'{one}: seeds_better']:.0f}/{seeds}",
                 "saving": _saving(row, one, seeds),
             }

@@ -22,7 +22,7 @@ import comparison_tables as tables
 import numpy as np
 import pandas as pd
 from compare_strategies import RECIPE, RESULTS
-from report_comparison import axis, difference, markdown, summary
+from report_comparison import axis, difference, markdown, summary, verdict
 from scipy import stats
 
 from al_rotate import curves
@@ -123,7 +123,7 @@ def across(names: list[str]) -> str:
     lines = ["| less random's | " + " | ".join(names) + " | mean | seeds ahead |", "|---" * (len(names) + 3) + "|"]
     for strategy in [*everywhere, *means.index.difference(everywhere, sort=False)]:
         rows = {name: one.loc[strategy] for name, one in found.items() if strategy in one.index}
-        sure = {name: "**" if row["low"] > 0 or row["high"] < 0 else "" for name, row in rows.items()}
+        sure = {name: "**" if verdict(row) else "" for name, row in rows.items()}
         cells = [f"{sure[n]}{100 * rows[n]['difference']:+.1f}{sure[n]}" if n in rows else "" for n in names]
         cells.append(f"{100 * means.loc[strategy].mean():+.1f}" if strategy in everywhere else "")
         ahead, of = sum(row["seeds_better"] for row in rows.values()), sum(tidy[n]["seed"].nunique() for n in rows)
