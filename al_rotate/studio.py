@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from .loop import ActiveLoop
 from .workspace import Workspace
 
 PORT = 8080
+_POLL = 0.3  # seconds
 
 
 @contextmanager
@@ -92,8 +94,13 @@ def run(
         RuntimeError: when the server ends by itself.
     """
 
+    interrupted = False
+
     def leave(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        nonlocal interrupted
+        if not interrupted:  # only once: impatience must not keep the server from being stopped
+            interrupted = True
+            raise KeyboardInterrupt
 
     # Ctrl-C too: a shell starts what runs in the background with it ignored.
     before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -104,10 +111,14 @@ def run(
             say(f"log in {server.email}  password {server.password}")
             say(f"then   al-rotate collect {folder}   in another terminal, as often as you like")
             say("Ctrl-C stops the server; everything is kept")
-            server.wait()
-            raise RuntimeError(f"Label Studio ended by itself; its log is {server.log}")
+            # Python drops what is raised in a finaliser or a weak reference's callback, so the flag is asked as well.
+            while server.running and not interrupted:
+                time.sleep(_POLL)
+            if not interrupted:
+                raise RuntimeError(f"Label Studio ended by itself; its log is {server.log}")
     except KeyboardInterrupt:
-        say("stopped")
+        pass
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    say("stopped")

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,7 @@ import pytest
 
 from al_rotate import ActiveLoop, Workspace, synthetic
 from al_rotate.bridge import local_server
-from al_rotate.studio import open_studio
+from al_rotate.studio import open_studio, run
 
 pytestmark = pytest.mark.mm
 ENVIRONMENT = Path(__file__).parents[1] / ".venv-studio"
@@ -24,6 +25,16 @@ ENVIRONMENT = Path(__file__).parents[1] / ".venv-studio"
 
 def command(*words):
     return [sys.executable, "-m", "al_rotate", *map(str, words)]
+
+
+@contextmanager
+def running(*words):
+    """The command in a process of its own, killed when the block ends: a test may fail, but not wait for ever."""
+    with subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_for(process, word):
@@ -36,16 +47,25 @@ def wait_for(process, word):
     raise AssertionError(f"it ended ({process.wait()}) after:\n{seen}")
 
 
+def assert_nothing_left(work):
+    """No server of the workspace is left."""
+    with open(work / "label_studio" / "lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class Finalised:
+    """Ctrl-C is pressed in its finaliser."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_studio_of_ones_own(scenes, detector, tmp_path):
     """Started, answered, collected, killed, started again: the same project, nothing there twice; it stops cleanly."""
     work = tmp_path / "work"
     ActiveLoop(work, scenes.images, synthetic.CLASSES, detector, "entropy", budget=3).close()
-    with subprocess.Popen(
-        command("studio", work, "--venv", ENVIRONMENT),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
+    with running("studio", work, "--venv", ENVIRONMENT) as process:
         try:
             told = wait_for(process, "Ctrl-C")
             url, project = re.search(r"open +(http://127\.0\.0\.1:\d+)/projects/(\d+)/data", told).groups()
@@ -104,6 +124,19 @@ def test_a_studio_of_ones_own(scenes, detector, tmp_path):
     with Workspace.open(work, read_only=True) as workspace:
         assert workspace.labels().image_ids.tolist() == [first]
         assert np.isclose(workspace.ledger()["seconds"], 12.5).all()
+
+    # An interrupt that comes where Python drops exceptions stops it as well.
+    said = []
+
+    def say(line):
+        said.append(line)
+        if "log in" in line:
+            Finalised()
+
+    run(work, environment=ENVIRONMENT, say=say)
+    assert said[-1] == "stopped"
+    assert_nothing_left(work)
+
     secret = (work / "label_studio" / "token").read_text()
     assert secret not in json.dumps((work / "label_studio.json").read_text())
     assert secret not in (work / "label_studio" / "server.log").read_text(errors="replace")
@@ -113,8 +146,7 @@ def test_a_command_ends_with_ctrl_c(scenes, detector, tmp_path):
     """Before the server answers: nothing of it is left."""
     work = tmp_path / "work"
     ActiveLoop(work, scenes.images, synthetic.CLASSES, detector, "entropy", budget=3).close()
-    words = command("studio", work, "--venv", ENVIRONMENT)
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with running("studio", work, "--venv", ENVIRONMENT) as process:
         wait_for(process, "starting Label Studio")
         lock = work / "label_studio" / "lock"
         while not (lock.exists() and lock.read_text()):
@@ -122,8 +154,7 @@ def test_a_command_ends_with_ctrl_c(scenes, detector, tmp_path):
         process.send_signal(signal.SIGINT)
         assert "stopped" in process.stdout.read()
         assert process.wait() == 0
-    with open(lock) as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody holds it any more
+    assert_nothing_left(work)
 
 
 def test_what_cannot_start(tmp_path):

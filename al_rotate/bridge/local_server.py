@@ -124,23 +124,24 @@ class LocalServer:
                     f"a Label Studio server works on {self.folder} already, left by a process that was killed or is "
                     f"running still: stop that, or end the server: kill {lock.read().strip()}"
                 ) from None
-            # A process group of its own: Ctrl-C reaches us alone, and we stop it in order.
-            self._process = subprocess.Popen(
-                [*command, "--enable-legacy-api-token"],
-                env=self._variables(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=[lock.fileno()],  # so the lock is held for as long as the server lives
-            )
-            lock.truncate(0)
-            lock.write(str(self._process.pid))
-        try:
-            self._wait()
-        except BaseException:
-            self.stop()
-            raise
+            try:
+                # A process group of its own: Ctrl-C reaches us alone, and we stop it in order.
+                self._process = subprocess.Popen(
+                    [*command, "--enable-legacy-api-token"],
+                    env=self._variables(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    pass_fds=[lock.fileno()],  # so the lock is held for as long as the server lives
+                )
+                lock.truncate(0)
+                lock.write(str(self._process.pid))
+                lock.flush()
+                self._wait()
+            except BaseException:
+                self.stop()
+                raise
         return self
 
     def stop(self) -> None:
@@ -174,11 +175,6 @@ class LocalServer:
         """Whether there is a project with this id."""
         headers = {"Authorization": f"Token {self.token}"}
         return httpx.get(f"{self.url}/api/projects/{number}/", headers=headers, timeout=60).status_code == 200
-
-    def wait(self) -> None:
-        """Until the server ends by itself."""
-        if self._process is not None:
-            self._process.wait()
 
     def __enter__(self) -> LocalServer:
         return self.start()

@@ -49,7 +49,10 @@ def served(log, *words):
             yield url
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 0, log.read_text()
+            try:
+                assert process.wait(60) == 0, log.read_text()
+            finally:
+                process.kill()
 
 
 def link(studio, project, url, **more):
