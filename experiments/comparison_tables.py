@@ -70,35 +70,56 @@ def areas(table: pd.DataFrame, axis: str, reference: str = REFERENCE) -> pd.Data
     bootstrap over three seeds would be much too narrow. NaN, unknown, with a single seed.
 
     Returns:
-        By strategy: aulc, sd (over seeds), difference, low, high, seeds_better (how many of them), covered (the share
-        of the reference's way that the two have in common).
+        By strategy: aulc, sd (over seeds), difference, low, high, p (that the difference is 0), seeds_better (how many
+        of them), covered (the share of the reference's way that the two have in common), q (p adjusted for the number
+        of strategies, so that the false discovery rate is held: Benjamini and Hochberg, 1995).
     """
     plain, drawn = by_seed(table, axis), by_seed(table, axis, "resampled")
     rows = {}
     for name in plain:
-        mine, differences, again, covered = [], [], [], []
-        for k, (x, y) in enumerate(plain[reference]):
-            limits = curves.common_range([x, plain[name][k][0]])
-            mine.append(curves.area(*plain[name][k], *limits))
-            differences.append(mine[-1] - curves.area(x, y, *limits))
-            again.append(curves.area(*drawn[name][k], *limits) - curves.area(*drawn[reference][k], *limits))
-            covered.append((limits[1] - limits[0]) / (x[-1] - x[0]))
-        mean, half = np.mean(differences), _half_width(np.array(differences), np.mean(again, axis=0))
-        spread = np.std(mine, ddof=1) if len(mine) > 1 else np.nan
-        better = int((np.array(differences) > 0).sum())
-        rows[name] = (np.mean(mine), spread, mean, mean - half, mean + half, better, np.mean(covered))
-    columns = ["aulc", "sd", "difference", "low", "high", "seeds_better", "covered"]
-    return pd.DataFrame.from_dict(rows, "index", columns=columns)
+        shared = _shared(plain, name, reference)
+        mine = np.array([curves.area(*curve, *limits) for curve, limits in zip(plain[name], shared, strict=True)])
+        paired = _paired(plain, name, reference)
+        mean = paired.mean()
+        error, freedom = _error(paired, _paired(drawn, name, reference).mean(axis=0))
+        half = stats.t.ppf(0.975, freedom) * error
+        p = 2 * stats.t.sf(abs(mean) / error, freedom) if error else float(mean == 0)
+        spread = mine.std(ddof=1) if len(mine) > 1 else np.nan
+        ways = [x[-1] - x[0] for x, _ in plain[reference]]
+        covered = np.mean([(end - start) / way for (start, end), way in zip(shared, ways, strict=True)])
+        rows[name] = (mine.mean(), spread, mean, mean - half, mean + half, p, int((paired > 0).sum()), covered)
+    columns = ["aulc", "sd", "difference", "low", "high", "p", "seeds_better", "covered"]
+    found = pd.DataFrame.from_dict(rows, "index", columns=columns)
+    known = found["p"].drop(reference).dropna()
+    return found.assign(q=pd.Series(stats.false_discovery_control(known), known.index))
 
 
-def _half_width(differences: NDArray[np.float64], drawn: NDArray[np.float64]) -> float:
+def differences(table: pd.DataFrame, axis: str, reference: str = REFERENCE) -> pd.DataFrame:
+    """The differences of :func:`areas`: a row each strategy, a column each seed."""
+    plain = by_seed(table, axis)
+    return pd.DataFrame.from_dict({name: _paired(plain, name, reference) for name in plain}, "index")
+
+
+def _shared(found: dict[str, list[Curve]], name: str, reference: str) -> list[tuple[float, float]]:
+    """What a strategy and the reference both cover, in each seed."""
+    return [curves.common_range([a[0], b[0]]) for a, b in zip(found[name], found[reference], strict=True)]
+
+
+def _paired(found: dict[str, list[Curve]], name: str, reference: str) -> NDArray[np.float64]:
+    """AULC less the reference's, seeds first."""
+    three = zip(found[name], found[reference], _shared(found, name, reference), strict=True)
+    return np.array([curves.area(*mine, *limits) - curves.area(*other, *limits) for mine, other, limits in three])
+
+
+def _error(differences: NDArray[np.float64], drawn: NDArray[np.float64]) -> tuple[float, float]:
+    """Standard error of the differences' mean, and its degrees of freedom."""
     if len(differences) < 2:
-        return np.nan
+        return np.nan, np.nan
     of_seeds, of_images = differences.var(ddof=1) / len(differences), drawn.var(ddof=1)
+    whole = float(of_seeds + of_images)
     if of_seeds < 1e-12:  # the same in every seed
-        return float(stats.norm.ppf(0.975) * np.sqrt(of_images))
-    freedom = (of_seeds + of_images) ** 2 / (of_seeds**2 / (len(differences) - 1))
-    return float(stats.t.ppf(0.975, freedom) * np.sqrt(of_seeds + of_images))
+        return whole**0.5, np.inf
+    return whole**0.5, whole**2 / float(of_seeds**2 / (len(differences) - 1))
 
 
 def savings(table: pd.DataFrame, axis: str) -> pd.DataFrame:

@@ -1,13 +1,14 @@
 """What several comparisons say together, as the Markdown of docs/evidence.md.
 
-    python experiments/tables_together.py agree scenes_boxes fresh
+    python experiments/tables_together.py agree scenes_images vhr10_boxes
     python experiments/tables_together.py across scenes_images scenes_boxes vhr10_images vhr10_boxes
     python experiments/tables_together.py pool scenes_boxes fresh
     python experiments/tables_together.py against scenes_images --reference hybrid-root
     python experiments/tables_together.py mistakes scenes_images noise
     python experiments/tables_together.py change scenes_images batch_10 batch_40
 
-agree: do two blocks of seeds order the same strategies alike (Spearman)? across: differences from random on the
+agree: do the seeds' halves order the strategies alike (Spearman; the mean, least and most of all ways to halve them)?
+across: differences from random on the
 budgets' own axes, side by side, and in how many seeds they are above 0. pool: two blocks as one. against: differences
 from another strategy than random. mistakes: the same comparison with right and with wrong labels. change: each
 strategy's AULC over images in comparisons that differ in one setting, over what all of them cover, and of each seed.
@@ -17,12 +18,13 @@ Names are those of the tables in experiments/results/comparisons/.
 from __future__ import annotations
 
 import argparse
+from itertools import combinations
 
 import comparison_tables as tables
 import numpy as np
 import pandas as pd
 from compare_strategies import RECIPE, RESULTS
-from report_comparison import axis, difference, markdown, summary, verdict
+from report_comparison import axis, dagger, difference, markdown, summary, verdict
 from scipy import stats
 
 from al_rotate import curves
@@ -53,14 +55,23 @@ def same_seeds(found: list[pd.DataFrame]) -> list[pd.DataFrame]:
 
 
 def agree(names: list[str]) -> str:
-    first, second = in_common(names)
-    found = []
-    for one in tables.AXES:
-        a, b = (tables.areas(block, one)["difference"] for block in (first, second))
-        found.append(f"{stats.spearmanr(a, b.loc[a.index]).statistic:+.2f}")
-    head = f"| {names[0]} and {names[1]}, {first['name'].nunique()} strategies "
-    lines = [head + "".join(f"| {one} " for one in tables.AXES) + "|", "|---" * 4 + "|"]
-    return "\n".join([*lines, f"| Spearman's rank correlation | {' | '.join(found)} |"])
+    lines = ["| comparison | strategies | seeds | " + " | ".join(tables.AXES) + " |", "|---" * 6 + "|"]
+    for name in names:
+        found = read(name)
+        seeds = found["seed"].nunique()
+        cells = []
+        for one in tables.AXES:
+            of_seeds = tables.differences(found, one).to_numpy()
+            alike = []
+            for chosen in combinations(range(seeds), seeds // 2):
+                if 2 * len(chosen) == seeds and 0 not in chosen:
+                    continue  # the same halves, the other way round
+                half = np.isin(range(seeds), chosen)
+                means = of_seeds[:, half].mean(axis=1), of_seeds[:, ~half].mean(axis=1)
+                alike.append(stats.spearmanr(*means).statistic)
+            cells.append(f"{np.mean(alike):+.2f} ({min(alike):+.2f} to {max(alike):+.2f})")
+        lines.append(f"| {name} | {len(of_seeds)} | {seeds} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def pool(names: list[str]) -> str:
@@ -124,7 +135,9 @@ def across(names: list[str]) -> str:
     for strategy in [*everywhere, *means.index.difference(everywhere, sort=False)]:
         rows = {name: one.loc[strategy] for name, one in found.items() if strategy in one.index}
         sure = {name: "**" if verdict(row) else "" for name, row in rows.items()}
-        cells = [f"{sure[n]}{100 * rows[n]['difference']:+.1f}{sure[n]}" if n in rows else "" for n in names]
+        cells = [
+            f"{sure[n]}{100 * rows[n]['difference']:+.1f}{sure[n]}{dagger(rows[n])}" if n in rows else "" for n in names
+        ]
         cells.append(f"{100 * means.loc[strategy].mean():+.1f}" if strategy in everywhere else "")
         ahead, of = sum(row["seeds_better"] for row in rows.values()), sum(tidy[n]["seed"].nunique() for n in rows)
         lines.append(f"| `{strategy}` | {' | '.join(cells)} | {ahead:.0f}/{of} |")

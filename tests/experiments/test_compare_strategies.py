@@ -166,6 +166,20 @@ def test_intervals_are_students_where_seeds_disagree_and_normal_where_only_image
     assert np.isnan(alone["low"])
 
 
+def test_more_strategies_ask_for_more():
+    """p is that of a paired t test; adjusted, it is that of Benjamini and Hochberg, 1995."""
+    table = hand_made()
+    good, second = table["name"] == "good", table["seed"] == 1
+    moved = table.assign(mAP=table["mAP"] + 0.02 * (good & second))
+    other = table.assign(mAP=table["mAP"] + 0.002 * (good & second))[good].assign(name="other")
+    found = tables.areas(pd.concat([moved, other]), "images")
+    p = [stats.ttest_1samp(differences, 0).pvalue for differences in ([0.075, 0.095], [0.075, 0.077])]
+    assert found.loc[["good", "other"], "p"].tolist() == pytest.approx(p)
+    assert found.loc[["good", "other"], "q"].tolist() == pytest.approx([p[0], 2 * p[1]])
+    assert tables.areas(moved, "images").loc["good", "q"] == pytest.approx(p[0])  # the reference does not count
+    assert np.isnan(found.loc["random", "q"])
+
+
 def test_each_is_compared_over_what_it_shares_with_random():
     """A third strategy that ends early takes nothing from the others."""
     table = hand_made()

@@ -24,10 +24,20 @@ def written(tmp_path, monkeypatch):
     return ["one", "two"]
 
 
-def test_blocks_of_seeds_agree_on_what_both_have(written):
-    said = tables_together.agree(written)
-    assert "2 strategies" in said
-    assert said.count("+1.00") == 3
+def test_halves_of_the_seeds_agree_or_not(written, tmp_path):
+    alike = "+1.00 (+1.00 to +1.00)"
+    assert tables_together.agree(written).splitlines()[2:] == [
+        f"| one | 2 | 2 | {alike} | {alike} | {alike} |",
+        f"| two | 3 | 2 | {alike} | {alike} | {alike} |",
+    ]
+
+    # Of four seeds two say the opposite, and more so: 7.5, 7.5, -15 and -15 points. Halved by what they say they
+    # disagree, halved otherwise both are below 0.
+    one = pd.read_parquet(tmp_path / "one.parquet")
+    later = (one["name"] == "good") & (one["round"] > 0)
+    turned = one.assign(mAP=one["mAP"] - 0.3 * later, seed=one["seed"] + 2)
+    pd.concat([one, turned]).to_parquet(tmp_path / "four.parquet")
+    assert "| four | 2 | 4 | +0.33 (-1.00 to +1.00) |" in tables_together.agree(["four"])
 
 
 def test_pooled_seeds(written):
@@ -35,21 +45,21 @@ def test_pooled_seeds(written):
     assert said.startswith("| 4 seeds | AULC, images")
     # 7.5 points ahead in two seeds, 16.5 in two: Student's t with three degrees of freedom.
     half = 3.182 * 9 / np.sqrt(3) / 2
-    assert f"| `good` | 42.5 | **+12.0** [{12 - half:+.1f}, {12 + half:+.1f}]" in said
+    assert f"| `good` | 42.5 | **+12.0**† [{12 - half:+.1f}, {12 + half:+.1f}]" in said
     assert "other" not in tables_together.pool(["two", "later"])
 
 
 def test_what_does_not_belong_together_is_refused(written):
     with pytest.raises(ValueError, match="seeds"):
         tables_together.pool(["one", "two"])
-    for together in (tables_together.agree, tables_together.change, tables_together.mistakes):
+    for together in (tables_together.change, tables_together.mistakes):
         with pytest.raises(ValueError, match="differ in nothing but"):
             together(["one", "larger"])
 
 
 def test_against_another_than_random(written):
     said = tables_together.against(["one"], "good")
-    assert "| `random` | **-7.5** [-7.5, -7.5] |" in said
+    assert "| `random` | **-7.5**† [-7.5, -7.5] |" in said
     assert "| `good`" not in said
 
 
@@ -57,12 +67,12 @@ def test_side_by_side(written):
     said = tables_together.across(written).splitlines()
     assert said[0] == "| less random's | one | two | mean | seeds ahead |"
     # The mean is of what was run everywhere; the third has 5 % throughout.
-    assert said[2:] == ["| `good` | **+7.5** | **+16.5** | +12.0 | 4/4 |", "| `other` |  | **-25.5** |  | 0/2 |"]
+    assert said[2:] == ["| `good` | **+7.5**† | **+16.5**† | +12.0 | 4/4 |", "| `other` |  | **-25.5**† |  | 0/2 |"]
 
 
 def test_what_mistakes_cost(written):
     said = tables_together.mistakes(["two", "one"])
-    assert "| `good` | 47.0 | 38.0 | 9.0 | **+7.5** [+7.5, +7.5] | 62.5 | 50.5 |" in said
+    assert "| `good` | 47.0 | 38.0 | 9.0 | **+7.5**† [+7.5, +7.5] | 62.5 | 50.5 |" in said
     assert "| `random` | 30.5 | 30.5 | 0.0 |  | 40.5 | 40.5 |" in said
 
 
