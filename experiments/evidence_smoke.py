@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 import planted
-from compare_strategies import HERE, run
+from compare_strategies import run
+from comparison_cells import HERE
 from comparison_tables import areas, savings
 from report_comparison import write
 

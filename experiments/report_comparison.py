@@ -19,7 +19,7 @@ import jinja2
 import matplotlib
 import numpy as np
 import pandas as pd
-from compare_strategies import RECIPE
+from comparison_cells import RECIPE
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 

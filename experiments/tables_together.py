@@ -23,7 +23,8 @@ from itertools import combinations
 import comparison_tables as tables
 import numpy as np
 import pandas as pd
-from compare_strategies import RECIPE, RESULTS
+from compare_strategies import RESULTS
+from comparison_cells import RECIPE
 from report_comparison import axis, dagger, difference, markdown, summary, verdict
 from scipy import stats
 

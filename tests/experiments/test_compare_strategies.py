@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from compare_strategies import cells, load, place, run
+from compare_strategies import run
+from comparison_cells import cells, load, place
 from scipy import stats
 
 SMALL = {

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tables_together
-from compare_strategies import RECIPE
+from comparison_cells import RECIPE
 from test_compare_strategies import hand_made
 
 
