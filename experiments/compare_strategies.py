@@ -4,10 +4,10 @@
     python experiments/compare_strategies.py experiments/comparisons/vhr10_boxes.yaml --jobs 2 --data PATH/TO/vhr10
 
 A cell is one round of one strategy with one seed. Each is a round of :class:`al_rotate.ActiveLoop` in a workspace of
-its own below --work, so that the same command goes on after a kill, in the cell where it stood; finished cells are
-never run again, and a config to which strategies or seeds are added runs these only. The first round of a seed, images
-at random, is run once and shared. The tidy table goes to experiments/results/comparisons/NAME.parquet, a row a cell;
-it is written anew each minute, so that a machine that is taken away leaves it.
+its own below --work, so that the same command goes on after a kill, in the cell where it stood. The first round of a
+seed, images at random, is run once and shared. The tidy table goes to experiments/results/comparisons/NAME.parquet, a
+row a cell; it is written anew each minute, so that a machine that is taken away leaves it. Finished cells are never run
+again, also when only the table is left of them: a config to which strategies or seeds are added runs these only.
 
 What a config says, and where a cell's workspace is: comparison_cells.py.
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from comparison_cells import HERE, RECIPE, Cell, cells, load, make_data, place, run_cell, table
+from comparison_cells import HERE, KEYS, Cell, cells, earlier, load, make_data, place, run_cell, table
 from tqdm.auto import tqdm
 
 from al_rotate._files import beside
@@ -50,17 +50,23 @@ def run(
 
     Raises:
         RuntimeError: when a cell failed; all that does not need it was run before.
+        ValueError: when there is a table of this name from another config.
     """
-    config = load(path)
-    waiting = {(cell.strategy, cell.seed, cell.round): cell for cell in cells(config)}
+    config, out = load(path), results / f"{path.stem}.parquet"
+    before = earlier(out, config)
+    known = before.groupby(["name", "seed"])["round"].nunique()
+    ended = {*known.index[known >= config["rounds"]]}  # these need no workspace any more
+    every = cells(config)
+    waiting = {(c.strategy, c.seed, c.round): c for c in every if (c.strategy, c.seed) not in ended}
     ready: list[Cell] = []
     failed: dict[Cell, BaseException] = {}
-    shared = {seed: Cell((i, 0, 0), seed, 0, "") for i, seed in enumerate(config["seeds"])}
+    going = {seed for _, seed, _ in waiting}
+    shared = [Cell((i, 0, 0), seed, 0, "") for i, seed in enumerate(config["seeds"]) if seed in going]
 
     def finished(cell: Cell) -> None:
         names = config["strategies"] if cell.round == 0 else [cell.strategy]
         for name in names:
-            waiting.pop((name, cell.seed, cell.round))
+            waiting.pop((name, cell.seed, cell.round), None)
             if following := waiting.get((name, cell.seed, cell.round + 1)):
                 note(following)
 
@@ -70,13 +76,13 @@ def run(
         else:
             heapq.heappush(ready, cell)
 
-    for cell in shared.values():
+    for cell in shared:
         note(cell)
     context = multiprocessing.get_context("spawn")
     numbers = context.Value("i", 0)
     with (
         ProcessPoolExecutor(jobs, context, initializer=_one_core, initargs=(numbers, jobs)) as pool,
-        tqdm(total=len(cells(config)), initial=len(cells(config)) - len(waiting), unit="cell", desc=path.stem) as bar,
+        tqdm(total=len(every), initial=len(every) - len(waiting), unit="cell", desc=path.stem) as bar,
     ):
         if ready:
             pool.submit(make_data, work, data, config).result()
@@ -94,14 +100,14 @@ def run(
                     failed[cell] = error
                     bar.write(f"{cell}: {error!r}")
                     continue
-                row, before = future.result(), len(waiting)
+                row, left = future.result(), len(waiting)
                 finished(cell)
                 bar.set_postfix_str(f"{cell.strategy or 'first'}/{cell.seed}/{cell.round} mAP {row['mAP']:.3f}", False)
-                bar.update(before - len(waiting))
+                bar.update(left - len(waiting))
             if time.monotonic() - written > 60:
-                _write_table(work, config, results / f"{path.stem}.parquet")
+                _write_table(work, config, out, before)
                 written = time.monotonic()
-    found = _write_table(work, config, results / f"{path.stem}.parquet")
+    found = _write_table(work, config, out, before)
     if failed:
         cell, error = next(iter(failed.items()))
         raise RuntimeError(
@@ -110,16 +116,12 @@ def run(
     return found
 
 
-def _write_table(work: Path, config: dict[str, Any], path: Path) -> pd.DataFrame:
-    """The table, with what an earlier one of the same recipe has beyond it: another machine's cells are not lost."""
+def _write_table(work: Path, config: dict[str, Any], path: Path, before: pd.DataFrame) -> pd.DataFrame:
+    """The table, with what an earlier one has beyond it: another machine's cells are not lost."""
     path.parent.mkdir(parents=True, exist_ok=True)
     found = table(work, config)
-    if path.exists() and len(found):
-        old = pd.read_parquet(path)
-        same, keys = [*RECIPE, "budget"], ["name", "seed", "round"]
-        mine = pd.MultiIndex.from_frame(found[keys])
-        if {*same} <= {*old} and (old[same] == found[same].iloc[0]).all(axis=None):
-            found = pd.concat([found, old[~pd.MultiIndex.from_frame(old[keys]).isin(mine)]], ignore_index=True)
+    mine = pd.MultiIndex.from_frame(found[KEYS])
+    found = pd.concat([found, before[~pd.MultiIndex.from_frame(before[KEYS]).isin(mine)]], ignore_index=True)
     scratch = beside(path)
     found.to_parquet(scratch, index=False)
     os.replace(scratch, path)
@@ -153,9 +155,11 @@ def main() -> None:
         found = run(path, args.work.absolute(), args.data and args.data.absolute(), args.jobs, until)
         last = found[found["round"] == found["round"].max()].groupby("name")["mAP"].agg(["mean", "std", "count"])
         print(last.sort_values("mean", ascending=False).to_string(float_format="{:.4f}".format))
-        if found["code"].nunique() > 1:
-            print("Some cells are of an older state of the code, see the column `code`; without their folders they are")
-            print("run again.")
+        if found.reindex(columns=["code"])["code"].nunique(dropna=False) > 1:
+            print(
+                "Some cells are of an older state of the code, see the column `code`; those whose rows and folders you"
+            )
+            print("delete are run again.")
         print(f"table: {RESULTS / path.stem}.parquet")
 
 

@@ -46,6 +46,8 @@ RECIPE = (
     "measure",
     "annotator",
 )
+KEYS = ["name", "seed", "round"]  # of a row of the table
+_NO_CELLS = pd.DataFrame(columns=KEYS).astype({"seed": int, "round": int})
 _DEFAULTS = {"detector": "sandbox", "warm_start": True, "annotator": {}, "measure": "test", "lr": 2e-3}
 _PACKAGES = ("torch", "onedl-mmcv", "onedl-mmengine", "onedl-mmdetection", "onedl-mmrotate", "numpy", "scikit-learn")
 
@@ -186,17 +188,47 @@ def make_data(work: Path, data: Path | None, config: dict[str, Any]) -> None:
     _materials(work, data, config, 0)
 
 
+def _depends_on(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """What a strategy's cells depend on but seed and round; of one that is not in the config, what all do."""
+    own = _strategy(config, name) if name in config["strategies"] else {}
+    return {**recipe(config), "budget": config["budget"], **own}
+
+
+def _noted(about: dict[str, Any]) -> dict[str, str]:
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
+
+
 def table(work: Path, config: dict[str, Any]) -> pd.DataFrame:
     """The finished cells, a row each; the first round once for each strategy."""
     rows = []
     for cell in cells(config):
         file = place(work, config, cell) / f"result-{cell.round:03d}.json"
         if file.exists():
-            about = {**recipe(config), "budget": config["budget"], **_strategy(config, cell.strategy)}
-            noted = {name: value if isinstance(value, str) else json.dumps(value) for name, value in about.items()}
-            row = {"name": cell.strategy, **json.loads(file.read_text(encoding="utf-8")), **noted}
+            about = _depends_on(config, cell.strategy)
+            row = {"name": cell.strategy, **json.loads(file.read_text(encoding="utf-8")), **_noted(about)}
             rows.append({**row, "cell": digest(about, cell.seed, cell.round)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows) if rows else _NO_CELLS
+
+
+def earlier(path: Path, config: dict[str, Any]) -> pd.DataFrame:
+    """The cells of an earlier table of a config, also of strategies and seeds that are not in it (any more).
+
+    Raises:
+        ValueError: when one depends on something else than the config says.
+    """
+    if not path.exists():
+        return _NO_CELLS
+    found = pd.read_parquet(path)
+    for name, rows in found.groupby("name"):
+        wanted = pd.Series(_noted(_depends_on(config, str(name))))
+        got = rows.reindex(columns=wanted.index)
+        if (wrong := (got != wanted).any()).any():
+            had = got.loc[:, wrong].drop_duplicates().to_dict("records")
+            raise ValueError(
+                f"expected in {path} for {name!r} {wanted[wrong].to_dict()}, got {had}: give the changed config "
+                "another name, or move its table away"
+            )
+    return found
 
 
 @lru_cache

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from compare_strategies import run
-from comparison_cells import cells, load, place
+from compare_strategies import RESULTS, run
+from comparison_cells import HERE, KEYS, cells, earlier, load, place
 from scipy import stats
 
 SMALL = {
@@ -88,6 +88,7 @@ def test_a_lost_cell_is_made_again_and_comes_out_alike(finished):
     file = place(folder / "work", config, lost) / "result-002.json"
     had = json.loads(file.read_text())
     file.unlink()
+    (folder / "results" / "small.parquet").unlink()
     found = run(written(folder), folder / "work", None, 1, results=folder / "results")
     now = json.loads(file.read_text())
     same = [key for key in had if not key.endswith("_s")]
@@ -96,18 +97,48 @@ def test_a_lost_cell_is_made_again_and_comes_out_alike(finished):
     assert len(found[found["name"].isin(table["name"])]) == len(table)
 
 
-def test_what_another_machine_left_stays_in_the_table(finished, tmp_path):
-    """A fresh --work adds to a table of the same recipe, and replaces one of another."""
-    folder, table = finished
+def test_only_the_table_is_left(finished, tmp_path):
+    """Without the workspaces no cell of it is run again, and new seeds start alike."""
+    _, table = finished
     file = tmp_path / "results" / "small.parquet"
     file.parent.mkdir()
-    extra = table[table["name"] == "random"].assign(name="elsewhere")
-    extra.to_parquet(file, index=False)
-    only = {"random": None}
-    found = run(written(tmp_path, strategies=only), folder / "work", None, 1, results=file.parent)
-    assert found.groupby("name").size().to_dict() == {"elsewhere": 6, "random": 6}
-    found = run(written(tmp_path, strategies=only, rounds=2, initial=12), tmp_path / "w", None, 1, results=file.parent)
-    assert found.groupby("name").size().to_dict() == {"random": 4}
+    elsewhere = table[table["name"] == "random"].assign(name="elsewhere")  # another machine's, not in the config
+    pd.concat([table[table["seed"] == 0], elsewhere]).to_parquet(file, index=False)
+    work = tmp_path / "work"
+    found = run(written(tmp_path), work, None, 1, results=file.parent)
+    assert {int(one.parent.name[-1]) for one in results(work)} == {1}
+    assert found.groupby("name").size().to_dict() == {"elsewhere": 6, "entropy-sum": 6, "random": 6}
+    pick = found[found["name"] != "elsewhere"].sort_values(KEYS, ignore_index=True)
+    same = ["mAP", "boxes", "cell", "options"]
+    pd.testing.assert_frame_equal(pick[same], table.sort_values(KEYS, ignore_index=True)[same])
+
+    # Half of a strategy's rounds are not enough to go on from.
+    table[(table["seed"] == 0) & (table["round"] < 2)].to_parquet(file, index=False)
+    found = run(written(tmp_path, seeds=[0]), tmp_path / "again", None, 1, results=file.parent)
+    assert len(results(tmp_path / "again")) == 5
+    assert len(found) == 6
+
+
+def test_a_table_of_another_config_is_not_overwritten(finished, tmp_path):
+    folder, _ = finished
+    for changes, said in (
+        ({"initial": 12}, r"'entropy-sum' .*'initial': '12'.* got .*'10'.*another name"),
+        ({"strategies": {"random": None, "entropy-sum": {"strategy": "entropy", "options": {}}}}, r"options.*how.*sum"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            run(written(tmp_path, **changes), tmp_path / "work", None, 1, results=folder / "results")
+    assert not (tmp_path / "work").exists()
+
+
+TABLES = [one for one in sorted(RESULTS.glob("*.parquet")) if one.stem != "improve"]  # of variants that are gone
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda path: path.stem)
+def test_tables_are_those_of_their_configs(table):
+    """So that who adds a seed runs that seed, and nothing else."""
+    config = load(HERE / "comparisons" / f"{table.stem}.yaml")
+    had = {*map(tuple, earlier(table, config)[KEYS].to_numpy())}
+    assert {(cell.strategy, cell.seed, cell.round) for cell in cells(config)} <= had
 
 
 def test_what_fails_is_told_of_after_all_else_was_run(tmp_path):
