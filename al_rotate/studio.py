@@ -19,6 +19,7 @@ from .workspace import Workspace
 
 PORT = 8080
 _POLL = 0.3  # seconds
+_PATIENCE = 20.0  # seconds; a server is stopped in fewer
 
 
 @contextmanager
@@ -94,12 +95,13 @@ def run(
         RuntimeError: when the server ends by itself.
     """
 
-    interrupted = False
+    interrupted: float | None = None
 
     def leave(number: int, frame: FrameType | None) -> None:
         nonlocal interrupted
-        if not interrupted:  # only once: impatience must not keep the server from being stopped
-            interrupted = True
+        # A second one at once is impatience, which must not keep the server from being stopped.
+        if interrupted is None or time.monotonic() - interrupted > _PATIENCE:
+            interrupted = time.monotonic()
             raise KeyboardInterrupt
 
     # Ctrl-C too: a shell starts what runs in the background with it ignored.
@@ -112,9 +114,9 @@ def run(
             say(f"then   al-rotate collect {folder}   in another terminal, as often as you like")
             say("Ctrl-C stops the server; everything is kept")
             # Python drops what is raised in a finaliser or a weak reference's callback, so the flag is asked as well.
-            while server.running and not interrupted:
+            while server.running and interrupted is None:
                 time.sleep(_POLL)
-            if not interrupted:
+            if interrupted is None:
                 raise RuntimeError(f"Label Studio ended by itself; its log is {server.log}")
     except KeyboardInterrupt:
         pass

@@ -24,7 +24,20 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from comparison_cells import HERE, KEYS, Cell, cells, earlier, load, make_data, place, run_cell, table
+from comparison_cells import (
+    HERE,
+    KEYS,
+    Cell,
+    cells,
+    check_start,
+    code,
+    earlier,
+    load,
+    make_data,
+    place,
+    run_cell,
+    table,
+)
 from tqdm.auto import tqdm
 
 from al_rotate._files import beside
@@ -50,7 +63,7 @@ def run(
 
     Raises:
         RuntimeError: when a cell failed; all that does not need it was run before.
-        ValueError: when there is a table of this name from another config.
+        ValueError: when there is a table of this name from another config, or where a seed starts otherwise.
     """
     config, out = load(path), results / f"{path.stem}.parquet"
     before = earlier(out, config)
@@ -105,9 +118,9 @@ def run(
                 bar.set_postfix_str(f"{cell.strategy or 'first'}/{cell.seed}/{cell.round} mAP {row['mAP']:.3f}", False)
                 bar.update(left - len(waiting))
             if time.monotonic() - written > 60:
-                _write_table(work, config, out, before)
+                _write_table(work, config, out, ended)
                 written = time.monotonic()
-    found = _write_table(work, config, out, before)
+    found = _write_table(work, config, out, ended)
     if failed:
         cell, error = next(iter(failed.items()))
         raise RuntimeError(
@@ -116,10 +129,12 @@ def run(
     return found
 
 
-def _write_table(work: Path, config: dict[str, Any], path: Path, before: pd.DataFrame) -> pd.DataFrame:
-    """The table, with what an earlier one has beyond it: another machine's cells are not lost."""
+def _write_table(work: Path, config: dict[str, Any], path: Path, ended: set[tuple[str, int]]) -> pd.DataFrame:
+    """The table; what it has already, `ended` or of another machine, stays as it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = table(work, config)
+    before, found = earlier(path, config), table(work, config)
+    check_start(path, before, found)
+    found = found[~pd.MultiIndex.from_frame(found[["name", "seed"]]).isin(ended)]
     mine = pd.MultiIndex.from_frame(found[KEYS])
     found = pd.concat([found, before[~pd.MultiIndex.from_frame(before[KEYS]).isin(mine)]], ignore_index=True)
     scratch = beside(path)
@@ -155,11 +170,9 @@ def main() -> None:
         found = run(path, args.work.absolute(), args.data and args.data.absolute(), args.jobs, until)
         last = found[found["round"] == found["round"].max()].groupby("name")["mAP"].agg(["mean", "std", "count"])
         print(last.sort_values("mean", ascending=False).to_string(float_format="{:.4f}".format))
-        if found.reindex(columns=["code"])["code"].nunique(dropna=False) > 1:
-            print(
-                "Some cells are of an older state of the code, see the column `code`; those whose rows and folders you"
-            )
-            print("delete are run again.")
+        if older := int((found.reindex(columns=["code"])["code"] != code()).sum()):
+            print(f"{older} of {len(found)} cells are of another state of the code, see the column `code`; those whose")
+            print("rows and folders you delete are run again.")
         print(f"table: {RESULTS / path.stem}.parquet")
 
 

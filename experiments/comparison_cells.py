@@ -155,7 +155,7 @@ def run_cell(work: Path, data: Path | None, config: dict[str, Any], cell: Cell) 
         **{f"asked_{name}": int(new[f"n_{name}"].sum()) for name in ("added", "moved", "relabelled", "deleted")},
         **times,
         "versions": json.dumps({name: importlib.metadata.version(name) for name in _PACKAGES}),
-        "code": _code(),
+        "code": code(),
     }
     with whole(file) as stream:
         json.dump(row, stream)
@@ -194,6 +194,14 @@ def _depends_on(config: dict[str, Any], name: str) -> dict[str, Any]:
     return {**recipe(config), "budget": config["budget"], **own}
 
 
+def _read(value: str) -> Any:
+    """As it was noted; so that the order of options does not matter."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
 def _noted(about: dict[str, Any]) -> dict[str, str]:
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
 
@@ -220,19 +228,39 @@ def earlier(path: Path, config: dict[str, Any]) -> pd.DataFrame:
         return _NO_CELLS
     found = pd.read_parquet(path)
     for name, rows in found.groupby("name"):
-        wanted = pd.Series(_noted(_depends_on(config, str(name))))
-        got = rows.reindex(columns=wanted.index)
-        if (wrong := (got != wanted).any()).any():
-            had = got.loc[:, wrong].drop_duplicates().to_dict("records")
+        wanted = _noted(_depends_on(config, str(name)))
+        got = {key: rows[key].unique().tolist() if key in rows else [] for key in wanted}
+        if wrong := [key for key, value in wanted.items() if [*map(_read, got[key])] != [_read(value)]]:
+            said, had = ({key: of[key] for key in wrong} for of in (wanted, got))
             raise ValueError(
-                f"expected in {path} for {name!r} {wanted[wrong].to_dict()}, got {had}: give the changed config "
-                "another name, or move its table away"
+                f"expected in {path} for {name!r} {said}, got {had}: give the changed config another name, or move its "
+                "table away"
             )
     return found
 
 
+def check_start(path: Path, before: pd.DataFrame, first: pd.DataFrame) -> None:
+    """That a seed starts here as it did in an earlier table: only then can its strategies be paired.
+
+    Args:
+        path: of the table.
+        before: its cells.
+        first: cells made here.
+
+    Raises:
+        ValueError: when another first round came out.
+    """
+    both = first[first["round"] == 0].merge(before[before["round"] == 0], on="seed", suffixes=("", "_before"))
+    for row in both.itertuples():
+        if row.mAP != row.mAP_before or [*row.asked] != [*row.asked_before]:
+            raise ValueError(
+                f"expected seed {row.seed} to start as in {path}, with mAP {row.mAP_before:.4f}, got {row.mAP:.4f}: "
+                "another machine or another state of the code; take other seeds, or move the table away"
+            )
+
+
 @lru_cache
-def _code() -> str:
+def code() -> str:
     """Of what decides which images are asked for, and what is learnt from them."""
     files = [*Path(al.sampling.__file__).parent.glob("*.py"), *HERE.glob("*sandbox*.py"), HERE / "mistakes.py"]
     return digest(*(file.read_text(encoding="utf-8") for file in sorted(files)))

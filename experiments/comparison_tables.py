@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,6 +35,9 @@ def complete(table: pd.DataFrame) -> pd.DataFrame:
     seeds = counts.columns[(counts == rounds).all(axis=0)]
     if not len(seeds) or REFERENCE not in counts.index:
         raise ValueError(f"expected a finished seed of all strategies and {REFERENCE!r} among them, got\n{counts}")
+    if len(left := counts.columns.difference(seeds)):
+        unfinished = counts.index[(counts[left] < rounds).any(axis=1)]
+        warnings.warn(f"seeds {[*left]} are left out: {', '.join(unfinished)} have not finished them", stacklevel=2)
     return table[table["seed"].isin(seeds)].sort_values(["seed", "round"], kind="stable")
 
 
@@ -66,13 +70,14 @@ def areas(table: pd.DataFrame, axis: str, reference: str = REFERENCE) -> pd.Data
 
     The interval (95 %) has two parts: the spread of the seeds' differences, and that of their mean when the test images
     are drawn anew, the same for all. Their squares are added, and the degrees of freedom are Satterthwaite's
-    (Biometrics Bulletin, 1946), so that with three seeds that disagree it is as wide as Student's. A percentile
+    (Biometrics Bulletin, 1946), so that with three seeds that disagree it is as wide as Student's, but at most twice
+    those of the seeds: where few seeds agree by chance, his would be so many that p is far too small. A percentile
     bootstrap over three seeds would be much too narrow. NaN, unknown, with a single seed.
 
     Returns:
-        By strategy: aulc, sd (over seeds), difference, low, high, p (that the difference is 0), seeds_better (how many
-        of them), covered (the share of the reference's way that the two have in common), q (p adjusted for the number
-        of strategies, so that the false discovery rate is held: Benjamini and Hochberg, 1995).
+        By strategy: aulc, sd (over seeds), difference, low, high, p (two-sided, of the hypothesis that the difference
+        is 0), seeds_better (how many of them), covered (the share of the reference's way that the two have in common),
+        q (p adjusted for the number of strategies: Benjamini and Hochberg, 1995).
     """
     plain, drawn = by_seed(table, axis), by_seed(table, axis, "resampled")
     rows = {}
@@ -116,10 +121,10 @@ def _error(differences: NDArray[np.float64], drawn: NDArray[np.float64]) -> tupl
     if len(differences) < 2:
         return np.nan, np.nan
     of_seeds, of_images = differences.var(ddof=1) / len(differences), drawn.var(ddof=1)
-    whole = float(of_seeds + of_images)
+    whole, most = float(of_seeds + of_images), 2.0 * (len(differences) - 1)
     if of_seeds < 1e-12:  # the same in every seed
-        return whole**0.5, np.inf
-    return whole**0.5, whole**2 / float(of_seeds**2 / (len(differences) - 1))
+        return whole**0.5, most
+    return whole**0.5, min(most, whole**2 / float(of_seeds**2 / (len(differences) - 1)))
 
 
 def savings(table: pd.DataFrame, axis: str) -> pd.DataFrame:

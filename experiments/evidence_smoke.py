@@ -54,7 +54,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
-    shutil.rmtree(WORK, ignore_errors=True)  # what was selected by another state of the code proves nothing
+    if WORK.exists():
+        shutil.rmtree(WORK)  # what was selected by another state of the code proves nothing
     table = run(CONFIG, WORK, None, args.jobs, results=WORK / "results")
     check(table)
     page = write([WORK / "results" / "planted.parquet"], None)

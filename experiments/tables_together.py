@@ -59,7 +59,8 @@ def agree(names: list[str]) -> str:
     lines = ["| comparison | strategies | seeds | " + " | ".join(tables.AXES) + " |", "|---" * 6 + "|"]
     for name in names:
         found = read(name)
-        seeds = found["seed"].nunique()
+        if (seeds := found["seed"].nunique()) < 2:
+            raise ValueError(f"expected two seeds at least in {name}, to be halved, got {seeds}")
         cells = []
         for one in tables.AXES:
             of_seeds = tables.differences(found, one).to_numpy()
@@ -127,21 +128,34 @@ def change(names: list[str]) -> str:
     return "\n".join(lines)
 
 
-def across(names: list[str]) -> str:
+def on_own_axes(names: list[str]) -> dict[str, pd.DataFrame]:
+    """Of each comparison what :func:`comparison_tables.areas` says on its budget's axis, without random."""
     tidy = {name: read(name) for name in names}
     found = {name: tables.areas(one, axis(one)).drop(index=tables.REFERENCE) for name, one in tidy.items()}
+    return {name: one.assign(seeds=tidy[name]["seed"].nunique()) for name, one in found.items()}
+
+
+def ranked(found: dict[str, pd.DataFrame]) -> pd.Series:
+    """Strategy -> mean difference, best first; then those that did not run in all comparisons, with NaN."""
     means = pd.DataFrame({name: one["difference"] for name, one in found.items()})
-    everywhere = means.dropna().mean(axis=1).sort_values(ascending=False, kind="stable").index
+    known = means.mean(axis=1).sort_values(ascending=False, kind="stable")
+    strict = means.mean(axis=1, skipna=False)[known.index]
+    return pd.concat([strict.dropna(), strict[strict.isna()]])
+
+
+def across(names: list[str]) -> str:
+    found = on_own_axes(names)
     lines = ["| less random's | " + " | ".join(names) + " | mean | seeds ahead |", "|---" * (len(names) + 3) + "|"]
-    for strategy in [*everywhere, *means.index.difference(everywhere, sort=False)]:
+    for strategy, mean in ranked(found).items():
         rows = {name: one.loc[strategy] for name, one in found.items() if strategy in one.index}
-        sure = {name: "**" if verdict(row) else "" for name, row in rows.items()}
-        cells = [
-            f"{sure[n]}{100 * rows[n]['difference']:+.1f}{sure[n]}{dagger(rows[n])}" if n in rows else "" for n in names
-        ]
-        cells.append(f"{100 * means.loc[strategy].mean():+.1f}" if strategy in everywhere else "")
-        ahead, of = sum(row["seeds_better"] for row in rows.values()), sum(tidy[n]["seed"].nunique() for n in rows)
-        lines.append(f"| `{strategy}` | {' | '.join(cells)} | {ahead:.0f}/{of} |")
+        cells = []
+        for name in names:
+            bold = "**" if name in rows and verdict(rows[name]) else ""
+            said = f"{bold}{100 * rows[name]['difference']:+.1f}{bold}{dagger(rows[name])}" if name in rows else ""
+            cells.append(said)
+        cells.append("" if np.isnan(mean) else f"{100 * mean:+.1f}")
+        ahead, of = (sum(row[column] for row in rows.values()) for column in ("seeds_better", "seeds"))
+        lines.append(f"| `{strategy}` | {' | '.join(cells)} | {ahead:.0f}/{of:.0f} |")
     return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -28,13 +28,18 @@ def command(*words):
 
 
 @contextmanager
-def running(*words):
-    """The command in a process of its own, killed when the block ends: a test may fail, but not wait for ever."""
-    with subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+def studio(work):
+    """The command in a process of its own; killed with its server when the block ends, so that a test can only fail."""
+    words = command("studio", work, "--venv", ENVIRONMENT)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             yield process
         finally:
             process.kill()
+            with suppress(FileNotFoundError), open(work / "label_studio" / "lock") as lock:
+                with suppress(ValueError, ProcessLookupError):
+                    os.killpg(int(lock.read()), signal.SIGKILL)
+                fcntl.flock(lock, fcntl.LOCK_EX)  # when it has gone
 
 
 def wait_for(process, word):
@@ -65,50 +70,44 @@ def test_a_studio_of_ones_own(scenes, detector, tmp_path):
     """Started, answered, collected, killed, started again: the same project, nothing there twice; it stops cleanly."""
     work = tmp_path / "work"
     ActiveLoop(work, scenes.images, synthetic.CLASSES, detector, "entropy", budget=3).close()
-    with running("studio", work, "--venv", ENVIRONMENT) as process:
-        try:
-            told = wait_for(process, "Ctrl-C")
-            url, project = re.search(r"open +(http://127\.0\.0\.1:\d+)/projects/(\d+)/data", told).groups()
-            email, password = re.search(r"log in (\S+) +password (\S+)", told).groups()
-            assert f"al-rotate collect {work}" in told
+    with studio(work) as process:
+        told = wait_for(process, "Ctrl-C")
+        url, project = re.search(r"open +(http://127\.0\.0\.1:\d+)/projects/(\d+)/data", told).groups()
+        email, password = re.search(r"log in (\S+) +password (\S+)", told).groups()
+        assert f"al-rotate collect {work}" in told
 
-            # A person can log in with what was printed.
-            with httpx.Client(base_url=url, follow_redirects=True) as page:
-                page.get("/user/login/")
-                form = {"email": email, "password": password, "csrfmiddlewaretoken": page.cookies["csrftoken"]}
-                assert "/user/login" not in str(page.post("/user/login/", data=form).url)
-                assert page.get(f"/api/projects/{project}/").json()["task_number"] == 3
+        # A person can log in with what was printed.
+        with httpx.Client(base_url=url, follow_redirects=True) as page:
+            page.get("/user/login/")
+            form = {"email": email, "password": password, "csrfmiddlewaretoken": page.cookies["csrftoken"]}
+            assert "/user/login" not in str(page.post("/user/login/", data=form).url)
+            assert page.get(f"/api/projects/{project}/").json()["task_number"] == 3
 
-            token_file = work / "label_studio" / "token"
-            for secret in (token_file, work / "label_studio" / "password"):
-                assert stat.S_IMODE(secret.stat().st_mode) == 0o600
-            assert stat.S_IMODE((work / "label_studio").stat().st_mode) == 0o700
-            api = httpx.Client(
-                base_url=f"{url}/api/", headers={"Authorization": f"Token {token_file.read_text()}"}, timeout=60
-            )
-            tasks = api.get("tasks", params={"project": project, "fields": "all"}).json()["tasks"]
-            assert httpx.get(f"{url}{tasks[0]['data']['image']}", headers=api.headers).status_code == 200
-            first = tasks[0]["data"]["al_image_id"]
-            body = {"result": tasks[0]["predictions"][0]["result"], "lead_time": 12.5}
-            api.post(f"tasks/{tasks[0]['id']}/annotations/", json=body).raise_for_status()
-            done = subprocess.run(command("collect", work), capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr
-            assert "1 labelled" in done.stdout
+        token_file = work / "label_studio" / "token"
+        for secret in (token_file, work / "label_studio" / "password"):
+            assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+        assert stat.S_IMODE((work / "label_studio").stat().st_mode) == 0o700
+        api = httpx.Client(
+            base_url=f"{url}/api/", headers={"Authorization": f"Token {token_file.read_text()}"}, timeout=60
+        )
+        tasks = api.get("tasks", params={"project": project, "fields": "all"}).json()["tasks"]
+        assert httpx.get(f"{url}{tasks[0]['data']['image']}", headers=api.headers).status_code == 200
+        first = tasks[0]["data"]["al_image_id"]
+        body = {"result": tasks[0]["predictions"][0]["result"], "lead_time": 12.5}
+        api.post(f"tasks/{tasks[0]['id']}/annotations/", json=body).raise_for_status()
+        done = subprocess.run(command("collect", work), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "1 labelled" in done.stdout
 
-            # Killed, its server lives on and keeps its folder; the next one says so instead of sharing a database.
-            process.kill()
-            process.wait()
-            with (
-                pytest.raises(RuntimeError, match=r"works on .* already.* kill \d+") as error,
-                open_studio(work, environment=ENVIRONMENT),
-            ):
-                pass
-        finally:
-            process.kill()
-            server = int((work / "label_studio" / "lock").read_text())
-            os.killpg(server, signal.SIGKILL)
-            with open(work / "label_studio" / "lock") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)  # when it has gone
+        # Killed, its server lives on and keeps its folder; the next one says so instead of sharing a database.
+        process.kill()
+        process.wait()
+        with (
+            pytest.raises(RuntimeError, match=r"works on .* already.* kill \d+") as error,
+            open_studio(work, environment=ENVIRONMENT),
+        ):
+            pass
+        server = int((work / "label_studio" / "lock").read_text())
     assert str(server) in str(error.value)
 
     with open_studio(work, environment=ENVIRONMENT) as (server, connection):
@@ -135,6 +134,7 @@ def test_a_studio_of_ones_own(scenes, detector, tmp_path):
 
     run(work, environment=ENVIRONMENT, say=say)
     assert said[-1] == "stopped"
+    assert said[-2].startswith("Ctrl-C")  # it was dropped: the start went on
     assert_nothing_left(work)
 
     secret = (work / "label_studio" / "token").read_text()
@@ -146,7 +146,7 @@ def test_a_command_ends_with_ctrl_c(scenes, detector, tmp_path):
     """Before the server answers: nothing of it is left."""
     work = tmp_path / "work"
     ActiveLoop(work, scenes.images, synthetic.CLASSES, detector, "entropy", budget=3).close()
-    with running("studio", work, "--venv", ENVIRONMENT) as process:
+    with studio(work) as process:
         wait_for(process, "starting Label Studio")
         lock = work / "label_studio" / "lock"
         while not (lock.exists() and lock.read_text()):
@@ -154,7 +154,7 @@ def test_a_command_ends_with_ctrl_c(scenes, detector, tmp_path):
         process.send_signal(signal.SIGINT)
         assert "stopped" in process.stdout.read()
         assert process.wait() == 0
-    assert_nothing_left(work)
+        assert_nothing_left(work)
 
 
 def test_what_cannot_start(tmp_path):

@@ -115,6 +115,15 @@ class LocalServer:
         if not is_free(self.port):
             raise RuntimeError(f"port {self.port} is taken: stop what uses it, or choose another port")
         command = [str(program), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(self.port)]
+        try:
+            self._spawn([*command, "--enable-legacy-api-token"])
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _spawn(self, command: list[str]) -> None:
         with open(self.log, "ab") as log, open(self.folder / "lock", "a+") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -124,41 +133,35 @@ class LocalServer:
                     f"a Label Studio server works on {self.folder} already, left by a process that was killed or is "
                     f"running still: stop that, or end the server: kill {lock.read().strip()}"
                 ) from None
-            try:
-                # A process group of its own: Ctrl-C reaches us alone, and we stop it in order.
-                self._process = subprocess.Popen(
-                    [*command, "--enable-legacy-api-token"],
-                    env=self._variables(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    pass_fds=[lock.fileno()],  # so the lock is held for as long as the server lives
-                )
-                lock.truncate(0)
-                lock.write(str(self._process.pid))
-                lock.flush()
-                self._wait()
-            except BaseException:
-                self.stop()
-                raise
-        return self
+            # A process group of its own: Ctrl-C reaches us alone, and we stop it in order.
+            self._process = subprocess.Popen(
+                command,
+                env=self._variables(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=[lock.fileno()],  # so the lock is held for as long as the server lives
+            )
+            lock.truncate(0)
+            lock.write(str(self._process.pid))
 
     def stop(self) -> None:
         """Stop it and everything it started; a second call is fine."""
-        process, self._process = self._process, None
+        process = self._process
         if process is None:
             return
         for number, patience in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, None)):
             try:
                 os.killpg(process.pid, number)
                 process.wait(patience)
-                return
+                break
             except subprocess.TimeoutExpired:
                 continue
             except ProcessLookupError:
                 process.wait()
-                return
+                break
+        self._process = None
 
     def kill(self) -> None:
         """End it as a power cut would."""

@@ -39,6 +39,10 @@ def test_halves_of_the_seeds_agree_or_not(written, tmp_path):
     pd.concat([one, turned]).to_parquet(tmp_path / "four.parquet")
     assert "| four | 2 | 4 | +0.33 (-1.00 to +1.00) |" in tables_together.agree(["four"])
 
+    one[one["seed"] == 0].to_parquet(tmp_path / "single.parquet")
+    with pytest.raises(ValueError, match=r"expected two seeds at least in single.*got 1"):
+        tables_together.agree(["single"])
+
 
 def test_pooled_seeds(written):
     said = tables_together.pool(["one", "later"])
