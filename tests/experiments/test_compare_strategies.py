@@ -230,6 +230,26 @@ def test_intervals_are_students():
     assert np.isnan(alone["low"])
 
 
+@pytest.mark.parametrize("images", [0.1, 0.3, 1.0])  # variance of what test images bring, in seeds' variances
+def test_where_nothing_differs_little_is_found(images):
+    """300 comparisons of 13 strategies in three seeds, none better than random, which all of them share."""
+    rng = np.random.default_rng(0)
+    covered, daggers = [], 0
+    for _ in range(300):
+        shared, seeds = rng.normal(size=4), rng.normal(size=(13, 4))
+        seeds = (shared + seeds) / np.sqrt(2)
+        p = []
+        for *differences, of_images in seeds:
+            mean = np.mean(differences) + of_images * np.sqrt(images / 3)
+            draws = rng.normal(scale=np.sqrt(images / 3), size=200)
+            error, freedom = tables._error(np.array(differences), draws)
+            p.append(2 * stats.t.sf(abs(mean) / error, freedom))
+        covered += [value > 0.05 for value in p]
+        daggers += bool((stats.false_discovery_control(p) < 0.05).any())
+    assert 0.93 < np.mean(covered) < 0.995
+    assert daggers / 300 < 0.08
+
+
 def test_more_strategies_ask_for_more():
     """p is that of a paired t test; adjusted, it is that of Benjamini and Hochberg, 1995."""
     table = hand_made()
