@@ -1,18 +1,19 @@
 """What several comparisons say together, as the Markdown of docs/evidence.md.
 
     python experiments/tables_together.py agree scenes_images vhr10_boxes
+    python experiments/tables_together.py of_seed scenes_images 5
     python experiments/tables_together.py across scenes_images scenes_boxes vhr10_images vhr10_boxes
     python experiments/tables_together.py pool scenes_boxes fresh
     python experiments/tables_together.py against scenes_images --reference hybrid-root
     python experiments/tables_together.py mistakes scenes_images noise
     python experiments/tables_together.py change scenes_images batch_10 batch_40
 
-agree: do the seeds' halves order the strategies alike (Spearman; the mean, least and most of all ways to halve them)?
-across: differences from random on the
-budgets' own axes, side by side, and in how many seeds they are above 0. pool: two blocks as one. against: differences
-from another strategy than random. mistakes: the same comparison with right and with wrong labels. change: each
-strategy's AULC over images in comparisons that differ in one setting, over what all of them cover, and of each seed.
-Names are those of the tables in experiments/results/comparisons/.
+agree: do the seeds' halves order the strategies alike (Spearman; the mean, least and most of all ways to halve them),
+and those of the better half, by the budget's own axis? of_seed: differences from random in one seed, and the mean of
+the others. across: differences from random on the budgets' own axes, side by side, and in how many seeds they are
+above 0. pool: two blocks as one. against: differences from another strategy than random. mistakes: the same comparison
+with right and with wrong labels. change: each strategy's AULC over images in comparisons that differ in one setting,
+over what all of them cover, and of each seed. Names are those of the tables in experiments/results/comparisons/.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 import pandas as pd
 from compare_strategies import RESULTS
 from comparison_cells import RECIPE
+from numpy.typing import NDArray
 from report_comparison import axis, dagger, difference, markdown, summary, verdict
 from scipy import stats
 
@@ -61,18 +63,35 @@ def agree(names: list[str]) -> str:
         found = read(name)
         if (seeds := found["seed"].nunique()) < 2:
             raise ValueError(f"expected two seeds at least in {name}, to be halved, got {seeds}")
-        cells = []
-        for one in tables.AXES:
-            of_seeds = tables.differences(found, one).to_numpy()
-            alike = []
-            for chosen in combinations(range(seeds), seeds // 2):
-                if 2 * len(chosen) == seeds and 0 not in chosen:
-                    continue  # the same halves, the other way round
-                half = np.isin(range(seeds), chosen)
-                means = of_seeds[:, half].mean(axis=1), of_seeds[:, ~half].mean(axis=1)
-                alike.append(stats.spearmanr(*means).statistic)
-            cells.append(f"{np.mean(alike):+.2f} ({min(alike):+.2f} to {max(alike):+.2f})")
-        lines.append(f"| {name} | {len(of_seeds)} | {seeds} | {' | '.join(cells)} |")
+        of_axes = [tables.differences(found, one) for one in tables.AXES]
+        means = tables.differences(found, axis(found)).mean(axis=1)
+        better = means.nlargest(-(-len(means) // 2)).index
+        for which, rows in ((f"{len(means)}", means.index), (f"the better {len(better)}", better)):
+            cells = [_halved(one.loc[rows].to_numpy()) for one in of_axes]
+            lines.append(f"| {name} | {which} | {seeds} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _halved(of_seeds: NDArray[np.float64]) -> str:
+    """Spearman's rank correlation between halves of the columns: mean, least and most of all ways to halve them."""
+    seeds, alike = of_seeds.shape[1], []
+    for chosen in combinations(range(seeds), seeds // 2):
+        if 2 * len(chosen) == seeds and 0 not in chosen:
+            continue  # the same halves, the other way round
+        half = np.isin(range(seeds), chosen)
+        alike.append(stats.spearmanr(of_seeds[:, half].mean(axis=1), of_seeds[:, ~half].mean(axis=1)).statistic)
+    return f"{np.mean(alike):+.2f} ({min(alike):+.2f} to {max(alike):+.2f})"
+
+
+def of_seed(names: list[str]) -> str:
+    found = read(names[0])
+    areas = tables.differences(found, axis(found))
+    column = sorted(found["seed"].unique()).index(int(names[1]))
+    order = areas[column].drop(tables.REFERENCE).sort_values(ascending=False, kind="stable")
+    others = areas.drop(columns=column).mean(axis=1)
+    lines = ["| | " + " | ".join(f"`{name}`" for name in order.index) + " |", "|---" * (len(order) + 1) + "|"]
+    for said, values in ((f"seed {names[1]}", order), ("the others", others[order.index])):
+        lines.append(f"| {said} | {' | '.join(f'{100 * value:+.1f}' for value in values)} |")
     return "\n".join(lines)
 
 
@@ -159,7 +178,7 @@ def across(names: list[str]) -> str:
     return "\n".join(lines)
 
 
-WHAT = {"agree": agree, "across": across, "pool": pool, "mistakes": mistakes, "change": change}
+WHAT = {"agree": agree, "of_seed": of_seed, "across": across, "pool": pool, "mistakes": mistakes, "change": change}
 
 
 def main() -> None:

@@ -26,22 +26,34 @@ def written(tmp_path, monkeypatch):
 
 def test_halves_of_the_seeds_agree_or_not(written, tmp_path):
     alike = "+1.00 (+1.00 to +1.00)"
-    assert tables_together.agree(written).splitlines()[2:] == [
-        f"| one | 2 | 2 | {alike} | {alike} | {alike} |",
+    assert tables_together.agree(["two"]).splitlines()[2:] == [
         f"| two | 3 | 2 | {alike} | {alike} | {alike} |",
+        f"| two | the better 2 | 2 | {alike} | {alike} | {alike} |",
     ]
 
-    # Of four seeds two say the opposite, and more so: 7.5, 7.5, -15 and -15 points. Halved by what they say they
-    # disagree, halved otherwise both are below 0.
-    one = pd.read_parquet(tmp_path / "one.parquet")
+    # Of four seeds two say the opposite of good, and more so: 16.5, 16.5, -18 and -18 points; `other` is always the
+    # last. Halved by what they say they disagree on the better two, halved otherwise both find good below random.
+    one = pd.read_parquet(tmp_path / "two.parquet")
     later = (one["name"] == "good") & (one["round"] > 0)
-    turned = one.assign(mAP=one["mAP"] - 0.3 * later, seed=one["seed"] + 2)
+    turned = one.assign(mAP=one["mAP"] - 0.46 * later, seed=one["seed"] + 2)
     pd.concat([one, turned]).to_parquet(tmp_path / "four.parquet")
-    assert "| four | 2 | 4 | +0.33 (-1.00 to +1.00) |" in tables_together.agree(["four"])
+    said = tables_together.agree(["four"])
+    assert "| four | 3 | 4 | +0.83 (+0.50 to +1.00) |" in said
+    assert "| four | the better 2 | 4 | +0.33 (-1.00 to +1.00) |" in said
 
     one[one["seed"] == 0].to_parquet(tmp_path / "single.parquet")
     with pytest.raises(ValueError, match=r"expected two seeds at least in single.*got 1"):
         tables_together.agree(["single"])
+
+
+def test_one_seed_against_the_others(written, tmp_path):
+    two = pd.read_parquet(tmp_path / "two.parquet")
+    worse = two["mAP"] - 0.1 * ((two["name"] == "good") & (two["round"] > 0))
+    pd.concat([two, two.assign(mAP=worse, seed=two["seed"] + 5)]).to_parquet(tmp_path / "six.parquet")  # 0, 1, 5, 6
+    said = tables_together.of_seed(["six", "6"]).splitlines()
+    # good: 16.5 points in two seeds, 9.0 in two. other: -25, -26, -25, -26.
+    assert said[0] == "| | `good` | `other` |"
+    assert said[2:] == ["| seed 6 | +9.0 | -26.0 |", "| the others | +14.0 | -25.3 |"]
 
 
 def test_pooled_seeds(written):
