@@ -40,7 +40,17 @@ setup(
         ],
         "fast": ["onnx>=1.17", "onnxruntime>=1.20"],
         "studio": ["label-studio-sdk>=2.1", "httpx>=0.27", "fastapi>=0.115", "uvicorn>=0.30"],
-        "dev": ["pytest", "pytest-timeout", "hypothesis", "pycocotools", "selenium", "ruff", "mypy", "pandas-stubs"],
+        "dev": [
+            "pytest",
+            "pytest-timeout",
+            "psutil",
+            "hypothesis",
+            "pycocotools",
+            "selenium",
+            "ruff",
+            "mypy",
+            "pandas-stubs",
+        ],
     },
     entry_points={"console_scripts": ["al-rotate = al_rotate.cli:main"]},
     classifiers=[

@@ -18,8 +18,10 @@ import argparse
 import heapq
 import multiprocessing
 import os
+import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
 
@@ -143,10 +145,19 @@ def _write_table(work: Path, config: dict[str, Any], path: Path, ended: set[tupl
     return found
 
 
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait_for([parent.sentinel])
+    os._exit(1)
+
+
 def _one_core(numbers: Any, jobs: int) -> None:
     """Each worker has its own share of the cores: one thread each trains more cells an hour than two together."""
     import torch  # only the workers compute
 
+    # Or a killed comparison would leave workers that hold the cells which the next start wants.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with numbers.get_lock():
         number, numbers.value = numbers.value, numbers.value + 1
     if hasattr(os, "sched_setaffinity"):

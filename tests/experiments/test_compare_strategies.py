@@ -1,11 +1,15 @@
 """Comparisons resume, never repeat, tell of failures, and their tables say what happened: on the planted pool."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import comparison_tables as tables
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import yaml
 from compare_strategies import RESULTS, run
@@ -170,6 +174,27 @@ def test_tables_are_those_of_their_configs(table):
     config = load(HERE / "comparisons" / f"{table.stem}.yaml")
     had = {*map(tuple, earlier(table, config)[KEYS].to_numpy())}
     assert {(cell.strategy, cell.seed, cell.round) for cell in cells(config)} <= had
+
+
+def test_a_killed_comparison_leaves_no_workers_and_goes_on(tmp_path):
+    config = written(tmp_path, seeds=[0])
+    call = f"run(Path({str(config)!r}), Path({str(tmp_path / 'work')!r}), None, 2, results=Path({str(tmp_path)!r}))"
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys\nfrom pathlib import Path\nsys.path.insert(0, {str(HERE)!r})\n"
+        f"from compare_strategies import run\nif __name__ == '__main__':\n    {call}\n"
+    )
+    with subprocess.Popen([sys.executable, script], stderr=subprocess.DEVNULL) as process:
+        try:
+            while not results(tmp_path / "work"):
+                assert process.poll() is None
+                time.sleep(0.05)
+            workers = psutil.Process(process.pid).children(recursive=True)
+        finally:
+            process.kill()
+    assert len(workers) >= 2
+    assert psutil.wait_procs(workers, timeout=120)[1] == []
+    assert len(run(config, tmp_path / "work", None, 2, results=tmp_path)) == 6
 
 
 def test_what_fails_is_told_of_after_all_else_was_run(tmp_path):
