@@ -27,8 +27,8 @@ from typing import Any
 
 import pandas as pd
 from comparison_cells import (
-    HERE,
     KEYS,
+    RESULTS,
     Cell,
     cells,
     check_start,
@@ -43,8 +43,6 @@ from comparison_cells import (
 from tqdm.auto import tqdm
 
 from al_rotate._files import beside
-
-RESULTS = HERE / "results" / "comparisons"
 
 
 def run(

@@ -33,6 +33,7 @@ import al_rotate as al
 from al_rotate._files import whole
 
 HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "comparisons"
 RESAMPLES = 200  # of the test images; the same ones for every cell, so that differences are paired
 RECIPE = (
     "dataset",

@@ -12,7 +12,7 @@ import argparse
 import re
 
 import numpy as np
-from compare_strategies import RESULTS
+from comparison_cells import RESULTS
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from report_comparison import HERE, axis, markdown, summary, verdict

@@ -95,19 +95,18 @@ def markdown(found: pd.DataFrame, own: str, seeds: int) -> str:
 
 
 def difference(row: pd.Series, of: str = "", bold: str = "") -> str:
-    """A difference with its interval, a dagger if it holds for so many strategies, and how much of random's way it is
-    over where that is not all of it."""
+    """A difference with its interval, and how much of random's way it is over where that is not all of it."""
     if row.name == tables.REFERENCE and row[f"{of}difference"] == 0:
         return ""
-    mean, low, high = (100 * row[f"{of}{part}"] for part in ("difference", "low", "high"))
-    mark = bold if verdict(row, of) else ""
+    low, high = (100 * row[f"{of}{part}"] for part in ("low", "high"))
     covered = f" ({100 * row[f'{of}covered']:.0f} %)" if row[f"{of}covered"] < 0.795 else ""
-    return f"{mark}{mean:+.1f}{mark}{dagger(row, of)} [{low:+.1f}, {high:+.1f}]{covered}"
+    return f"{marked(row, of, bold)} [{low:+.1f}, {high:+.1f}]{covered}"
 
 
-def dagger(row: pd.Series, of: str = "") -> str:
-    """Marks what is left at a false discovery rate of 5 % over the strategies of a column."""
-    return "†" if row[f"{of}q"] < 0.05 else ""
+def marked(row: pd.Series, of: str = "", bold: str = "") -> str:
+    """A difference, with a dagger if it is left at a false discovery rate of 5 % over the strategies of a column."""
+    mark = bold if verdict(row, of) else ""
+    return f"{mark}{100 * row[f'{of}difference']:+.1f}{mark}{'†' if row[f'{of}q'] < 0.05 else ''}"
 
 
 def verdict(row: pd.Series, of: str = "") -> str:

@@ -24,10 +24,9 @@ from itertools import combinations
 import comparison_tables as tables
 import numpy as np
 import pandas as pd
-from compare_strategies import RESULTS
-from comparison_cells import RECIPE
+from comparison_cells import RECIPE, RESULTS
 from numpy.typing import NDArray
-from report_comparison import axis, dagger, difference, markdown, summary, verdict
+from report_comparison import axis, difference, markdown, marked, summary
 from scipy import stats
 
 from al_rotate import curves
@@ -63,11 +62,11 @@ def agree(names: list[str]) -> str:
         found = read(name)
         if (seeds := found["seed"].nunique()) < 2:
             raise ValueError(f"expected two seeds at least in {name}, to be halved, got {seeds}")
-        of_axes = [tables.differences(found, one) for one in tables.AXES]
-        means = tables.differences(found, axis(found)).mean(axis=1)
+        of_axes = {one: tables.differences(found, one) for one in tables.AXES}
+        means = of_axes[axis(found)].mean(axis=1)
         better = means.nlargest(-(-len(means) // 2)).index
         for which, rows in ((f"{len(means)}", means.index), (f"the better {len(better)}", better)):
-            cells = [_halved(one.loc[rows].to_numpy()) for one in of_axes]
+            cells = [_halved(one.loc[rows].to_numpy()) for one in of_axes.values()]
             lines.append(f"| {name} | {which} | {seeds} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -167,11 +166,7 @@ def across(names: list[str]) -> str:
     lines = ["| less random's | " + " | ".join(names) + " | mean | seeds ahead |", "|---" * (len(names) + 3) + "|"]
     for strategy, mean in ranked(found).items():
         rows = {name: one.loc[strategy] for name, one in found.items() if strategy in one.index}
-        cells = []
-        for name in names:
-            bold = "**" if name in rows and verdict(rows[name]) else ""
-            said = f"{bold}{100 * rows[name]['difference']:+.1f}{bold}{dagger(rows[name])}" if name in rows else ""
-            cells.append(said)
+        cells = [marked(rows[name], bold="**") if name in rows else "" for name in names]
         cells.append("" if np.isnan(mean) else f"{100 * mean:+.1f}")
         ahead, of = (sum(row[column] for row in rows.values()) for column in ("seeds_better", "seeds"))
         lines.append(f"| `{strategy}` | {' | '.join(cells)} | {ahead:.0f}/{of:.0f} |")

@@ -12,8 +12,8 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
-from compare_strategies import RESULTS, run
-from comparison_cells import HERE, KEYS, cells, earlier, load, place
+from compare_strategies import run
+from comparison_cells import HERE, KEYS, RESULTS, cells, earlier, load, place
 from scipy import stats
 
 SMALL = {
