@@ -152,16 +152,6 @@ def test_a_command_ends_with_ctrl_c(scenes, detector, tmp_path):
         while not (lock.exists() and lock.read_text()):
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
         assert "stopped" in process.stdout.read()
-        assert process.wait() == 0
         assert_nothing_left(work)
-
-
-def test_what_cannot_start(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"expected Label Studio at .*none.bin.label-studio"):
-        local_server.LocalServer(tmp_path, tmp_path, tmp_path / "none").start()
-    taken = local_server.socket.socket()
-    taken.bind(("127.0.0.1", 0))
-    taken.listen()
-    with taken, pytest.raises(RuntimeError, match=r"port \d+ is taken"):
-        local_server.LocalServer(tmp_path, tmp_path, ENVIRONMENT, port=taken.getsockname()[1]).start()

@@ -12,10 +12,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 import httpx
 
@@ -116,8 +118,9 @@ class LocalServer:
             raise RuntimeError(f"port {self.port} is taken: stop what uses it, or choose another port")
         command = [str(program), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(self.port)]
         try:
-            self._spawn([*command, "--enable-legacy-api-token"])
-            self._wait()
+            with _uninterrupted() as interrupts:
+                self._spawn([*command, "--enable-legacy-api-token"])
+                self._wait(interrupts)
         except BaseException:
             self.stop()
             raise
@@ -148,31 +151,28 @@ class LocalServer:
 
     def stop(self) -> None:
         """Stop it and everything it started; a second call is fine."""
-        process = self._process
-        if process is None:
-            return
-        for number, patience in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, None)):
-            try:
-                os.killpg(process.pid, number)
-                process.wait(patience)
-                break
-            except subprocess.TimeoutExpired:
-                continue
-            except ProcessLookupError:
-                process.wait()
-                break
-        self._process = None
+        self._end(((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, None)))
 
     def kill(self) -> None:
         """End it as a power cut would."""
-        assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._process = None
+        self._end(((signal.SIGKILL, None),))
+
+    def _end(self, signals: tuple[tuple[signal.Signals, float | None], ...]) -> None:
+        """Send each signal, and wait that many seconds before the next one."""
+        with _uninterrupted():
+            if self._process is None:
+                return
+            for number, patience in signals:
+                with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                    os.killpg(self._process.pid, number)
+                    self._process.wait(patience)
+                    break
+            self._process = None
 
     @property
     def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        with _uninterrupted():
+            return self._process is not None and self._process.poll() is None
 
     def has_project(self, number: int) -> bool:
         """Whether there is a project with this id."""
@@ -204,22 +204,53 @@ class LocalServer:
         open_door = {"ML_BLOCK_LOCAL_IP": "false", "SSRF_PROTECTION_ENABLED": "false"} if self.backends else {}
         return {**given, **ours, **open_door, **self.settings}
 
-    def _wait(self) -> None:
-        assert self._process is not None
+    def _wait(self, interrupts: Collection[int]) -> None:
+        """Until it answers, or is not wanted any more."""
         deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
+        while not interrupts:
+            if not self.running:
                 raise RuntimeError(f"Label Studio ended while it started; the end of {self.log}:\n{self._tail()}")
-            try:
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"Label Studio did not answer in {_START_SECONDS} s; the end of {self.log}:\n{self._tail()}"
+                )
+            with suppress(httpx.HTTPError):
                 if httpx.get(f"{self.url}/health", timeout=5).status_code == 200:
                     return
-            except httpx.HTTPError:
-                pass
             time.sleep(0.3)
-        raise TimeoutError(f"Label Studio did not answer in {_START_SECONDS} s; the end of {self.log}:\n{self._tail()}")
 
     def _tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[list[int]]:
+    """Ctrl-C raises its KeyboardInterrupt when the block has ended.
+
+    In Popen() that would lose the server that was just started; in poll() it would leave a lock held for which wait()
+    waits; in a finaliser or a weak reference's callback, as while a module is imported, Python drops it.
+
+    Yields:
+        The signals so far.
+    """
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
+    if threading.current_thread() is not threading.main_thread():  # no other one is interrupted
+        before = {}
+    held: list[int] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        held.append(number)
+
+    try:
+        for number in before:
+            signal.signal(number, hold)
+        yield held
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for first in held[:1]:
+            signal.raise_signal(first)
 
 
 def _secret(file: Path, n_bytes: int) -> str:
