@@ -40,12 +40,17 @@ def ctrl_c(*methods):
         code = frame.f_code
         return inside if code.co_filename == subprocess.__file__ and code.co_name in methods else None
 
-    before = sys.gettrace()
+    trace, handler = (
+        sys.gettrace(),
+        signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # a background job ignores it
     sys.settrace(call)
     try:
         yield pressed
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
-        sys.settrace(before)
+        sys.settrace(trace)
+        signal.signal(signal.SIGINT, handler)
 
 
 @pytest.mark.timeout(60)
@@ -58,7 +63,6 @@ def test_ctrl_c_leaves_no_server(methods, tmp_path):
     assert not server.running
     with open(server.folder / "lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_what_cannot_start(tmp_path):
