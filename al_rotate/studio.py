@@ -19,7 +19,7 @@ from .workspace import Workspace
 
 PORT = 8080
 _POLL = 0.3  # seconds
-_PATIENCE = 20.0  # seconds; a server is stopped in fewer
+_AT_ONCE = 1.0  # seconds
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def run(
     environment: str | Path | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Open a studio, say where it is, and keep it until Ctrl-C, SIGTERM or the server's own end.
+    """Open a studio, say where it is, and keep it until Ctrl-C, SIGTERM, the terminal's or the server's own end.
 
     Raises:
         RuntimeError: when the server ends by itself.
@@ -99,13 +99,15 @@ def run(
 
     def leave(number: int, frame: FrameType | None) -> None:
         nonlocal interrupted
-        # A second one at once is impatience, which must not keep the server from being stopped.
-        if interrupted is None or time.monotonic() - interrupted > _PATIENCE:
+        # Two at once, as a terminal and a wrapper send them, are one.
+        if interrupted is None or time.monotonic() - interrupted > _AT_ONCE:
             interrupted = time.monotonic()
             raise KeyboardInterrupt
 
-    # Ctrl-C too: a shell starts what runs in the background with it ignored.
-    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]  # SIGINT too where it is ignored, as in a shell's background
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup means it
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, leave) for number in numbers}
     try:
         say("starting Label Studio; the first start of a workspace takes a minute")
         with open_studio(folder, port, environment) as (server, connection):

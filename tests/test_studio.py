@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -142,8 +143,11 @@ def test_a_studio_of_ones_own(scenes, detector, tmp_path):
     assert secret not in (work / "label_studio" / "server.log").read_text(errors="replace")
 
 
-def test_a_command_ends_with_ctrl_c(scenes, detector, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_command_ends_with_ctrl_c_and_its_terminal(number, scenes, detector, tmp_path):
     """Before the server answers: nothing of it is left."""
+    if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip("started by nohup")
     work = tmp_path / "work"
     ActiveLoop(work, scenes.images, synthetic.CLASSES, detector, "entropy", budget=3).close()
     with studio(work) as process:
@@ -151,7 +155,8 @@ def test_a_command_ends_with_ctrl_c(scenes, detector, tmp_path):
         lock = work / "label_studio" / "lock"
         while not (lock.exists() and lock.read_text()):
             assert process.poll() is None
-        process.send_signal(signal.SIGINT)
+            time.sleep(0.001)
+        process.send_signal(number)
         assert process.wait(timeout=60) == 0
         assert "stopped" in process.stdout.read()
         assert_nothing_left(work)

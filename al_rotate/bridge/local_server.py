@@ -14,8 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -25,6 +25,33 @@ VERSION = "1.23.2"
 EMAIL = "annotator@localhost.org"
 _START_SECONDS = 600  # the first start migrates the database: 40 s on a quiet machine
 _STOP_SECONDS = 15
+_KILL_SECONDS = 5
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C and the like are handled when the block has ended.
+
+    A KeyboardInterrupt in Popen() would lose the server that was just started; in poll() it would leave a lock held for
+    which wait() waits; in a finaliser or a weak reference's callback, as while a module is imported, Python drops it.
+    """
+    held: list[int] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        held.append(number)
+
+    def handle() -> None:
+        for number in held:
+            signal.raise_signal(number)
+
+    with ExitStack() as undo:
+        undo.callback(handle)
+        if threading.current_thread() is threading.main_thread():  # no other one is interrupted
+            for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+                if callable(handler := signal.getsignal(number)):
+                    undo.callback(signal.signal, number, handler)
+                    signal.signal(number, hold)
+        yield
 
 
 def default_environment() -> Path:
@@ -118,9 +145,11 @@ class LocalServer:
             raise RuntimeError(f"port {self.port} is taken: stop what uses it, or choose another port")
         command = [str(program), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(self.port)]
         try:
-            with _uninterrupted() as interrupts:
+            with _uninterrupted():
                 self._spawn([*command, "--enable-legacy-api-token"])
-                self._wait(interrupts)
+            deadline = time.monotonic() + _START_SECONDS
+            while not self._answers(deadline):
+                pass
         except BaseException:
             self.stop()
             raise
@@ -151,20 +180,23 @@ class LocalServer:
 
     def stop(self) -> None:
         """Stop it and everything it started; a second call is fine."""
-        self._end(((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, None)))
+        self._end((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, _KILL_SECONDS))
 
     def kill(self) -> None:
         """End it as a power cut would."""
-        self._end(((signal.SIGKILL, None),))
+        self._end((signal.SIGKILL, _KILL_SECONDS))
 
-    def _end(self, signals: tuple[tuple[signal.Signals, float | None], ...]) -> None:
+    def _end(self, *signals: tuple[signal.Signals, float]) -> None:
         """Send each signal, and wait that many seconds before the next one."""
         with _uninterrupted():
             if self._process is None:
                 return
             for number, patience in signals:
-                with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                with suppress(
+                    ProcessLookupError, PermissionError
+                ):  # gone; macOS says so when it was not waited for yet
                     os.killpg(self._process.pid, number)
+                with suppress(subprocess.TimeoutExpired):
                     self._process.wait(patience)
                     break
             self._process = None
@@ -204,53 +236,23 @@ class LocalServer:
         open_door = {"ML_BLOCK_LOCAL_IP": "false", "SSRF_PROTECTION_ENABLED": "false"} if self.backends else {}
         return {**given, **ours, **open_door, **self.settings}
 
-    def _wait(self, interrupts: Collection[int]) -> None:
-        """Until it answers, or is not wanted any more."""
-        deadline = time.monotonic() + _START_SECONDS
-        while not interrupts:
-            if not self.running:
-                raise RuntimeError(f"Label Studio ended while it started; the end of {self.log}:\n{self._tail()}")
-            if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"Label Studio did not answer in {_START_SECONDS} s; the end of {self.log}:\n{self._tail()}"
-                )
-            with suppress(httpx.HTTPError):
-                if httpx.get(f"{self.url}/health", timeout=5).status_code == 200:
-                    return
-            time.sleep(0.3)
+    @_uninterrupted()
+    def _answers(self, deadline: float) -> bool:
+        """Whether it does; if not, a moment later."""
+        if not self.running:
+            raise RuntimeError(f"Label Studio ended while it started; the end of {self.log}:\n{self._tail()}")
+        with suppress(httpx.HTTPError):
+            if httpx.get(f"{self.url}/health", timeout=5).status_code == 200:
+                return True
+        if time.monotonic() > deadline:
+            raise TimeoutError(
+                f"Label Studio did not answer in {_START_SECONDS} s; the end of {self.log}:\n{self._tail()}"
+            )
+        time.sleep(0.3)
+        return False
 
     def _tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[list[int]]:
-    """Ctrl-C raises its KeyboardInterrupt when the block has ended.
-
-    In Popen() that would lose the server that was just started; in poll() it would leave a lock held for which wait()
-    waits; in a finaliser or a weak reference's callback, as while a module is imported, Python drops it.
-
-    Yields:
-        The signals so far.
-    """
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
-    if threading.current_thread() is not threading.main_thread():  # no other one is interrupted
-        before = {}
-    held: list[int] = []
-
-    def hold(number: int, frame: FrameType | None) -> None:
-        held.append(number)
-
-    try:
-        for number in before:
-            signal.signal(number, hold)
-        yield held
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for first in held[:1]:
-            signal.raise_signal(first)
 
 
 def _secret(file: Path, n_bytes: int) -> str:

@@ -1,16 +1,18 @@
 """A Label Studio server that is started and stopped, and what interrupts that."""
 
 import fcntl
+import os
 import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
 import pytest
 from bridge.conftest import ENVIRONMENT
 
-from al_rotate.bridge.local_server import LocalServer
+from al_rotate.bridge.local_server import LocalServer, _uninterrupted, install
 
 # Methods of Popen, and when a KeyboardInterrupt in them does harm.
 HARMFUL = {
@@ -40,10 +42,8 @@ def ctrl_c(*methods):
         code = frame.f_code
         return inside if code.co_filename == subprocess.__file__ and code.co_name in methods else None
 
-    trace, handler = (
-        sys.gettrace(),
-        signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # a background job ignores it
+    trace = sys.gettrace()
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     sys.settrace(call)
     try:
         yield pressed
@@ -53,16 +53,45 @@ def ctrl_c(*methods):
         signal.signal(signal.SIGINT, handler)
 
 
+@pytest.fixture
+def server(tmp_path):
+    """Not started; whatever was is killed when the test ends."""
+    server = LocalServer(tmp_path / "server", tmp_path, install(ENVIRONMENT))
+    yield server
+    with suppress(ValueError, OSError):
+        os.killpg(int((server.folder / "lock").read_text()), signal.SIGKILL)
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("methods", [("_execute_child",), ("_internal_poll",), ("_internal_poll", "wait")])
-def test_ctrl_c_leaves_no_server(methods, tmp_path):
-    server = LocalServer(tmp_path / "server", tmp_path, ENVIRONMENT)
+def test_ctrl_c_leaves_no_server(methods, server):
+    subprocess._active.clear()  # of other tests: they are polled when a process is started
     with ctrl_c(*methods) as pressed, pytest.raises(KeyboardInterrupt):
         server.start()
     assert pressed == list(methods)
-    assert not server.running
     with open(server.folder / "lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_what_comes_in_between_is_handled_afterwards(server):
+    """Every signal, one in the other; in another thread nothing is held."""
+    handled = []
+    numbers = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda number, frame: handled.append(number)) for number in numbers]
+    ours = [signal.getsignal(number) for number in numbers]
+    try:
+        with _uninterrupted():
+            with _uninterrupted():
+                for number in numbers:
+                    signal.raise_signal(number)
+            assert handled == []
+        assert handled == list(numbers)
+        assert [signal.getsignal(number) for number in numbers] == ours
+        with ThreadPoolExecutor() as threads:
+            assert threads.submit(lambda: server.running).result() is False
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def test_what_cannot_start(tmp_path):
