@@ -16,8 +16,8 @@ studio: setup-studio  ## the demo's next query in Label Studio, to be corrected 
 	@test -f demo/report.html || $(VENV)/al-rotate demo demo --rounds 1
 	@$(VENV)/al-rotate studio demo --venv .venv-studio
 
-test: setup-studio  ## the tests; what they see in the browser goes to screenshots/
-	@AL_ROTATE_SCREENSHOTS=screenshots $(VENV)/python -m pytest
+test: setup-studio  ## the tests, two files at a time; what they see in the browser goes to screenshots/
+	@AL_ROTATE_SCREENSHOTS=screenshots OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n 2 --dist loadfile
 
 evidence-smoke: setup  ## a comparison of strategies on a planted pool, where it is known what must win
 	@$(VENV)/python experiments/evidence_smoke.py

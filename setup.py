@@ -43,6 +43,7 @@ setup(
         "dev": [
             "pytest",
             "pytest-timeout",
+            "pytest-xdist",
             "psutil",
             "hypothesis",
             "pycocotools",
