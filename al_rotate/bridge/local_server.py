@@ -192,9 +192,8 @@ class LocalServer:
             if self._process is None:
                 return
             for number, patience in signals:
-                with suppress(
-                    ProcessLookupError, PermissionError
-                ):  # gone; macOS says so when it was not waited for yet
+                # It has gone; macOS speaks of permission when nobody waited for it yet.
+                with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._process.pid, number)
                 with suppress(subprocess.TimeoutExpired):
                     self._process.wait(patience)
