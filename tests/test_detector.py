@@ -545,12 +545,10 @@ class TestOptions:
         found = predict(rough, scenes.images, features=True)
         assert not np.array_equal(found.image_features, exact.image_features)
         np.testing.assert_allclose(found.image_features, exact.image_features, rtol=0.05, atol=0.05)
-        hits = [
-            boxes.iou(one.boxes, found[image_id].boxes).max(axis=1, initial=0) > 0.5
-            for image_id, one in exact.where(exact.scores > 0.05)
-        ]
-        # Loose: so short a training comes out otherwise with another number of threads.
-        assert np.concatenate(hits).mean() > 0.8
+        # So short a training may leave boxes of a million pixels, which are not close to anything.
+        sound = exact.where((exact.scores > 0.05) & (exact.boxes[:, 2:4] < 128).all(axis=1))
+        hits = [boxes.iou(one.boxes, found[image_id].boxes).max(axis=1, initial=0) > 0.8 for image_id, one in sound]
+        assert np.concatenate(hits).mean() > 0.9
         assert predict(detector, scenes.images, features=True) == exact  # and nothing of it stays behind
 
     def test_an_unknown_precision_is_refused(self):

@@ -10,18 +10,17 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from bridge.conftest import ENVIRONMENT, assert_no_server
 
 from al_rotate import ActiveLoop, Workspace, synthetic
 from al_rotate.bridge import local_server
 from al_rotate.studio import open_studio, run
 
 pytestmark = pytest.mark.mm
-ENVIRONMENT = Path(__file__).parents[1] / ".venv-studio"
 
 
 def command(*words):
@@ -51,12 +50,6 @@ def wait_for(process, word):
         if word in line:
             return seen
     raise AssertionError(f"it ended ({process.wait()}) after:\n{seen}")
-
-
-def assert_nothing_left(work):
-    """No server of the workspace is left."""
-    with open(work / "label_studio" / "lock") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class Finalised:
@@ -136,7 +129,7 @@ def test_a_studio_of_ones_own(scenes, detector, tmp_path):
     run(work, environment=ENVIRONMENT, say=say)
     assert said[-1] == "stopped"
     assert said[-2].startswith("Ctrl-C")  # it was dropped: the start went on
-    assert_nothing_left(work)
+    assert_no_server(work / "label_studio")
 
     secret = (work / "label_studio" / "token").read_text()
     assert secret not in json.dumps((work / "label_studio.json").read_text())
@@ -159,4 +152,4 @@ def test_a_command_ends_with_ctrl_c_and_its_terminal(number, scenes, detector, t
         process.send_signal(number)
         assert process.wait(timeout=60) == 0
         assert "stopped" in process.stdout.read()
-        assert_nothing_left(work)
+        assert_no_server(work / "label_studio")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,12 @@ class Studio:
     def skip(self, task: dict) -> dict:
         """Press Skip."""
         return self.submit(task, [], was_cancelled=True)
+
+
+def assert_no_server(folder: Path) -> None:
+    """No server works on this folder."""
+    with open(folder / "lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @pytest.fixture(scope="session")

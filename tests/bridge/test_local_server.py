@@ -1,6 +1,5 @@
 """A Label Studio server that is started and stopped, and what interrupts that."""
 
-import fcntl
 import os
 import signal
 import socket
@@ -10,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import pytest
-from bridge.conftest import ENVIRONMENT
+from bridge.conftest import ENVIRONMENT, assert_no_server
 
 from al_rotate.bridge.local_server import LocalServer, _uninterrupted, install
 
@@ -69,8 +68,7 @@ def test_ctrl_c_leaves_no_server(methods, server):
     with ctrl_c(*methods) as pressed, pytest.raises(KeyboardInterrupt):
         server.start()
     assert pressed == list(methods)
-    with open(server.folder / "lock") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert_no_server(server.folder)
 
 
 def test_what_comes_in_between_is_handled_afterwards(server):
