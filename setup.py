@@ -8,7 +8,7 @@ HERE = Path(__file__).parent
 
 setup(
     name="al_rotate",
-    version="0.1.0",
+    version="0.2.0",
     description="Active learning for rotated object detection, around MMRotate and Label Studio",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -53,7 +53,13 @@ setup(
             "pandas-stubs",
         ],
     },
-    entry_points={"console_scripts": ["al-rotate = al_rotate.cli:main"]},
+    entry_points={
+        "console_scripts": ["al-rotate = al_rotate.cli:main"],
+        "al_rotate.annotators": [
+            "simulated = al_rotate.loop.simulated:restore",
+            "label-studio = al_rotate.bridge:restore_annotator",
+        ],
+    },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3.10",

@@ -8,52 +8,57 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-# public name -> where it lives; None: a module of that name
-_HOME = {
-    "boxes": None,
-    "bridge": None,
-    "coco": None,
-    "corrections": None,
-    "curves": None,
-    "dota": None,
-    "evaluation": None,
-    "images": None,
-    "instances": None,
-    "demo": None,
-    "plots": None,
-    "sampling": None,
-    "synthetic": None,
-    "tiling": None,
-    "yolo_obb": None,
+# public name -> the module that it stands for
+_MODULES = {
+    "boxes": "boxes",
+    "bridge": "bridge",
+    "coco": "data.formats.coco",
+    "corrections": "evaluation.corrections",
+    "curves": "evaluation.learning_curves",
+    "demo": "cli.demo",
+    "dota": "data.formats.dota",
+    "evaluation": "evaluation",
+    "images": "data.images",
+    "instances": "data.instances",
+    "plots": "report.plots",
+    "sampling": "sampling",
+    "synthetic": "data.synthetic",
+    "tiling": "data.tiling",
+    "yolo_obb": "data.formats.yolo_obb",
+}
+# public name -> the package or module that defines it
+_NAMES = {
     "ActiveLoop": "loop",
-    "Annotator": "annotators",
+    "Annotator": "loop",
     "Budget": "sampling",
-    "CostModel": "annotators",
-    "DOTA_V1": "dota",
-    "DOTA_V15": "dota",
-    "DOTA_V2": "dota",
-    "Detector": "detector",
+    "CostModel": "sampling",
+    "DOTA_V1": "data.formats.dota",
+    "DOTA_V15": "data.formats.dota",
+    "DOTA_V2": "data.formats.dota",
+    "Detector": "detection",
     "LabelStudio": "bridge",
     "LabelStudioAnnotator": "bridge",
-    "RotatedInstances": "instances",
-    "SimulatedAnnotator": "annotators",
+    "RotatedInstances": "data",
+    "SimulatedAnnotator": "loop",
     "Workspace": "workspace",
     "evaluate": "evaluation",
-    "finetune": "training",
+    "finetune": "detection",
     "rank": "sampling",
     "select": "sampling",
 }
 
-__all__ = sorted([*_HOME, "__version__"])
+__all__ = sorted([*_MODULES, *_NAMES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name in _MODULES:
+        value = import_module(f".{_MODULES[name]}", __name__)
+    elif name in _NAMES:
+        value = getattr(import_module(f".{_NAMES[name]}", __name__), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = _HOME[name]
-    value = import_module(f".{name}", __name__) if home is None else getattr(import_module(f".{home}", __name__), name)
     globals()[name] = value
     return value
 
@@ -63,30 +68,16 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from . import (
-        boxes,
-        bridge,
-        coco,
-        corrections,
-        curves,
-        demo,
-        dota,
-        evaluation,
-        images,
-        instances,
-        plots,
-        sampling,
-        synthetic,
-        tiling,
-        yolo_obb,
-    )
-    from .annotators import Annotator, CostModel, SimulatedAnnotator
+    from . import boxes, bridge, evaluation, sampling
     from .bridge import LabelStudio, LabelStudioAnnotator
-    from .detector import Detector
-    from .dota import DOTA_V1, DOTA_V2, DOTA_V15
-    from .evaluation import evaluate
-    from .instances import RotatedInstances
-    from .loop import ActiveLoop
-    from .sampling import Budget, rank, select
-    from .training import finetune
+    from .cli import demo
+    from .data import RotatedInstances, images, instances, synthetic, tiling
+    from .data.formats import coco, dota, yolo_obb
+    from .data.formats.dota import DOTA_V1, DOTA_V2, DOTA_V15
+    from .detection import Detector, finetune
+    from .evaluation import corrections, evaluate
+    from .evaluation import learning_curves as curves
+    from .loop import ActiveLoop, Annotator, SimulatedAnnotator
+    from .report import plots
+    from .sampling import Budget, CostModel, rank, select
     from .workspace import Workspace

@@ -42,7 +42,7 @@ from comparison_cells import (
 )
 from tqdm.auto import tqdm
 
-from al_rotate._files import beside
+from al_rotate.storage.files import beside
 
 
 def run(

@@ -30,7 +30,7 @@ from resampling import mean_ap
 from sandbox_data import copies, prepare
 
 import al_rotate as al
-from al_rotate._files import whole
+from al_rotate.storage.files import whole
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "comparisons"

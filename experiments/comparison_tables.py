@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from al_rotate import CostModel, curves
+from al_rotate import CostModel
+from al_rotate.evaluation import learning_curves as curves
 
 AXES = {"images": "images", "boxes": "boxes", "seconds": "estimated seconds of labelling"}
 REFERENCE = "random"

@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 
 from al_rotate import CostModel, RotatedInstances, boxes
-from al_rotate.bridge.geometry import from_label_studio, to_label_studio
+from al_rotate.bridge.conversion.geometry import from_label_studio, to_label_studio
 
 NAMES = ("x", "y", "width", "height", "rotation")
 SAME, GOOD = 0.5, 0.9  # rotated IoU of boxes of one object, and of one that is left as it is

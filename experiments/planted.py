@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 import al_rotate as al
-from al_rotate._files import whole
-from al_rotate.views import View
+from al_rotate.data.views import View
+from al_rotate.storage.files import whole
 
 CLASSES = ("car", "ferry")
 POOL = {"ferry": 30, "car": 90, "nothing": 30}

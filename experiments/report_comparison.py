@@ -24,7 +24,8 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 import al_rotate as al
-from al_rotate import images, plots
+from al_rotate.data import images
+from al_rotate.report import plots
 
 matplotlib.use("Agg")
 HERE = Path(__file__).resolve().parent

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import al_rotate as al
-from al_rotate.evaluation import true_positives
+from al_rotate.evaluation.mean_ap import true_positives
 
 _POINTS = np.arange(0, 1 + 1e-3, 0.1)  # of recall, as al_rotate.evaluate averages over
 

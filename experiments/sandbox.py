@@ -26,13 +26,14 @@ from sandbox_data import CHANNELS, STRIDES, VIEWS, Sandbox
 from torch import Tensor, nn
 
 import al_rotate as al
-from al_rotate import configs, registered  # noqa: F401  registered: rotated IoU and its loss on CPUs
-from al_rotate._files import whole
-from al_rotate._forward import Forward, Keep
-from al_rotate._predicting import gathered
-from al_rotate.checkpoints import read_checkpoint, write_checkpoint
-from al_rotate.detector import _init_quietly
-from al_rotate.views import View
+from al_rotate.data.views import View
+from al_rotate.detection import configs
+from al_rotate.detection.checkpoints import read_checkpoint, write_checkpoint
+from al_rotate.detection.detector import _init_quietly
+from al_rotate.detection.inference.forward import Forward, Keep
+from al_rotate.detection.inference.pipeline import gathered
+from al_rotate.detection.openmmlab import components as registered  # noqa: F401  registered: rotated IoU and its loss on CPUs
+from al_rotate.storage.files import whole
 
 CONFIG = "rotated_rtmdet_tiny-3x-dota"
 FLIPS = [k for k, view in enumerate(VIEWS) if view.quarters % 2 == 0]  # as MMRotate's own configs flip

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 import al_rotate as al
-from al_rotate import synthetic
-from al_rotate._files import whole
-from al_rotate.views import DIHEDRAL, View
+from al_rotate.data import synthetic
+from al_rotate.data.views import DIHEDRAL, View
+from al_rotate.storage.files import whole
 
 VIEWS = (View(), *DIHEDRAL)
 GREY = 114  # beyond the picture's edge, as MMDetection pads

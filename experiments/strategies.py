@@ -25,7 +25,8 @@ import numpy as np
 import pandas as pd
 
 import al_rotate as al
-from al_rotate.demo import SIZE, small_rtmdet
+from al_rotate.cli.demo import SIZE
+from al_rotate.detection.small_models import small_rtmdet
 from al_rotate.sampling import STRATEGIES, NotCalibrated
 
 HERE = Path(__file__).resolve().parent

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from report_comparison import axis, difference, markdown, marked, summary
 from scipy import stats
 
-from al_rotate import curves
+from al_rotate.evaluation import learning_curves as curves
 
 
 def read(name: str) -> pd.DataFrame:

@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 import al_rotate as al
-from al_rotate import labelled
-from al_rotate.demo import small_rtmdet
+from al_rotate.data import dataset as labelled
+from al_rotate.detection.small_models import small_rtmdet
 
 
 def main() -> None:

@@ -21,9 +21,10 @@ import numpy as np
 from people import Corrector
 
 import al_rotate as al
-from al_rotate import coco, corrections, dota, yolo_obb
 from al_rotate.bridge import annotator, local_server
 from al_rotate.bridge.export import export_workspace
+from al_rotate.data.formats import coco, dota, yolo_obb
+from al_rotate.evaluation import corrections
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # the config names lite0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import al_rotate as al
-from al_rotate.learner import MMRotateLearner
+from al_rotate.loop.mmrotate import MMRotateLearner
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from al_rotate import RotatedInstances, synthetic
+from al_rotate import RotatedInstances
+from al_rotate.data import synthetic
 
 if TYPE_CHECKING:
-    from al_rotate.detector import Detector
-    from al_rotate.training import Finetuned
+    from al_rotate.detection.detector import Detector
+    from al_rotate.detection.training import Finetuned
 
 SIZE = 128
 # So that an undertrained detector still gives boxes, and not thousands of them.
@@ -36,7 +37,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Scenes:
 
 @pytest.fixture(scope="session")
 def finetune_arguments(scenes: Scenes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    from al_rotate.demo import small_rtmdet
+    from al_rotate.detection.small_models import small_rtmdet
 
     return {
         "config": "rotated_rtmdet_tiny-3x-dota",
@@ -52,7 +53,7 @@ def finetune_arguments(scenes: Scenes, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def finetuned(finetune_arguments: dict[str, Any]) -> Finetuned:
     """RTMDet-R, narrow, after 40 iterations on the scenes, evaluated on the same."""
-    from al_rotate.training import finetune
+    from al_rotate.detection.training import finetune
 
     return finetune(**finetune_arguments)
 
@@ -64,7 +65,7 @@ def many_boxes() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def detector(finetuned: Finetuned) -> Detector:
-    from al_rotate.detector import Detector
+    from al_rotate.detection.detector import Detector
 
     return Detector(finetuned.config, finetuned.checkpoint, "cpu", MANY_BOXES, precision="fp32")
 
@@ -97,7 +98,7 @@ def two_stage() -> Detector:
     """Oriented R-CNN with random weights, whose scores lie far enough apart to have one order in any batch."""
     import torch
 
-    from al_rotate.detector import Detector
+    from al_rotate.detection.detector import Detector
 
     torch.manual_seed(0)
     name = "oriented-rcnn-le90_r50_fpn_1x_dota"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from noisy import CLASSES, labels_of
+from helpers.noisy import CLASSES, labels_of
 
 import al_rotate as al
 from al_rotate.sampling import STRATEGIES, Known, make_strategy, needs_of

@@ -2,39 +2,51 @@
 
 # No `from __future__ import annotations` here: it would take the name of the module.
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-_MODULES = (
-    "annotations",
-    "annotator",
-    "backend",
-    "client",
-    "export",
-    "geometry",
-    "label_config",
-    "local_server",
-    "tasks",
-)
-_HOME = {
-    "Connection": "annotator",
+# public name -> the module that it stands for
+_MODULES = {
+    "annotations": "conversion.annotations",
+    "annotator": "annotator",
+    "backend": "backend",
+    "client": "client",
+    "export": "export",
+    "geometry": "conversion.geometry",
+    "label_config": "conversion.label_config",
+    "local_server": "local_server",
+    "tasks": "conversion.tasks",
+}
+# public name -> the module that defines it
+_NAMES = {
+    "Connection": "connection",
     "LabelStudio": "client",
     "LabelStudioAnnotator": "annotator",
     "LabelStudioError": "client",
     "LocalServer": "local_server",
     "NotAllowed": "client",
     "addresses": "client",
-    "connect": "annotator",
+    "connect": "connection",
 }
 
-__all__ = sorted([*_MODULES, *_HOME])
+__all__ = sorted([*_MODULES, *_NAMES, "restore_annotator"])
+
+
+def restore_annotator(folder: Path) -> "LabelStudioAnnotator | None":
+    """The Label Studio project that a workspace is connected to, or None: an ``al_rotate.annotators`` entry point."""
+    if not (folder / "label_studio.json").exists():
+        return None
+    from .annotator import LabelStudioAnnotator  # the SDK loads here, for those who use it
+
+    return LabelStudioAnnotator(folder)
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return import_module(f".{name}", __name__)
-    if name not in _HOME:
+        return import_module(f".{_MODULES[name]}", __name__)
+    if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    value = globals()[name] = getattr(import_module(f".{_NAMES[name]}", __name__), name)
     return value
 
 
@@ -43,7 +55,9 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from . import annotations, annotator, backend, client, export, geometry, label_config, local_server, tasks
-    from .annotator import Connection, LabelStudioAnnotator, connect
+    from . import annotator, backend, client, export, local_server
+    from .annotator import LabelStudioAnnotator
     from .client import LabelStudio, LabelStudioError, NotAllowed, addresses
+    from .connection import Connection, connect
+    from .conversion import annotations, geometry, label_config, tasks
     from .local_server import LocalServer

@@ -19,12 +19,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .. import _files, coco, dota, images, yolo_obb
-from ..instances import RotatedInstances
+from ..data import images
+from ..data.formats import coco, dota, yolo_obb
+from ..data.instances import RotatedInstances
+from ..storage import files as _files
 from ..workspace import Workspace
-from . import _export_file, tasks
-from .annotations import ACCOUNT, read
-from .label_config import read_xml
+from .conversion import export_file as _export_file
+from .conversion import tasks
+from .conversion.annotations import ACCOUNT, read
+from .conversion.label_config import read_xml
 
 FORMATS = ("dota", "coco", "yolo-obb")
 

@@ -1,27 +1,22 @@
 """Which images to have labelled: scores of boxes, scores of images, budgets, and the named strategies made of them."""
 
-from . import (
-    aggregate,
-    calibration,
-    consistency,
-    costs,
-    coverage,
-    distances,
-    diversity,
-    quotas,
-    suspicion,
-    uncertainty,
-)
+from ..evaluation import calibration
+from ..evaluation import label_errors as suspicion
+from . import costs
 from .budget import Budget
-from .explain import explain
-from .known import Known, NotCalibrated
-from .ranking import Batch, Ranking, shown
-from .strategies import STRATEGIES, Strategy, make_strategy, needs_of, rank, ranked, select
+from .context import Known, NotCalibrated
+from .costs import CostModel
+from .explanations import explain
+from .measures import aggregate, consistency, coverage, distances, diversity, quotas, uncertainty
+from .measures.per_image import shown
+from .selection import rank, ranked, select
+from .strategies import STRATEGIES, Batch, Ranking, Strategy, make_strategy, needs_of
 
 __all__ = [
     "STRATEGIES",
     "Batch",
     "Budget",
+    "CostModel",
     "Known",
     "NotCalibrated",
     "Ranking",

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import al_rotate as al
-from al_rotate.sampling.distances import category_matching
+from al_rotate.sampling.measures.distances import category_matching
 
 BOXES, CLASSES, WIDTH = 20, 8, 96
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from al_rotate.sampling.diversity import k_center
+from al_rotate.sampling.measures.diversity import k_center
 
 WIDTH = 256
 

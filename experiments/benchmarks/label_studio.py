@@ -29,10 +29,12 @@ from label_studio_sdk import LabelStudio as Sdk
 from PIL import Image
 
 from al_rotate import RotatedInstances
-from al_rotate.boxes import canonical
-from al_rotate.bridge import local_server, tasks
-from al_rotate.bridge.client import LabelStudio, LocalFiles
-from al_rotate.bridge.label_config import read_xml, to_xml
+from al_rotate.boxes.convert import canonical
+from al_rotate.bridge import local_server
+from al_rotate.bridge.client.addresses import LocalFiles
+from al_rotate.bridge.client.label_studio import LabelStudio
+from al_rotate.bridge.conversion import tasks
+from al_rotate.bridge.conversion.label_config import read_xml, to_xml
 
 CLASSES, BOXES, SIZE = ("ship", "plane", "court"), 50, (1024, 1024)
 

@@ -30,10 +30,14 @@ from mmdet.apis import DetInferencer, inference_detector, init_detector
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from al_rotate import RotatedInstances, configs, images, labelled, rotated_ops
-from al_rotate._ranks import cores
-from al_rotate.detector import Detector
-from al_rotate.precision import resolve
+from al_rotate import RotatedInstances
+from al_rotate.data import dataset as labelled
+from al_rotate.data import images
+from al_rotate.detection import configs
+from al_rotate.detection.detector import Detector
+from al_rotate.detection.inference.processes import cores
+from al_rotate.detection.networks.precision import resolve
+from al_rotate.detection.openmmlab import rotated_ops
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))  # a config may name lite0

@@ -21,8 +21,9 @@ from pathlib import Path
 from PIL import Image
 from predict import peak_mb
 
-from al_rotate import detector, images
-from al_rotate.demo import small_rtmdet
+from al_rotate.data import images
+from al_rotate.detection import detector
+from al_rotate.detection.small_models import small_rtmdet
 
 warnings.filterwarnings("ignore")
 

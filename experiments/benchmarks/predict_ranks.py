@@ -16,8 +16,10 @@ import time
 import warnings
 from pathlib import Path
 
-from al_rotate import RotatedInstances, detector, images
-from al_rotate._ranks import rank
+from al_rotate import RotatedInstances
+from al_rotate.data import images
+from al_rotate.detection import detector
+from al_rotate.detection.inference.processes import rank
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a config may name lite0
 warnings.filterwarnings("ignore")

@@ -11,7 +11,7 @@ import time
 import numpy as np
 from PIL import Image
 
-from al_rotate import synthetic
+from al_rotate.data import synthetic
 
 SCENES, SIZE = 200, 256
 

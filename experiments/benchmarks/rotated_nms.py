@@ -21,8 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from al_rotate import configs, dota, rotated_ops
-from al_rotate.detector import Detector
+from al_rotate.data.formats import dota
+from al_rotate.detection import configs
+from al_rotate.detection.detector import Detector
+from al_rotate.detection.openmmlab import rotated_ops
 
 TURNS = 3
 Given = tuple[torch.Tensor, torch.Tensor, float]

@@ -21,8 +21,9 @@ from mmengine.hooks import Hook
 from mmrotate.registry import HOOKS
 
 import al_rotate as al
-from al_rotate import rotated_ops, training
-from al_rotate.precision import channels_last
+from al_rotate.detection import training
+from al_rotate.detection.networks.precision import channels_last
+from al_rotate.detection.openmmlab import rotated_ops
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE.parent / "configs" / "rtmdet_tiny_320.py"

@@ -2,70 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
 import numpy as np
 import pytest
+from helpers.label_studio import CLASSES, ENVIRONMENT, Studio
 from PIL import Image
 
 from al_rotate import RotatedInstances
-from al_rotate.boxes import canonical
-from al_rotate.bridge.client import LabelStudio, LocalFiles
+from al_rotate.boxes.convert import canonical
+from al_rotate.bridge.client.label_studio import LabelStudio
 from al_rotate.bridge.local_server import LocalServer, install
-
-ENVIRONMENT = Path(__file__).parents[2] / ".venv-studio"
-CLASSES = ("ship", "storage tank", "Kühlturm & Co")
-_titles = itertools.count(1)
-
-
-@dataclass
-class Studio:
-    """The server, a client signed in to it, and what a person's browser sends."""
-
-    server: LocalServer
-    client: LabelStudio
-    root: Path
-
-    def project(self, classes=CLASSES) -> int:
-        """A new project."""
-        return self.client.open_project(f"test {next(_titles)}", classes)
-
-    @property
-    def files(self) -> LocalFiles:
-        return LocalFiles(self.root)
-
-    def call(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
-        headers = {"Authorization": f"Token {self.server.token}"}
-        answer = httpx.request(
-            method, f"{self.server.url}/api/{path}", json=body, params=params, headers=headers, timeout=120
-        )
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
-
-    def tasks(self, project: int) -> list[dict]:
-        """All of them, with all they hold."""
-        return self.call("GET", "tasks", project=project, page_size=1000, fields="all")["tasks"]
-
-    def submit(self, task: dict, result: list, seconds: float = 10.0, **more: Any) -> dict:
-        """Press Submit: what the page sends when a person began with the prediction."""
-        predictions = task.get("predictions") or [{}]
-        body = {"result": result, "lead_time": seconds, "parent_prediction": predictions[0].get("id"), **more}
-        return self.call("POST", f"tasks/{task['id']}/annotations/", body, project=task["project"])
-
-    def skip(self, task: dict) -> dict:
-        """Press Skip."""
-        return self.submit(task, [], was_cancelled=True)
-
-
-def assert_no_server(folder: Path) -> None:
-    """No server works on this folder."""
-    with open(folder / "lock") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @pytest.fixture(scope="session")

@@ -5,59 +5,24 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from bridge.conftest import Studio
-from noisy import CLASSES, NoisyLearner, labels_of
+from helpers.label_studio import Studio, by_image, drawn, join, predicted, redrawn
+from helpers.noisy import CLASSES, NoisyLearner, labels_of
 from PIL import Image
 
-from al_rotate import ActiveLoop, synthetic
-from al_rotate.boxes import canonical
-from al_rotate.bridge.annotator import Connection, LabelStudioAnnotator, connect
-from al_rotate.bridge.client import NotAllowed
-from al_rotate.bridge.geometry import from_label_studio, to_label_studio
-from al_rotate.bridge.label_config import to_xml
-from al_rotate.images import UnreadableImage
-
-NAMES = ("x", "y", "width", "height", "rotation")
-
-
-def redrawn(region, box, size, label=None, **more):
-    """A region as the page sends it once its box was changed."""
-    numbers = dict(zip(NAMES, map(float, to_label_studio([box], *size)[0]), strict=True))
-    label = label or region["value"]["rectanglelabels"][0]
-    return {**region, "origin": "prediction-changed", "value": {**numbers, "rectanglelabels": [label]}, **more}
-
-
-def drawn(box, label, size, name="drawn"):
-    """A region that a person drew."""
-    own = {"original_width": size[0], "original_height": size[1], "image_rotation": 0, "origin": "manual"}
-    shape = {"id": name, "type": "rectanglelabels", "from_name": "label", "to_name": "image", **own}
-    return redrawn(shape, box, size, label, origin="manual")
-
-
-def predicted(task):
-    """The regions of a task, and their boxes."""
-    result = task["predictions"][0]["result"]
-    values = [[region["value"][name] for name in NAMES] for region in result]
-    sizes = [(region["original_width"], region["original_height"]) for region in result]
-    return result, [from_label_studio([v], *size)[0] for v, size in zip(values, sizes, strict=True)]
-
-
-def join(studio, folder, classes, **options):
-    """Connect a workspace with a new project, as `al-rotate connect` does."""
-    token = folder.with_name("token")
-    token.write_text(studio.server.token)
-    options |= {"document_root": str(studio.root), "token_file": str(token)}
-    return connect(folder, studio.server.url, studio.server.token, classes, folder.parent.name[:50], **options)
-
-
-def by_image(studio, project):
-    return {task["data"]["al_image_id"]: task for task in studio.tasks(project)}
+from al_rotate import ActiveLoop
+from al_rotate.boxes.convert import canonical
+from al_rotate.bridge.annotator import LabelStudioAnnotator
+from al_rotate.bridge.client.api import NotAllowed
+from al_rotate.bridge.connection import Connection, connect
+from al_rotate.bridge.conversion.label_config import to_xml
+from al_rotate.data import synthetic
+from al_rotate.data.images import UnreadableImage
 
 
 @pytest.mark.mm
 def test_the_whole_loop(studio: Studio, scenes, detector, tmp_path):
     """Query, push, corrections, pull, fine-tune, second query; the labels are what people made of the boxes."""
-    from al_rotate.demo import small_rtmdet
+    from al_rotate.detection.small_models import small_rtmdet
 
     size, options = (128, 128), small_rtmdet(128, iterations=4)
     pool = studio.root / tmp_path.name

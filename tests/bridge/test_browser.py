@@ -5,14 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bridge.browser import CHROMIUM, DRIVER, browser_at
+from helpers.browser import CHROMIUM, DRIVER, browser_at
 from PIL import Image, ImageDraw
 from selenium.webdriver.common.keys import Keys
 
-from al_rotate import RotatedInstances, boxes, images, rank, synthetic
-from al_rotate.bridge.client import LocalFiles
-from al_rotate.bridge.geometry import to_label_studio
-from al_rotate.bridge.label_config import to_xml
+from al_rotate import RotatedInstances, boxes, rank
+from al_rotate.bridge.client.addresses import LocalFiles
+from al_rotate.bridge.conversion.geometry import to_label_studio
+from al_rotate.bridge.conversion.label_config import to_xml
+from al_rotate.data import images, synthetic
 
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
 

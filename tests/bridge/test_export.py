@@ -14,11 +14,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from al_rotate import boxes, coco, dota, yolo_obb
+from al_rotate import boxes
+from al_rotate.bridge.conversion.label_config import to_xml
 from al_rotate.bridge.export import FORMATS, convert, export_workspace
-from al_rotate.bridge.label_config import to_xml
-from al_rotate.images import UnreadableImage
-from al_rotate.instances import RotatedInstances
+from al_rotate.data.formats import coco, dota, yolo_obb
+from al_rotate.data.images import UnreadableImage
+from al_rotate.data.instances import RotatedInstances
 from al_rotate.workspace import Workspace
 
 SIZE = (300, 150)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import pytest
-from bridge.conftest import ENVIRONMENT, assert_no_server
+from helpers.label_studio import ENVIRONMENT, assert_no_server
 
 from al_rotate.bridge.local_server import LocalServer, _uninterrupted, install
 

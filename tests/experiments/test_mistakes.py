@@ -5,7 +5,7 @@ import pytest
 from mistakes import Mistakes
 
 import al_rotate as al
-from al_rotate.instances import RotatedInstances
+from al_rotate.data.instances import RotatedInstances
 
 
 def labels(n=6000, seed=0):

@@ -5,7 +5,7 @@ import pytest
 import resampling
 
 import al_rotate as al
-from al_rotate.instances import RotatedInstances
+from al_rotate.data.instances import RotatedInstances
 
 CLASSES = ("ship", "plane", "court")
 

@@ -9,8 +9,8 @@ from sandbox import Remembered, SandboxLearner
 from sandbox_data import CHANNELS, STRIDES, VIEWS, Sandbox, photographs, scenes
 
 import al_rotate as al
-from al_rotate import dota
-from al_rotate.instances import RotatedInstances
+from al_rotate.data.formats import dota
+from al_rotate.data.instances import RotatedInstances
 
 SIZE, CLASSES = 64, ("ship", "plane")
 

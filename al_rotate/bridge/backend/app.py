@@ -35,10 +35,10 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from .hosts import is_loopback
-from .secrets import Secrets
+from .models import CheckpointHome, Home, WorkspaceHome
+from .redaction import Secrets
 from .service import Rejected, Service, token_of_environment
 from .trainer import ADDRESS
-from .weights import CheckpointHome, Home, WorkspaceHome
 
 __all__ = ["Rejected", "Service", "create_app", "serve"]
 

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...instances import RotatedInstances
+from ...data.instances import RotatedInstances
 from ...sampling import rank
-from .. import tasks
-from ..label_config import LabelConfig
+from ..conversion import tasks
+from ..conversion.class_matching import matched
+from ..conversion.label_config import LabelConfig
 from .fetch import Fetcher, Refused
-from .matching import matched
-from .weights import Home, Weights
+from .models import Home, Weights
 
 if TYPE_CHECKING:
-    from ...detector import Detector
+    from ...detection.detector import Detector
 
 LOG = logging.getLogger("al_rotate.bridge.backend")
 FETCHING = 8  # images at a time

@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..._files import whole
-from ..._store import now
-from ..label_config import read_xml
+from ...storage.files import utc_now, whole
+from ..conversion.label_config import read_xml
 from .fetch import Fetcher, Limits
 from .hosts import is_loopback, origin
+from .jobs import Busy, Queue, jobs
+from .models import Home, Weights
 from .predictor import Predictor, answer
-from .queue import Busy, Queue, jobs
-from .secrets import Secrets
+from .redaction import Secrets
 from .trainer import ADDRESS, TOKEN
-from .weights import Home, Weights
 
 LOG = logging.getLogger("al_rotate.bridge.backend")
 MAX_TASKS = 1000  # a request
@@ -207,12 +206,12 @@ class Service:
         """Something was left out; for the status page and the log."""
         why = self.secrets.hide(why)
         if not self.notes or self.notes[-1][1:] != (where, why):
-            self.notes.append((now(), where, why))
+            self.notes.append((utc_now(), where, why))
         LOG.warning("%s: %s", where, why)
 
     def fail(self, text: str) -> None:
         """Something went wrong; for the status page and the log."""
-        self.last_error = (now(), self.secrets.hide(text))
+        self.last_error = (utc_now(), self.secrets.hide(text))
         LOG.error("%s", text)
 
     # Inside.

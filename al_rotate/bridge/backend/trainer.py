@@ -16,15 +16,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..._files import whole
-from ...images import UnreadableImage
-from ...images import size as image_size
-from ...instances import RotatedInstances
+from ...data.images import UnreadableImage
+from ...data.images import size as image_size
+from ...data.instances import RotatedInstances
+from ...storage.files import whole
 from ...workspace import WorkspaceBusy
-from . import queue as _queue
+from ..conversion.class_matching import matched
+from . import jobs as _queue
 from .fetch import Fetcher, Limits, Refused
-from .matching import matched
-from .secrets import Secrets
+from .redaction import Secrets
 
 PATIENCE = 600.0  # seconds to wait for a workspace that another command has
 ADDRESS, TOKEN = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"
@@ -53,7 +53,7 @@ def from_workspace(request: dict[str, Any], job: Path) -> dict[str, Any]:
         ValueError: when there is nothing to train on.
         WorkspaceBusy: when another command keeps the workspace for too long.
     """
-    from ...loop import ActiveLoop
+    from ...loop.active_loop import ActiveLoop
 
     with _patiently(lambda: ActiveLoop(request["workspace"], train_options=request["cfg_options"] or None)) as loop:
 
@@ -76,8 +76,8 @@ def from_labels(request: dict[str, Any], job: Path) -> dict[str, Any]:
         ValueError: when nothing of the project can be trained on.
         LabelStudioError: when Label Studio cannot be asked.
     """
-    from ...checkpoints import read_checkpoint
-    from ...training import finetune
+    from ...detection.checkpoints import read_checkpoint
+    from ...detection.training import finetune
 
     start = Path(_once(job / "start.json", lambda: _newest(request, job)))
     classes = request.get("classes") or read_checkpoint(start).classes
@@ -104,8 +104,9 @@ def _pulled(request: dict[str, Any], job: Path, classes: tuple[str, ...]) -> tup
     """
 
     def pull() -> list[Any]:
-        from ..client import LabelStudio, NotAllowed
-        from ..label_config import read_xml
+        from ..client.api import NotAllowed
+        from ..client.label_studio import LabelStudio
+        from ..conversion.label_config import read_xml
 
         url, token = os.environ.get(ADDRESS), os.environ.get(TOKEN)
         if not url or not token:

@@ -11,13 +11,14 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from al_rotate import ActiveLoop, synthetic
+from al_rotate import ActiveLoop
 from al_rotate.bridge.backend import app
-from al_rotate.bridge.backend.queue import Busy, jobs
+from al_rotate.bridge.backend.jobs import Busy, jobs
+from al_rotate.bridge.backend.models import CheckpointHome, WorkspaceHome
 from al_rotate.bridge.backend.service import MAX_TASKS, Service
-from al_rotate.bridge.backend.weights import CheckpointHome, WorkspaceHome
-from al_rotate.bridge.geometry import from_label_studio
-from al_rotate.bridge.label_config import to_xml
+from al_rotate.bridge.conversion.geometry import from_label_studio
+from al_rotate.bridge.conversion.label_config import to_xml
+from al_rotate.data import synthetic
 
 pytestmark = pytest.mark.mm
 NAMES = ("x", "y", "width", "height", "rotation")
@@ -276,8 +277,8 @@ def test_annotations_are_counted(open_service, tmp_path):
 
 def test_a_workspace_that_has_learnt_nothing_yet(open_service, scenes, tmp_path):
     """Random weights have nothing to say; the page tells so, and a training can be asked for."""
-    from al_rotate.demo import small_rtmdet
-    from al_rotate.detector import Detector
+    from al_rotate.detection.detector import Detector
+    from al_rotate.detection.small_models import small_rtmdet
 
     folder = tmp_path / "work"
     config, options = "rotated_rtmdet_tiny-3x-dota", small_rtmdet(128, 2)

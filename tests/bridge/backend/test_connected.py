@@ -11,14 +11,13 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from bridge.backend.test_queue import wait_until
-from bridge.browser import CHROMIUM, DRIVER, browser_at
-from bridge.conftest import Studio
-from bridge.test_annotator import by_image, drawn, join, predicted
+from helpers.browser import CHROMIUM, DRIVER, browser_at
+from helpers.label_studio import Studio, by_image, drawn, join, predicted, wait_until
 
-from al_rotate import ActiveLoop, Workspace, synthetic
-from al_rotate.bridge.geometry import from_label_studio
+from al_rotate import ActiveLoop, Workspace
+from al_rotate.bridge.conversion.geometry import from_label_studio
 from al_rotate.bridge.local_server import _free_port
+from al_rotate.data import synthetic
 
 pytestmark = pytest.mark.mm
 NAMES = ("x", "y", "width", "height", "rotation")
@@ -182,7 +181,7 @@ def test_in_the_browser(studio: Studio, scenes, finetuned, many_boxes, tmp_path,
 
 def test_a_workspace(studio: Studio, scenes, detector, tmp_path):
     """Its open round is answered in the browser; with the third answer it is trained on, which ends the round."""
-    from al_rotate.demo import small_rtmdet
+    from al_rotate.detection.small_models import small_rtmdet
 
     pool, folder = studio.root / tmp_path.name, tmp_path / "work"
     pool.symlink_to(scenes.images)

@@ -1,0 +1,121 @@
+"""Where Label Studio gets an image from: files it serves itself, uploads, or addresses elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import string
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
+
+from .api import Api, LabelStudioError
+
+
+class Addresses(Protocol):
+    def prepare(self, api: Api, project: int, files: Mapping[str, Path]) -> dict[str, str]:
+        """image id -> the address to put into its task; a second call does nothing twice."""
+
+
+def addresses(images: str, document_root: str | Path | None = None) -> Addresses:
+    """How a project's images are addressed.
+
+    Args:
+        images: ``local`` (files that the server reads itself), ``upload`` (copies in the server), or a template of an
+            ``https://`` or ``s3://`` address with ``{image_id}``, ``{name}`` or ``{suffix}`` in it.
+        document_root: for ``local``, the server's LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if images == "local":
+        if document_root is None:
+            raise ValueError("expected document_root with images='local': the server's LOCAL_FILES_DOCUMENT_ROOT")
+        return LocalFiles(document_root)
+    if images == "upload":
+        return Uploads()
+    return Template(images)
+
+
+class LocalFiles:
+    """Files below the server's document root, shown through a storage of the project, which is made if need be."""
+
+    def __init__(self, document_root: str | Path) -> None:
+        self.root = Path(document_root).absolute()
+
+    def prepare(self, api: Api, project: int, files: Mapping[str, Path]) -> dict[str, str]:
+        """See :class:`Addresses`.
+
+        Raises:
+            ValueError: for a file outside the document root, or directly in it.
+        """
+        paths = {image_id: Path(os.path.abspath(path)) for image_id, path in files.items()}
+        for image_id, path in paths.items():
+            if not path.is_relative_to(self.root) or path.parent == self.root:
+                raise ValueError(
+                    f"expected images in a folder below the document root {self.root}, got {path} of image "
+                    f"{image_id!r}: start Label Studio with another LOCAL_FILES_DOCUMENT_ROOT, or use images='upload'"
+                )
+        common = Path(os.path.commonpath([path.parent for path in paths.values()])) if paths else self.root
+        tops = {self.root / path.relative_to(self.root).parts[0] for path in paths.values()}
+        for folder in [common] if common != self.root else sorted(tops):
+            self._show(api, project, folder)
+        return {
+            image_id: f"/data/local-files/?d={quote(path.relative_to(self.root).as_posix())}"
+            for image_id, path in paths.items()
+        }
+
+    def _show(self, api: Api, project: int, folder: Path) -> None:
+        shown = [Path(one["path"]) for one in api.get("api/storages/localfiles", project=project) if one.get("path")]
+        if any(folder.is_relative_to(path) for path in shown):
+            return
+        storage = {"project": project, "path": str(folder), "title": "al_rotate", "use_blob_urls": True}
+        try:
+            api.once("POST", "api/storages/localfiles", storage)
+        except LabelStudioError as error:
+            raise LabelStudioError(
+                f"{error}\nThe server must be started with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and "
+                f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={self.root}, and see {folder} at that same path"
+            ) from error
+
+
+class Uploads:
+    """Copies of the files in the server's own data folder, for a server that does not see our disk."""
+
+    def prepare(self, api: Api, project: int, files: Mapping[str, Path]) -> dict[str, str]:
+        there = {}
+        for one in api.get(f"api/projects/{project}/file-uploads", all="true") if files else ():
+            address = one["file"] if one["file"].startswith("/") else f"/data/{one['file']}"
+            # The server puts its own prefix before our name, which holds a digest of the image id.
+            there[Path(one["file"]).name.partition("-")[2]] = address
+        found = {}
+        for image_id, path in files.items():
+            name = f"{hashlib.sha256(image_id.encode()).hexdigest()[:16]}{path.suffix.lower()}"
+            if name not in there:
+                sent = api.upload(f"api/projects/{project}/import", name, path.read_bytes(), commit_to_project="false")
+                (number,) = sent["file_upload_ids"]
+                there[name] = f"/data/{api.get(f'api/import/file-upload/{number}')['file']}"
+            found[image_id] = there[name]
+        return found
+
+
+class Template:
+    """Addresses that follow from image id or file name; the server or the browser fetches them itself."""
+
+    def __init__(self, pattern: str) -> None:
+        names = {name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None}
+        if "://" not in pattern or not names & {"image_id", "name"} or not names <= {"image_id", "name", "suffix"}:
+            raise ValueError(
+                "expected images as 'local', 'upload', or a template like 'https://host/tiles/{image_id}{suffix}' or "
+                f"'s3://bucket/{{name}}', got {pattern!r}"
+            )
+        self.pattern = pattern
+
+    def prepare(self, api: Api, project: int, files: Mapping[str, Path]) -> dict[str, str]:
+        # Object stores take keys as they are; only addresses of the web are quoted.
+        encode = quote if self.pattern.startswith(("http://", "https://")) else str
+        return {
+            image_id: self.pattern.format(image_id=encode(image_id), name=encode(path.name), suffix=path.suffix)
+            for image_id, path in files.items()
+        }

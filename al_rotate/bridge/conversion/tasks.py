@@ -1,0 +1,169 @@
+"""Images with their predicted boxes -> Label Studio's tasks, checked before they are sent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import numpy as np
+
+from ...data.instances import RotatedInstances
+from .geometry import to_label_studio
+from .label_config import LabelConfig
+
+IMAGE_ID = "al_image_id"
+_NUMBERS = ("x", "y", "width", "height", "rotation")
+
+
+def image_task(
+    image_id: str,
+    address: str,
+    size: tuple[int, int],
+    config: LabelConfig,
+    detections: RotatedInstances | None = None,
+    *,
+    model_version: str | None = None,
+    uncertainty: float | None = None,
+    rank: int = 1,
+    round: int = 0,
+    why: str = "",
+) -> dict[str, Any]:
+    """One task.
+
+    Args:
+        image_id: kept in its data; tasks are found again by it.
+        address: of the image, as Label Studio takes it.
+        size: width and height of the image in pixels, as :func:`al_rotate.images.size` gives them.
+        config: the project's.
+        detections: this one image's boxes with scores; None adds no prediction, no box an empty one.
+        model_version: names the weights that detected; needed with detections.
+        uncertainty: how much the image is wanted; the prediction's score is 1 - uncertainty, since Label Studio's
+            "Uncertainty sampling" hands out the least score first.
+        rank: its place in the query, from 1.
+        round: of the query.
+        why: a sentence on why this image is asked for; a column of Label Studio's list of tasks.
+    """
+    data = {config.image_key: address, IMAGE_ID: image_id, "al_rank": rank, "al_uncertainty": uncertainty}
+    task: dict[str, Any] = {"data": {**data, "al_round": round, "al_why": why}}
+    if detections is not None:
+        score = None if uncertainty is None else 1 - uncertainty
+        task["predictions"] = [prediction(image_id, size, config, detections, model_version or "", score)]
+    return task
+
+
+def prediction(
+    image_id: str,
+    size: tuple[int, int],
+    config: LabelConfig,
+    detections: RotatedInstances,
+    model_version: str,
+    score: float | None = None,
+) -> dict[str, Any]:
+    """One image's detections as a prediction, a region a box.
+
+    Args:
+        image_id: for the regions' ids.
+        size: width and height of the image in pixels.
+        config: the project's.
+        detections: one image's boxes, with scores and classes.
+        model_version: names the weights that detected.
+        score: of the image as a whole.
+
+    Raises:
+        ValueError: for detections of several images, without classes, or without scores.
+    """
+    if len(detections) != 1 or detections.classes is None or (detections.scores is None and detections.n_boxes):
+        raise ValueError(f"expected one image's detections with classes and scores, got {detections!r}")
+    width, height = size
+    values = to_label_studio(detections.boxes, width, height)
+    scores = np.zeros(0) if detections.scores is None else detections.scores
+    regions = [
+        {
+            "id": region_id(model_version, image_id, position),
+            "type": "rectanglelabels",
+            "from_name": config.from_name,
+            "to_name": config.to_name,
+            "original_width": width,
+            "original_height": height,
+            "image_rotation": 0,
+            "score": float(box_score),
+            "value": {
+                **dict(zip(_NUMBERS, map(float, row), strict=True)),
+                "rectanglelabels": [detections.classes[label]],
+            },
+        }
+        for position, (row, label, box_score) in enumerate(zip(values, detections.labels, scores, strict=True))
+    ]
+    made: dict[str, Any] = {"model_version": model_version, "result": regions}
+    return made if score is None else {**made, "score": float(score)}
+
+
+def region_id(model_version: str, image_id: str, position: int) -> str:
+    """The same for the same box of the same weights, so that what people made of it is recognised."""
+    digest = hashlib.sha256(f"{model_version}\n{image_id}".encode()).hexdigest()[:8]
+    return f"{digest}_{position}"
+
+
+def image_id_of(data: Mapping[str, Any], image_key: str = "image") -> str:
+    """The image id of a task's data: ours, or for tasks of others the name of the file that the address ends in.
+
+    Raises:
+        ValueError: when there is neither.
+    """
+    if given := data.get(IMAGE_ID):
+        return str(given)
+    address = data.get(image_key)
+    if not isinstance(address, str) or not address:
+        raise ValueError(f"expected {IMAGE_ID} or {image_key} in a task's data, got {str(dict(data))[:200]}")
+    parts = urlsplit(address)
+    path = parse_qs(parts.query).get("d", [""])[0] if "/local-files/" in parts.path else unquote(parts.path)
+    stem = PurePosixPath(path).stem
+    if "/data/upload/" in parts.path:
+        stem = re.sub(r"^[0-9a-f]{8}-", "", stem)  # the server's own prefix
+    if not stem:
+        raise ValueError(f"expected an address that ends in a file's name, got {address!r}")
+    return stem
+
+
+def check(task: Mapping[str, Any], config: LabelConfig) -> None:
+    """Refuse what Label Studio would choke on: it answers 500 with the tasks made and all predictions lost.
+
+    Raises:
+        ValueError: naming the image and what is wrong.
+    """
+    image_id = task["data"].get(IMAGE_ID)
+
+    def require(ok: bool, expected: str, got: Any) -> None:
+        if not ok:
+            raise ValueError(f"expected {expected} in the task of image {image_id!r}, got {str(got)[:200]}")
+
+    require(isinstance(image_id, str) and bool(image_id), "an image id", image_id)
+    address = task["data"].get(config.image_key)
+    require(isinstance(address, str) and bool(address), f"an address under {config.image_key!r}", address)
+    for one in task.get("predictions", ()):
+        version, score = one.get("model_version"), one.get("score")
+        require(isinstance(version, str) and bool(version), "a model_version", version)
+        require(score is None or _finite(score), "a finite score", score)
+        seen = set()
+        for region in one["result"]:
+            require(isinstance(region, Mapping) and isinstance(region.get("value"), Mapping), "regions", region)
+            value = region["value"]
+            require(all(_finite(value.get(name)) for name in _NUMBERS), "finite numbers", value)
+            (label,) = value["rectanglelabels"]
+            require(label in config.classes, f"one of the labels {', '.join(config.classes)}", label)
+            require(region["id"] not in seen, "regions with ids of their own", region["id"])
+            seen.add(region["id"])
+    try:
+        json.dumps(task, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"expected JSON in the task of image {image_id!r}, got: {error}") from error
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,103 @@
+"""The commands that detect: in images, and in scenes cut into tiles."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ..data import images
+from ..data.formats import dota
+from ..data.instances import RotatedInstances
+from ..data.tiling.cut import cut, cut_labels
+from ..data.tiling.tiles import Tiling
+from ..detection.inference.processes import rank
+from .arguments import as_classes
+
+
+def add(command: Callable[..., argparse.ArgumentParser], detector_arguments: Callable[[Any], None]) -> None:
+    """Make the commands with the parser's own `command`."""
+    predict = command(
+        "predict",
+        _predict,
+        "Detect on a folder of images; run it again after a kill and it goes on. By several processes: "
+        "torchrun --nproc_per_node 4 -m al_rotate predict ..., or srun.",
+        "al-rotate predict tiles/ --config rotated_rtmdet_tiny-3x-dota --checkpoint rtmdet.pth --out detections/",
+    )
+    predict.add_argument("images", type=Path)
+    detector_arguments(predict)
+    predict.add_argument("--out", type=Path, required=True, help="folder for the Parquet shards")
+    predict.add_argument("--batch-size", type=int, default=8)
+    predict.add_argument("--workers", type=int, help="decoding threads")
+    predict.add_argument("--score-thr", type=float, help="keep boxes scored at least this")
+    predict.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
+    predict.add_argument("--engine", choices=("auto", "torch", "onnxruntime"), default="auto")
+    predict.add_argument("--tile", type=int, help="the images are scenes: cut them into tiles of this side, and merge")
+    _tiling_arguments(predict)
+    predict.add_argument("--class-scores", action="store_true", help="keep each box's score of every class")
+    predict.add_argument("--features", action="store_true", help="keep a vector of each image and box")
+
+    tile = command(
+        "tile",
+        _tile,
+        "Cut scenes into tiles to be ranked, labelled and trained on.",
+        "al-rotate tile scenes/ --out tiles/ --labels labelTxt/ --classes dota-v1",
+    )
+    tile.add_argument("scenes", type=Path)
+    tile.add_argument("--out", type=Path, required=True, help="folder for images/ and labelTxt/")
+    tile.add_argument("--tile", type=int, default=1024, help="side in pixels")
+    _tiling_arguments(tile)
+    tile.add_argument("--labels", type=Path, help="DOTA labels of the scenes, to be cut as well")
+    tile.add_argument("--classes", help="their classes; by default those found")
+
+
+def _predict(args: argparse.Namespace) -> None:
+    from ..detection.detector import Detector
+
+    if not args.tile and (args.overlap is not None or args.scales):
+        raise ValueError("expected --tile with --overlap or --scales: without it images are not cut")
+    made = {"precision": args.precision, "engine": args.engine}
+    detector = Detector(args.config, args.checkpoint, args.device, args.cfg_options, **made)
+    how = {"batch_size": args.batch_size, "workers": args.workers, "score_thr": args.score_thr}
+    how |= {"class_scores": args.class_scores, "features": args.features, "out": args.out}
+    me = rank()
+    found: Iterable[RotatedInstances]
+    if args.tile:
+        found = [detector.predict_scenes(args.images, _tiling(args), **how)]
+    else:
+        found = detector.stream(args.images, **how)  # a pool may be larger than memory
+    n_images, n_boxes = 0, 0
+    skipped: dict[str, str] = {}
+    for part in found:
+        n_images, n_boxes, skipped = n_images + len(part), n_boxes + part.n_boxes, skipped | part.skipped
+    who = f"process {me.number} of {me.total}: " if me.total > 1 and not args.tile else ""
+    if who or me.number == 0:
+        print(f"{who}{args.out}: {n_images} images, {n_boxes} boxes, {len(skipped)} images could not be read")
+        for image_id, reason in skipped.items():
+            print(f"  {image_id}: {reason}")
+
+
+def _tile(args: argparse.Namespace) -> None:
+    tiling = _tiling(args)
+    scenes = images.resolve(args.scenes)
+    labels = dota.read(args.labels, as_classes(args.classes)) if args.labels else None
+    if labels and (missing := [image_id for image_id in labels.image_ids if image_id not in scenes]):
+        raise ValueError(f"expected a scene for every label file, got none of {missing[0]!r} in {args.scenes}")
+    files = cut(scenes, args.out / "images", tiling)
+    print(f"{args.out / 'images'}: {len(files)} tiles of {len(scenes)} scenes")
+    if labels:
+        with images.scenes_allowed():
+            sizes = {image_id: images.size(scenes[image_id]) for image_id in labels.image_ids}
+        tiles = cut_labels(labels, sizes, tiling)
+        print(f"{dota.write(tiles, args.out / 'labelTxt')}: {tiles.n_boxes} boxes, of {labels.n_boxes} in the scenes")
+
+
+def _tiling(args: argparse.Namespace) -> Tiling:
+    given = {"overlap": args.overlap, "scales": args.scales and tuple(args.scales)}
+    return Tiling(args.tile, **{name: value for name, value in given.items() if value is not None})
+
+
+def _tiling_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overlap", type=int, help="pixels that neighbouring tiles share; by default 200")
+    parser.add_argument("--scales", type=float, nargs="+", help="of the scenes, e.g. 1 0.5; by default 1")

@@ -1,0 +1,1 @@
+"""Label formats on disk, each read into and written from RotatedInstances."""

@@ -1,0 +1,251 @@
+"""DOTA's label files: one ``ID.txt`` an image, one object a line, as ``x1 y1 x2 y2 x3 y3 x4 y4 class difficulty``."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import boxes
+from ...storage import files as _files
+from ..instances import RotatedInstances
+
+# In the order of MMRotate's datasets, so that labels mean the same in its configs and checkpoints.
+DOTA_V1: tuple[str, ...] = (
+    "plane",
+    "baseball-diamond",
+    "bridge",
+    "ground-track-field",
+    "small-vehicle",
+    "large-vehicle",
+    "ship",
+    "tennis-court",
+    "basketball-court",
+    "storage-tank",
+    "soccer-ball-field",
+    "roundabout",
+    "harbor",
+    "swimming-pool",
+    "helicopter",
+)
+DOTA_V15: tuple[str, ...] = (*DOTA_V1, "container-crane")
+DOTA_V2: tuple[str, ...] = (*DOTA_V15, "airport", "helipad")
+
+DECIMALS = 9  # of written coordinates, so that even the angle of a box of ten pixels survives as float32
+_HEADERS = ("imagesource:", "gsd:", "acquisition dates:")
+
+
+def read(source: str | Path | Iterable[str | Path], classes: Sequence[str] | None = None) -> RotatedInstances:
+    """Read DOTA labels, whoever wrote them.
+
+    A line is eight numbers, then the class (which may have spaces), then the difficulty, a whole number from 0
+    to 255 that may be missing (0). So a last word that is a number is the difficulty: ``plane 2`` is a plane of
+    difficulty 2, and ``plane 2 0`` is an object of the class ``plane 2``. A word alone is the class, number or
+    not. DOTA's header lines and blank lines are passed over; a blank file is an image without objects. Four
+    corners that are no rectangle become their rectangle of least area (:func:`al_rotate.boxes.from_corners`).
+
+    Args:
+        source: a folder with ``.txt`` files, or one that holds such a folder ``labelTxt``; or one file, or several.
+            The image id is the path under that folder, for files the name alone, without ``.txt``.
+        classes: the class names in order; None takes those found, sorted.
+
+    Returns:
+        Labels with ``difficult``, images sorted by id (files: in the order given).
+
+    Raises:
+        FileNotFoundError: when there are no label files.
+        ValueError: for a line that cannot be read, or whose class is not in `classes`; names file and line.
+    """
+    if classes is not None:
+        return RotatedInstances.concat(stream(source, classes))
+    found: defaultdict[str, int] = defaultdict()
+    found.default_factory = found.__len__  # a class not met before is the next index
+    labels = RotatedInstances.concat(_shards(find(source), found))
+    names = sorted(found)
+    rank = np.array([names.index(name) for name in found], np.int32)
+    return labels.replace(labels=rank[labels.labels], classes=names)
+
+
+def stream(
+    source: str | Path | Iterable[str | Path], classes: Sequence[str], images_at_once: int = 256
+) -> Iterator[RotatedInstances]:
+    """As :func:`read`, some images at a time, for labels larger than memory."""
+    index = {name: position for position, name in enumerate(classes)}
+    for shard in _shards(find(source), index, images_at_once):
+        yield shard.replace(classes=classes)
+
+
+def find(source: str | Path | Iterable[str | Path]) -> dict[str, Path]:
+    """image id -> label file, for the sources that :func:`read` takes.
+
+    Raises:
+        FileNotFoundError: when there are none.
+        ValueError: when two files of a list would have one id.
+    """
+    found: dict[str, Path] = {}
+    if isinstance(source, (str, Path)) and not Path(source).is_file():
+        root = Path(source) / "labelTxt" if (Path(source) / "labelTxt").is_dir() else Path(source)
+        for file in root.rglob("*.txt"):
+            path = file.relative_to(root).with_suffix("")
+            if file.is_file() and not any(part.startswith(".") for part in path.parts):
+                found[path.as_posix()] = file
+        found = dict(sorted(found.items()))
+    else:
+        for file in map(Path, [source] if isinstance(source, (str, Path)) else source):
+            if file.stem in found:
+                raise ValueError(
+                    f"expected one file per image id, got {found[file.stem]} and {file}; give their folder"
+                )
+            found[file.stem] = file
+    if not found:
+        raise FileNotFoundError(f"expected DOTA labels: .txt files, their folder or one with labelTxt/, got {source}")
+    return found
+
+
+def write(instances: RotatedInstances, folder: str | Path) -> Path:
+    """Write labels as one ``ID.txt`` an image; an image without boxes gets a blank file.
+
+    Corners have nine decimals, below what a float32 box resolves, so boxes come back as they were; an angle at the
+    end of its range, or a square's, may come back as its twin that makes the same rectangle. Each file appears
+    whole or not at all; other files in the folder stay. The format has no place for features and image sizes.
+
+    Args:
+        instances: labels with `classes`. Their `difficult` is written, 0 where there is none.
+        folder: ids with ``/`` become sub-folders.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: for detections, which would lose their scores; for ids or class names that could not be read back.
+    """
+    folder = Path(folder)
+    if instances.scores is not None:
+        raise ValueError(
+            "expected labels, got detections with scores; use write_submission, or instances.replace(scores=None)"
+        )
+    names = _names(instances)
+    files = [_files.under(folder, image_id, ".txt") for image_id in instances.image_ids]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, (_, image) in zip(files, instances, strict=True):
+        flags = np.zeros(image.n_boxes, np.uint8) if image.difficult is None else image.difficult
+        lines = zip(_corners(image.boxes), image.labels.tolist(), flags.tolist(), strict=True)
+        with _files.whole(path) as file:
+            file.writelines(f"{corners} {names[label]} {flag}\n" for corners, label, flag in lines)
+    return folder
+
+
+def write_submission(detections: RotatedInstances, folder: str | Path) -> Path:
+    """Write detections for DOTA's evaluation server (task 1): one ``Task1_CLASS.txt`` a class, ``ID score x1 ... y4``.
+
+    Args:
+        detections: with `scores` and `classes`. A class without detections gets a blank file.
+        folder: for nothing else; the server takes it zipped.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: for labels without scores, image ids with spaces, or class names that cannot be file names.
+    """
+    folder = Path(folder)
+    if detections.scores is None:
+        raise ValueError("expected detections with scores, got labels without")
+    for image_id in detections.image_ids:
+        if image_id.split() != [image_id]:
+            raise ValueError(f"expected image ids without spaces in a DOTA submission, got {image_id!r}")
+    ids, scores = detections.image_ids[detections.image_index], detections.scores
+    for label, name in enumerate(_names(detections)):
+        rows = np.flatnonzero(detections.labels == label)
+        if "/" in name or "\\" in name:
+            raise ValueError(f"expected class names that can be file names, got {name!r}")
+        with _files.whole(folder / f"Task1_{name}.txt") as file:
+            for start in range(0, len(rows), 10_000):
+                some = rows[start : start + 10_000]
+                lines = zip(ids[some], scores[some], _corners(detections.boxes[some]), strict=True)
+                file.writelines(f"{image_id} {score!s} {corners}\n" for image_id, score, corners in lines)
+    return folder
+
+
+def _shards(
+    files: Mapping[str, Path], index: Mapping[str, int], images_at_once: int = 256
+) -> Iterator[RotatedInstances]:
+    remaining = iter(files.items())
+    while part := dict(islice(remaining, images_at_once)):
+        corners, labels, difficult, offsets = array("d"), array("i"), array("B"), [0]
+        for file in part.values():
+            for numbers, label, flag in _objects(file, index):
+                corners.extend(numbers)
+                labels.append(label)
+                difficult.append(flag)
+            offsets.append(len(labels))
+        rectangles = boxes.from_corners(np.array(corners).reshape(-1, 8))
+        yield RotatedInstances(list(part), offsets, rectangles, np.array(labels), difficult=np.array(difficult))
+
+
+def _objects(file: Path, index: Mapping[str, int]) -> Iterator[tuple[list[float], int, int]]:
+    """The eight coordinates, the label and the difficulty of each object in a file."""
+    number = 0
+    try:
+        with open(file, encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, start=1):
+                words = line.split()
+                if not words or line.lstrip().lower().startswith(_HEADERS):
+                    continue
+                try:
+                    found = _object(words, index)
+                except ValueError as error:
+                    raise ValueError(f"{file}:{number}: {error}; the line is {line.strip()[:200]!r}") from None
+                yield found
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: expected UTF-8 text, got other bytes after line {number}: {error}") from None
+
+
+def _object(words: list[str], index: Mapping[str, int]) -> tuple[list[float], int, int]:
+    try:
+        numbers = [float(word) for word in words[:8]]
+    except ValueError:
+        numbers = []
+    if len(numbers) < 8 or len(words) < 9:
+        raise ValueError("expected 8 numbers, a class and perhaps a difficulty")
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError("expected finite coordinates")
+    name, difficulty = words[8:], 0
+    if len(name) > 1 and _is_number(name[-1]):
+        last = name.pop()
+        difficulty = int(last) if last.isascii() and last.isdecimal() else -1
+        if not 0 <= difficulty <= 255:
+            raise ValueError(f"expected a difficulty from 0 to 255, got {last}")
+    try:
+        return numbers, index[" ".join(name)], difficulty
+    except KeyError:
+        raise ValueError(f"expected one of the classes {', '.join(index)}, got {' '.join(name)!r}") from None
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _corners(rectangles: NDArray[np.float32]) -> list[str]:
+    """The text of each box's corners."""
+    corners = boxes.to_corners(rectangles.astype(np.float64)).reshape(-1, 8)
+    return [" ".join([f"{value:.{DECIMALS}f}" for value in row]) for row in corners.tolist()]
+
+
+def _names(instances: RotatedInstances) -> tuple[str, ...]:
+    if instances.classes is None:
+        raise ValueError("expected instances with classes, got None; give them by instances.replace(classes=...)")
+    for name in instances.classes:
+        if " ".join(name.split()) != name:
+            raise ValueError(f"expected class names with single spaces inside only, got {name!r}")
+    return instances.classes

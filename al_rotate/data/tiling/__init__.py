@@ -1,0 +1,7 @@
+"""Scenes larger than a detector's input: cut into overlapping tiles, and detections on tiles merged on the scene."""
+
+from .cut import cut, cut_labels
+from .merge import merge
+from .tiles import Tile, Tiling, window
+
+__all__ = ["Tile", "Tiling", "cut", "cut_labels", "merge", "window"]

@@ -1,0 +1,25 @@
+"""MMRotate detectors: inference, training, configs and checkpoints. torch and OpenMMLab load here, when first used."""
+
+# Nothing is imported here: the command line asks for its process number without waiting for torch.
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {"Detector": "detector", "Finetuned": "training", "TrainingDiverged": "training", "finetune": "training"}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if TYPE_CHECKING:
+    from .detector import Detector
+    from .training import Finetuned, TrainingDiverged, finetune

@@ -1,0 +1,1 @@
+"""From images to detections: decoding, batching, forward passes, shards on disk, several processes."""

@@ -1,0 +1,1 @@
+"""What is asked of a network beside its boxes, and how it is made quicker."""

@@ -1,0 +1,217 @@
+"""finetune(): a detector trained by MMEngine's Runner on labels from our own container."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import barrier, broadcast_object_list, get_rank, is_distributed
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from ..data.instances import RotatedInstances
+from ..storage.files import sha256, whole
+from . import configs
+from .checkpoints import read_checkpoint, write_checkpoint
+from .openmmlab.components import TrainingDiverged
+from .training_config import training_config
+
+__all__ = ["Finetuned", "TrainingDiverged", "finetune", "training_config"]
+
+_NUMBERED = re.compile(r"(?:epoch|iter)_(\d+)\.pth")  # the Runner's own checkpoints
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """What :func:`finetune` leaves behind.
+
+    Attributes:
+        checkpoint: weights and classes, for ``Detector(result.config, result.checkpoint)``.
+        config: the config that was run, complete.
+        metrics: the evaluator's figures on `val` (empty without), the last losses, and how many iterations ran.
+    """
+
+    checkpoint: Path
+    config: Path
+    metrics: dict[str, float]
+
+
+def finetune(
+    config: str | Path | Config,
+    images: str | Path | Mapping[str, str | Path],
+    labels: RotatedInstances,
+    classes: Sequence[str],
+    work_dir: str | Path,
+    checkpoint: str | Path | None = None,
+    cfg_options: dict[str, Any] | None = None,
+    val: RotatedInstances | None = None,
+    keep_empty: bool = True,
+    seed: int = 0,
+) -> Finetuned:
+    """Train an MMRotate config on `labels`, with the config's own pipeline, schedule, hooks and visualiser.
+
+    Killed at any moment, the same call goes on from the last checkpoint in `work_dir`; finished, it returns at
+    once. Under ``torchrun`` or SLURM every rank makes the same call.
+
+    Args:
+        config: path, ``mmengine.Config``, or name of a config shipped with MMRotate.
+        images: a folder or a mapping image id -> file that holds the labelled images.
+        labels: the labels; images without a box are negatives.
+        classes: class names; the heads get that many classes.
+        work_dir: where logs, checkpoints, the config and the data go.
+        checkpoint: weights to start from (``"zoo"`` for the published ones). Those of another class count
+            start everything but the last layers. None: the config's own start, pretrained backbones included.
+        cfg_options: dotted key -> value, e.g. ``{"train_cfg.max_epochs": 12}``.
+        val: labels to evaluate on, as the config's own evaluator does.
+        keep_empty: train on images without a box too; MMRotate's configs leave them out.
+        seed: of the Runner.
+
+    Raises:
+        ValueError: for labels without an image, with other classes or with nothing to train on; for a `work_dir` of
+            a training with other settings, labels or start, before anything in it is changed.
+        ConnectionError: when the config starts from a pretrained backbone that cannot be fetched.
+        TrainingDiverged: when the loss is no longer finite.
+    """
+    work_dir = Path(work_dir).absolute()
+    done = work_dir / "finetuned.json"
+    result = Finetuned(work_dir / "finetuned.pth", work_dir / "config.py", {})
+    if str(checkpoint) == "zoo":
+        checkpoint = configs.published_weights(config)
+    settings = configs.load(config, cfg_options).to_dict(), list(classes), seed, keep_empty
+    _claim(
+        work_dir,
+        {
+            "config": hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest(),
+            "labels": _digest(labels),
+            "val": None if val is None else _digest(val),
+            "checkpoint": None if checkpoint is None else sha256(Path(checkpoint)),
+        },
+    )
+    if done.is_file():
+        return replace(result, metrics=json.loads(done.read_text(encoding="utf-8"))["metrics"])
+
+    cfg = training_config(config, images, labels, classes, work_dir, cfg_options, val, keep_empty, seed)
+    last, reached = _last_checkpoint(work_dir)
+    cfg.resume = last is not None
+    if last is not None or checkpoint is not None:
+        cfg.load_from = last and str(last)
+        configs.without_pretrained(cfg)
+    if cfg.launcher == "pytorch" and not torch.cuda.is_available() and not is_distributed():
+        torch.distributed.init_process_group("gloo")  # MMEngine would ask CUDA for this process's device
+    runner = _quiet_runner(cfg)
+    if last is None:
+        _start(runner, checkpoint)
+    try:
+        runner.train()
+        end = runner.max_epochs if last and last.name.startswith("epoch") else runner.max_iters
+        if val is not None and reached >= end:
+            runner.val_loop.run()  # the kill came after the last iteration, before its evaluation was over
+    finally:
+        _stop_workers(runner)
+
+    figures = [_metrics(runner)]
+    broadcast_object_list(figures)  # each rank has its own losses
+    if get_rank() == 0:
+        state = _ema_state(runner) or _unwrapped(runner.model).state_dict()
+        write_checkpoint(result.checkpoint, {n: v.cpu() for n, v in state.items()}, tuple(classes))
+        with whole(done) as file:
+            json.dump({"metrics": figures[0]}, file, indent=1)
+    barrier()
+    return replace(result, metrics=figures[0])
+
+
+def _quiet_runner(cfg: Config) -> Runner:
+    """A Runner whose log goes to its file in work_dir; the screen gets errors only (a config alone is 300 lines)."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        runner = Runner.from_cfg(cfg)
+    for handler in runner.logger.handlers:
+        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+            handler.setStream(sys.stderr)
+            handler.setLevel(logging.ERROR)
+    return runner
+
+
+def _digest(labels: RotatedInstances) -> str:
+    arrays = (labels.offsets, labels.labels, labels.boxes)
+    parts = [*(image_id.encode() for image_id in labels.image_ids), *(array.tobytes() for array in arrays)]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def _claim(work_dir: Path, request: dict[str, str | None]) -> None:
+    """Note in `work_dir` what is trained there; refuse one in which something else was."""
+    file = work_dir / "request.json"
+    there = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else request
+    changed = [name for name in request if there.get(name) != request[name]]
+    if changed and any(work_dir.glob("*.pth")):
+        raise ValueError(f"{work_dir} holds a training with another {', '.join(changed)}; choose another work_dir")
+    with whole(file) as text:
+        json.dump(request, text, indent=1)
+
+
+def _last_checkpoint(work_dir: Path) -> tuple[Path | None, int]:
+    """The newest of the Runner's checkpoints that is whole, and its number: a kill may leave a part of one."""
+    named = [(int(match[1]), file) for file in work_dir.glob("*.pth") if (match := _NUMBERED.fullmatch(file.name))]
+    for number, file in sorted(named, reverse=True):
+        with contextlib.suppress(ValueError):
+            return read_checkpoint(file).path, number
+    return None, 0
+
+
+def _start(runner: Runner, checkpoint: str | Path | None) -> None:
+    """The config's own start, and over it the weights of `checkpoint` that fit."""
+    model = _unwrapped(runner.model)
+    try:
+        model.init_weights()
+    except OSError as error:
+        raise ConnectionError(
+            f"could not fetch the pretrained weights that the config starts from ({error}). Put the file into "
+            f"{torch.hub.get_dir()}/checkpoints, start from a checkpoint, or start at random with "
+            "cfg_options={'model.backbone.init_cfg': None}"
+        ) from error
+    if checkpoint is not None:
+        unfitting = read_checkpoint(checkpoint).warm_start(model)
+        runner.logger.info(f"warm start from {checkpoint}; new weights: {', '.join(unfitting) or 'none'}")
+    # The Runner initialises the weights once more when training starts, unless told that it is done.
+    model.init_weights = lambda: None
+
+
+def _stop_workers(runner: Runner) -> None:
+    """End the data loaders' processes; left to the garbage collector they linger, and then take 5 s each to end."""
+    for loop in (runner._train_loop, runner._val_loop):
+        for holder in (getattr(loop, "dataloader", None), getattr(loop, "dataloader_iterator", None)):
+            iterator: Any = getattr(holder, "_iterator", None)
+            if hasattr(iterator, "_shutdown_workers"):
+                iterator._shutdown_workers()
+
+
+def _metrics(runner: Runner) -> dict[str, float]:
+    scalars = runner.message_hub.log_scalars
+    metrics = {"iterations": float(runner.iter)}
+    for name, values in scalars.items():
+        kind, _, short = name.partition("/")
+        if (kind == "val" and not short.endswith("time")) or (kind == "train" and "loss" in short):
+            metrics[short if kind == "val" else f"last_{short}"] = float(values.current())
+    return metrics
+
+
+def _unwrapped(model: Any) -> Any:
+    return model.module if is_model_wrapper(model) else model
+
+
+def _ema_state(runner: Runner) -> dict[str, Any] | None:
+    """The averaged weights, where the config's EMA hook keeps them: those are what MMEngine evaluates and saves."""
+    for hook in runner.hooks:
+        if hasattr(hook, "ema_model"):
+            return hook.ema_model.module.state_dict()
+    return None

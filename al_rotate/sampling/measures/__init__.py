@@ -1,0 +1,1 @@
+"""The parts of strategies as plain functions on arrays: scores of boxes and images, distances, quotas, coverage."""

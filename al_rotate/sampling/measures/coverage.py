@@ -1,0 +1,140 @@
+"""Queries that show a bit of everything: classes, sizes, shapes, directions, and not ten tiles of one scene.
+
+All of it looks at predicted boxes, never at labels that are held back.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ... import boxes as rboxes
+from ...data.instances import RotatedInstances
+
+__all__ = ["contents", "cover", "scene_of", "spread_over_scenes"]
+
+SIDES = (16.0, 32.0, 64.0, 128.0)  # pixels: bounds of the mean side, the square root of the area
+ASPECTS = (1.2, 2.0, 4.0)  # bounds of the long over the short side; below the first a box has no direction
+DIRECTIONS = 4
+
+
+def contents(detections: RotatedInstances, n_classes: int | None = None) -> NDArray[np.float64]:
+    """What each image is predicted to hold, weighted by the scores.
+
+    Args:
+        detections: with scores, or labels, which count 1 each.
+        n_classes: None takes the detections' own.
+
+    Returns:
+        (M, C * 14): for each class the expected boxes by five sizes, by four shapes, and by four directions and none.
+    """
+    known = len(detections.classes) if detections.classes else int(detections.labels.max(initial=-1)) + 1
+    many = known if n_classes is None else n_classes
+    box = detections.boxes.astype(np.float64)
+    sides = np.sqrt(rboxes.area(box))
+    long, short = box[:, 2:4].max(axis=1, initial=0), np.maximum(box[:, 2:4].min(axis=1, initial=np.inf), 1e-9)
+    size, shape = np.searchsorted(SIDES, sides, "right"), np.searchsorted(ASPECTS, long / short, "right")
+    turned = np.minimum(((box[:, 4] + np.pi / 2) / np.pi * DIRECTIONS).astype(np.int64) % DIRECTIONS, DIRECTIONS - 1)
+    direction = np.where(shape == 0, DIRECTIONS, turned)
+    parts = (len(SIDES) + 1, len(ASPECTS) + 1, DIRECTIONS + 1)
+    table = np.zeros((len(detections), many, sum(parts)))
+    weights = np.ones(len(box)) if detections.scores is None else detections.scores.astype(np.float64)
+    start = 0
+    for kind, width in zip((size, shape, direction), parts, strict=True):
+        np.add.at(table, (detections.image_index, detections.labels, start + kind), weights)
+        start += width
+    return table.reshape(len(detections), -1)
+
+
+def cover(
+    held: ArrayLike, n: int, have: ArrayLike | None = None, quality: ArrayLike | None = None
+) -> NDArray[np.int64]:
+    """Rows that together hold something of everything: greedy for the largest sum of square roots of what is held.
+
+    The root makes the second of a kind worth less than the first. The sum is monotone and submodular, so that the
+    greedy choice reaches 63 % of the best one (Nemhauser, Wolsey and Fisher 1978), by lazy evaluation (Minoux 1978);
+    as feature-based selection in Wei, Iyer and Bilmes, "Submodularity in Data Subset Selection" (ICML 2015).
+
+    Args:
+        held: (M, K) >= 0, of :func:`contents`.
+        n: rows to pick; all where there are fewer.
+        have: (K,) what is labelled already.
+        quality: (M,) >= 0, multiplies a row's gain, such as its uncertainty.
+
+    Returns:
+        (n,) row numbers in order; ties go to the lower one.
+
+    Raises:
+        ValueError: for shapes that do not fit, values that are negative or not finite, or n < 1.
+
+    >>> cover([[4, 0], [4, 0], [0, 1]], 2).tolist()
+    [0, 2]
+    """
+    table = np.asarray(held, np.float64)
+    now = np.zeros(table.shape[-1]) if have is None else np.asarray(have, np.float64).copy()
+    good = np.ones(len(table)) if quality is None else np.asarray(quality, np.float64)
+    fit = table.ndim == 2 and now.shape == table.shape[1:] and good.shape == table.shape[:1]
+    if not fit or any(not ((values >= 0) & (values < np.inf)).all() for values in (table, now, good)):
+        raise ValueError(
+            f"expected finite values >= 0, (M, K), (K,) and (M,), got {table.shape}, {now.shape}, {good.shape}"
+        )
+    if n < 1:
+        raise ValueError(f"expected to pick at least one row, got {n}")
+
+    def gain(row: int) -> float:
+        # Rounded, so that what is equal but for the order of additions ties.
+        return round(float(good[row] * (np.sqrt(now + table[row]) - np.sqrt(now)).sum()), 9)
+
+    queue = [(-gain(row), row) for row in range(len(table))]
+    heapq.heapify(queue)
+    picked: list[int] = []
+    while queue and len(picked) < n:
+        _, row = heapq.heappop(queue)
+        worth = (-gain(row), row)
+        if queue and worth > queue[0]:
+            heapq.heappush(queue, worth)  # its gain has fallen since it was computed
+            continue
+        picked.append(row)
+        now += table[row]
+    return np.array(picked, np.int64)
+
+
+def scene_of(image_id: str) -> str:
+    """The scene that a tile was cut from, by MMRotate's and DOTA's names: ``P0001__1024__0___824`` is of ``P0001``.
+
+    An image that is no tile is a scene of its own.
+    """
+    return image_id.partition("__")[0] or image_id
+
+
+def spread_over_scenes(image_ids: Iterable[str], most: int, scene: Callable[[str], str] = scene_of) -> list[str]:
+    """The same images, those beyond the first `most` of a scene behind all others: overlapping tiles show the same.
+
+    Args:
+        image_ids: best first.
+        most: images of one scene before the other scenes have had theirs.
+        scene: image id -> scene.
+
+    Returns:
+        All ids, each scene's next `most` after each scene's first, and so on.
+
+    Raises:
+        ValueError: for most < 1.
+
+    >>> spread_over_scenes(["a__1", "a__2", "b__1", "a__3"], most=1)
+    ['a__1', 'b__1', 'a__2', 'a__3']
+    """
+    if most < 1:
+        raise ValueError(f"expected at least one image of a scene, got {most}")
+    ids: Sequence[str] = list(image_ids)
+    seen: Counter[str] = Counter()
+    turn = []
+    for image_id in ids:
+        name = scene(image_id)
+        turn.append(seen[name] // most)
+        seen[name] += 1
+    return [ids[k] for k in np.argsort(turn, kind="stable")]

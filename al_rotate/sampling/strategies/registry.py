@@ -1,0 +1,67 @@
+"""The names of the strategies, and what each is made by."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from ..measures import uncertainty
+from .base import Batch, Needs, Ranking
+from .baselines import box_count, random
+from .class_balance import mus_cdb, pal
+from .diversity import badge, core_set, typiclust
+from .hybrid import hybrid
+from .stability import angle_stability, localisation_stability
+from .two_stage import cald, ppal
+from .uncertainty import by_uncertainty, calibrated_entropy
+
+Strategy = Ranking | Batch | Callable[..., Sequence[str]]
+
+# name -> factory, whose keyword arguments are the strategy's options
+STRATEGIES: dict[str, Callable[..., Strategy]] = {
+    "random": random,
+    "box-count": box_count,
+    "least-confidence": partial(by_uncertainty, uncertainty.least_confidence),
+    "margin": partial(by_uncertainty, uncertainty.margin),
+    "entropy": partial(by_uncertainty, uncertainty.entropy, how="max"),
+    "calibrated-entropy": calibrated_entropy,
+    "localisation-stability": localisation_stability,
+    "angle-stability": angle_stability,
+    "cald": cald,
+    "core-set": core_set,
+    "typiclust": typiclust,
+    "badge": badge,
+    "mus-cdb": mus_cdb,
+    "pal": pal,
+    "ppal": ppal,
+    "hybrid": hybrid,
+}
+
+
+def make_strategy(strategy: str | Strategy, **options: Any) -> Strategy:
+    """The strategy of that name with these options; a callable as it is.
+
+    Raises:
+        ValueError: for an unknown name (with the nearest known one), or an option that the strategy does not have.
+    """
+    if callable(strategy):
+        if options:
+            raise ValueError(f"expected no options beside a strategy of your own, got {', '.join(options)}")
+        return strategy
+    if strategy not in STRATEGIES:
+        near = difflib.get_close_matches(str(strategy), STRATEGIES, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"expected a strategy among {', '.join(STRATEGIES)}, got {strategy!r}.{hint}")
+    factory = STRATEGIES[strategy]
+    known = [p.name for p in inspect.signature(factory).parameters.values()]
+    if unknown := [name for name in options if name not in known]:
+        raise ValueError(f"expected options of {strategy!r} among ({', '.join(known)}), got {', '.join(unknown)}")
+    return factory(**options)
+
+
+def needs_of(strategy: Strategy) -> Needs:
+    """What a strategy looks at beside boxes and scores; a function of your own says so with an attribute ``needs``."""
+    return frozenset(getattr(strategy, "needs", ()))

@@ -1,0 +1,76 @@
+"""TODO sampling.strategies.stability."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...data.instances import RotatedInstances
+from ...data.views import DIHEDRAL, View
+from ..context import Known
+from ..measures import consistency
+from ..measures.aggregate import Empty, aggregate
+from .base import Ranking, Rng
+from .uncertainty import check_rules
+
+NOISE = tuple(View(noise=level) for level in (8.0, 16.0, 24.0, 32.0, 40.0, 48.0))
+
+
+def localisation_stability(views: Literal["noise", "dihedral"] = "noise", empty: Empty = "last") -> Ranking:
+    """Images whose boxes move when the picture changes: ``sum_b p_b (1 - S_b) / sum_b p_b``.
+
+    Kao et al., "Localization-Aware Active Learning for Object Detection" (ACCV 2018), equations 3 and 4, turned so that
+    higher is less stable; S_b is the mean IoU with the box's match in six noisy copies. Their levels of noise are equal
+    steps; which ones is from memory. One box has one match a view here, theirs the best of all.
+
+    Args:
+        views: noise as there, or the seven flips and quarter turns, which change no pixel's value.
+        empty: the place of images without a box.
+    """
+    return _by_stability({"noise": NOISE, "dihedral": tuple(DIHEDRAL)}, views, empty, _instability)
+
+
+def angle_stability(views: Literal["dihedral", "noise"] = "dihedral", empty: Empty = "last") -> Ranking:
+    """Images whose boxes turn when the picture is flipped, turned or made noisy: the mean angle spread, by score.
+
+    Ours, see :func:`al_rotate.sampling.consistency.angle_spread`: circular with period pi, near-squares weighing less.
+
+    Args:
+        views, empty: as for `localisation_stability`.
+    """
+    return _by_stability(
+        {"noise": NOISE, "dihedral": tuple(DIHEDRAL)},
+        views,
+        empty,
+        lambda matches, candidates: consistency.angle_spread(matches, candidates.boxes),
+    )
+
+
+def _by_stability(
+    choices: Mapping[str, tuple[View, ...]],
+    views: str,
+    empty: Empty,
+    measure: Callable[[consistency.Matches, RotatedInstances], NDArray],
+) -> Ranking:
+    if views not in choices:
+        raise ValueError(f"expected views to be one of {', '.join(choices)}, got {views!r}")
+    check_rules("mean", 1, empty, None)
+
+    def score(candidates: RotatedInstances, rng: Rng, known: Known) -> dict[str, NDArray]:
+        scored = np.zeros(0) if candidates.scores is None else candidates.scores
+        if not candidates.n_boxes:
+            return {name: aggregate(scored, candidates.offsets) for name in ("score", "missing_rate")}
+        matches = consistency.match(candidates, known.seen(candidates.image_ids.tolist(), choices[views]))
+        return {
+            "score": aggregate(measure(matches, candidates), candidates.offsets, weights=scored),
+            "missing_rate": aggregate(consistency.missing_rate(matches), candidates.offsets),
+        }
+
+    return Ranking(score, empty, frozenset({"views"}), apart=True)
+
+
+def _instability(matches: consistency.Matches, candidates: RotatedInstances) -> NDArray[np.float64]:
+    return consistency.instability(matches)

@@ -1,0 +1,89 @@
+"""The SQLite database of a workspace: its schema, and how it is made and opened."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ..storage.files import fsync
+
+_APPLICATION, _SCHEMA = 0x616C726F, 1
+_TABLES = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    # round: which queried the image; answer: its current row in answers
+    """CREATE TABLE images (
+        image_id TEXT PRIMARY KEY, path TEXT NOT NULL, status TEXT NOT NULL DEFAULT 'unlabelled',
+        round INTEGER, answer INTEGER
+    ) WITHOUT ROWID""",
+    """CREATE TABLE rounds (
+        round INTEGER PRIMARY KEY, stage TEXT NOT NULL DEFAULT 'new', strategy TEXT, checkpoint TEXT,
+        metrics TEXT NOT NULL DEFAULT '{}', started TEXT NOT NULL, finished TEXT
+    )""",
+    """CREATE TABLE queries (
+        round INTEGER, position INTEGER, image_id TEXT NOT NULL, score REAL, PRIMARY KEY (round, position)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE answers (
+        answer INTEGER PRIMARY KEY, image_id TEXT NOT NULL, round INTEGER NOT NULL, time TEXT NOT NULL, file TEXT,
+        status TEXT NOT NULL, reason TEXT, digest TEXT, n_boxes INTEGER NOT NULL,
+        annotator TEXT, seconds REAL, n_added INTEGER, n_moved INTEGER, n_relabelled INTEGER, n_deleted INTEGER
+    )""",
+)
+
+
+def make(file: Path, meta: Mapping[str, str], images: Iterable[tuple[str, str]]) -> None:
+    """A new database with these images (id, path; sorted by id is quickest); it appears whole or not at all."""
+    scratch = file.with_name(f".{file.name}.new")
+    scratch.unlink(missing_ok=True)
+    db = sqlite3.connect(scratch, isolation_level=None)
+    try:
+        # A scratch file needs no journal: killed half-way it is started again.
+        db.execute("PRAGMA journal_mode = OFF")
+        db.execute("PRAGMA synchronous = OFF")
+        db.execute("BEGIN")
+        for table in _TABLES:
+            db.execute(table)
+        db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+        db.executemany("INSERT INTO images (image_id, path) VALUES (?, ?)", images)
+        db.execute("CREATE INDEX images_by_status ON images (status)")
+        db.execute(f"PRAGMA application_id = {_APPLICATION}")
+        db.execute(f"PRAGMA user_version = {_SCHEMA}")
+        db.execute("COMMIT")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"expected image ids and paths in UTF-8, got {error.object!r}; rename the file") from None
+    finally:
+        db.close()
+    fsync(scratch)
+    os.replace(scratch, file)
+    fsync(file.parent)
+
+
+def connect(file: Path, read_only: bool) -> sqlite3.Connection:
+    """An existing database, in autocommit mode.
+
+    Raises:
+        ValueError: when the file is something else, or has a newer schema.
+    """
+    # A reader opens for writing too where it may: only so can it undo the half transaction of a killed process.
+    # SQLite's plain journal, not WAL, because a workspace may lie on a network file system.
+    db = sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=60)
+    try:
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA query_only = {int(read_only)}")
+        application, schema = (
+            db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+        )
+        if application != _APPLICATION:
+            raise ValueError(f"expected the state of a workspace, {file} is another program's database")
+        if schema > _SCHEMA:
+            raise ValueError(
+                f"expected a workspace of version {_SCHEMA} or older, {file} has version {schema}: update al_rotate"
+            )
+    except sqlite3.DatabaseError as error:
+        db.close()
+        raise ValueError(f"expected the state of a workspace, {file} cannot be read: {error}") from error
+    except BaseException:
+        db.close()
+        raise
+    return db

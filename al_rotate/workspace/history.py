@@ -1,0 +1,60 @@
+"""What happened in a workspace, as tables."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+import pandas as pd
+
+from .answers import COST_COLUMNS
+
+_LEDGER = ("image_id", "round", "status", "reason", "n_boxes", *COST_COLUMNS)
+COLUMNS = (
+    "round",
+    "stage",
+    "strategy",
+    "n_queried",
+    "n_labelled",
+    "n_skipped",
+    "n_boxes",
+    "cost",
+    "started",
+    "finished",
+)
+
+
+def history(db: sqlite3.Connection) -> pd.DataFrame:
+    """See :meth:`al_rotate.workspace.Workspace.history`."""
+    rounds = "SELECT round, stage, strategy, started, finished, metrics AS more FROM rounds ORDER BY round"
+    frame = pd.read_sql_query(rounds, db)
+    answers = pd.read_sql_query("SELECT * FROM answers ORDER BY answer", db)
+    asked = dict(db.execute("SELECT round, count(*) FROM queries GROUP BY round"))
+    totals = []
+    for number in frame["round"]:
+        last = answers[answers["round"] <= number].drop_duplicates("image_id", keep="last")
+        states = last["status"].value_counts()
+        totals.append(
+            {
+                "n_queried": sum(count for past, count in asked.items() if past <= number),
+                "n_labelled": int(states.get("labelled", 0)),
+                "n_skipped": int(states.get("skipped", 0)),
+                "n_boxes": int(last["n_boxes"].sum()),
+                "cost": float(last["seconds"].astype(float).sum()),
+            }
+        )
+    metrics = pd.DataFrame([json.loads(text) for text in frame.pop("more")], index=frame.index)
+    frame = pd.concat([frame, pd.DataFrame(totals, index=frame.index), metrics], axis=1)
+    return frame.reindex(columns=[*COLUMNS[:-2], *metrics.columns, *COLUMNS[-2:]])
+
+
+def ledger(db: sqlite3.Connection) -> pd.DataFrame:
+    """See :meth:`al_rotate.workspace.Workspace.ledger`."""
+    columns = ", ".join(f"answers.{column}" for column in _LEDGER)
+    frame = pd.read_sql_query(
+        f"SELECT {columns} FROM images JOIN answers USING (answer, image_id) "
+        "WHERE answers.status IN ('labelled', 'skipped') ORDER BY image_id",
+        db,
+    )
+    kinds = {column: "Int64" for column in _LEDGER if column.startswith("n_")} | {"seconds": "float64"}
+    return frame.astype(kinds)

@@ -1,0 +1,67 @@
+"""Tokens and passwords stay out of logs."""
+
+import io
+import logging
+
+import pytest
+
+from al_rotate.bridge.backend.redaction import HIDDEN, Secrets
+
+TOKEN = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"the token is {TOKEN}.", f"the token is {HIDDEN}."),
+        (f"{TOKEN}{TOKEN}", f"{HIDDEN}{HIDDEN}"),
+        ("Authorization: Token ffffffffffffffffffff", f"Authorization: Token {HIDDEN}"),
+        ("authorization: bearer eyJhbGciOiJIUzI1NiJ9.e30.x-y_z=", f"authorization: bearer {HIDDEN}"),
+        ("Basic dXNlcjpwYXNzd29yZA==", f"Basic {HIDDEN}"),
+        ("https://s3/x.png?X-Amz-Signature=abc&w=3", f"https://s3/x.png?X-Amz-Signature={HIDDEN}&w=3"),
+        ('{"access_token": "abc", "title": "t"}', f'{{"access_token": "{HIDDEN}", "title": "t"}}'),
+        ("password=hunter2 user=a", f"password={HIDDEN} user=a"),
+        ("3 tokens, one basic training, and a key", "3 tokens, one basic training, and a key"),
+    ],
+)
+def test_what_is_hidden(text, shown):
+    assert Secrets(TOKEN).hide(text) == shown
+
+
+def test_short_ones_would_blot_out_words():
+    assert Secrets("a", "", None).hide("a cat") == "a cat"
+
+
+def test_a_longer_secret_goes_before_its_part():
+    assert Secrets("secret", "secretary").hide("secretary") == HIDDEN
+
+
+@pytest.fixture
+def logged():
+    """A logger that hides, and what came of it."""
+    secrets, log, text = Secrets(TOKEN), logging.Logger("test"), io.StringIO()
+    log.addHandler(logging.StreamHandler(text))
+    log.addFilter(secrets)
+    return log, text
+
+
+def test_log_records(logged):
+    log, text = logged
+    log.info("%s has %d tasks, %.1f s, %s", TOKEN, 3, 0.5, None)
+    log.info("%(who)s", {"who": f"Token {TOKEN}"})
+    log.info(ValueError(TOKEN))
+    log.info("%s", {"deep": [TOKEN]})
+    assert TOKEN not in text.getvalue()
+    lines = text.getvalue().splitlines()
+    assert lines[:2] == [f"{HIDDEN} has 3 tasks, 0.5 s, None", f"Token {HIDDEN}"]
+    assert len(lines) == 4
+
+
+def test_tracebacks(logged):
+    log, text = logged
+    try:
+        raise ValueError(f"no project for {TOKEN}")
+    except ValueError:
+        log.exception("failed")
+    assert TOKEN not in text.getvalue()
+    assert f"ValueError: no project for {HIDDEN}" in text.getvalue()

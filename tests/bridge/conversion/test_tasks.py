@@ -1,0 +1,168 @@
+"""Images with their predicted boxes as Label Studio's tasks, and whose image a task shows."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from al_rotate import RotatedInstances
+from al_rotate.bridge.conversion import tasks
+from al_rotate.bridge.conversion.label_config import LabelConfig
+
+CLASSES = ("ship", "storage tank")
+CONFIG = LabelConfig(CLASSES, "box", "photo", "photo_url")
+SIZE = (400, 200)
+
+
+def detections(*rows, names=("a",), **more):
+    """Of (cx, cy, w, h, theta, label, score)."""
+    table = np.array(rows, float).reshape(-1, 7)
+    options = {"scores": table[:, 6], "classes": CLASSES} | more
+    offsets = [0, *[len(table)] * len(names)]
+    return RotatedInstances(list(names), offsets, table[:, :5], table[:, 5].astype(int), **options)
+
+
+TWO = detections([80, 30, 80, 20, 0, 1, 0.75], [200, 100, 100, 50, -math.pi / 2, 0, 0.5])
+
+
+def test_a_task():
+    made = tasks.image_task(
+        "a", "/data/a.png", SIZE, CONFIG, TWO, model_version="round-002", uncertainty=0.25, rank=3, round=2, why="Big."
+    )
+    tasks.check(made, CONFIG)
+    assert made["data"] == {
+        "photo_url": "/data/a.png",
+        "al_image_id": "a",
+        "al_rank": 3,
+        "al_uncertainty": 0.25,
+        "al_round": 2,
+        "al_why": "Big.",
+    }
+    (prediction,) = made["predictions"]
+    assert (prediction["model_version"], prediction["score"]) == ("round-002", 0.75)  # the least is handed out first
+    upright, turned = prediction["result"]
+    assert upright.pop("value") == {
+        "x": 10.0,
+        "y": 10.0,
+        "width": 20.0,
+        "height": 10.0,
+        "rotation": 0.0,
+        "rectanglelabels": ["storage tank"],
+    }
+    # A quarter turn to the left about the centre takes the corner at the origin to (175, 150).
+    value = turned["value"]
+    corner = [value[name] for name in ("x", "y", "width", "height")]
+    np.testing.assert_allclose(corner, [43.75, 75, 25, 25], atol=1e-6)
+    assert value["rotation"] % 360 == pytest.approx(270)
+    assert upright == {
+        "id": tasks.region_id("round-002", "a", 0),
+        "type": "rectanglelabels",
+        "from_name": "box",
+        "to_name": "photo",
+        "original_width": 400,
+        "original_height": 200,
+        "image_rotation": 0,
+        "score": 0.75,
+    }
+
+
+def test_no_prediction_and_an_empty_one():
+    assert "predictions" not in tasks.image_task("a", "a.png", SIZE, CONFIG)
+    made = tasks.image_task("a", "a.png", SIZE, CONFIG, detections(scores=None), model_version="m")
+    assert made["predictions"] == [{"model_version": "m", "result": []}]
+
+
+@pytest.mark.parametrize(
+    "found", [detections(names=("a", "b")), detections(classes=None), detections([9, 9, 5, 5, 0, 0, 1], scores=None)]
+)
+def test_what_is_no_prediction(found):
+    with pytest.raises(ValueError, match="expected one image's detections with classes and scores"):
+        tasks.prediction("a", SIZE, CONFIG, found, "m")
+
+
+def test_region_ids():
+    """The same each time; others for other weights, images and boxes."""
+
+    def ids():
+        return [
+            tasks.region_id(version, image_id, position)
+            for version in ("round-000", "round-001")
+            for image_id in ("a", "ä/ö", "b\nc")
+            for position in range(3)
+        ]
+
+    assert len({*ids()}) == 18
+    assert ids() == ids()
+    assert ids()[0] == "0e9f3fa6_0"  # of `printf 'round-000\na' | sha256sum`: stays from release to release
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"al_image_id": "harbour/3", "image": "x.png"}, "harbour/3"),
+        ({"image": "/data/local-files/?d=photos/harbour%203.jpg"}, "harbour 3"),
+        ({"image": "http://127.0.0.1:8080/data/local-files/?d=%C3%A4/%C3%B6.v2.png"}, "ö.v2"),
+        ({"image": "/data/upload/7/0a1b2c3d-P0001.png"}, "P0001"),
+        ({"image": "/data/upload/7/harbour-P0001.png"}, "harbour-P0001"),
+        ({"image": "https://example.org/a%20b.tif?token=x.y#z"}, "a b"),
+        ({"image": "s3://bucket/folder/P0001.png"}, "P0001"),
+        ({"image": "P0001.png"}, "P0001"),
+        ({"al_image_id": "", "image": "P0001.png"}, "P0001"),
+        ({"al_image_id": 7}, "7"),
+    ],
+)
+def test_whose_image_it_is(data, expected):
+    assert tasks.image_id_of(data) == expected
+
+
+@pytest.mark.parametrize("data", [{}, {"photo": "a.png"}, {"image": ""}, {"image": None}, {"image": ["a.png"]}])
+def test_a_task_of_nobody(data):
+    with pytest.raises(ValueError, match=r"expected al_image_id or image in a task's data, got \{"):
+        tasks.image_id_of(data)
+
+
+@pytest.mark.parametrize("address", ["https://example.org/", "/data/local-files/?d=", "/data/local-files/?x=a.png"])
+def test_an_address_without_a_file(address):
+    with pytest.raises(ValueError, match="expected an address that ends in a file's name"):
+        tasks.image_id_of({"image": address})
+
+
+def edited(path, value):
+    """A good task with one thing in it changed."""
+    made = json.loads(json.dumps(tasks.image_task("a", "a.png", SIZE, CONFIG, TWO, model_version="m", uncertainty=0.5)))
+    *way, last = path
+    place = made
+    for step in way:
+        place = place[step]
+    place[last] = value
+    return made
+
+
+PREDICTION = ("predictions", 0)
+REGION = (*PREDICTION, "result", 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("data", "al_image_id"), "", "an image id"),
+        (("data", "photo_url"), None, "an address under 'photo_url'"),
+        (("data", "al_uncertainty"), math.nan, "JSON"),
+        ((*PREDICTION, "model_version"), None, "a model_version"),
+        ((*PREDICTION, "score"), math.inf, "a finite score"),
+        ((*PREDICTION, "result", 1), "region", "regions"),
+        ((*REGION, "value"), None, "regions"),
+        ((*REGION, "value", "x"), math.nan, "finite numbers"),
+        ((*REGION, "value", "rotation"), None, "finite numbers"),
+        ((*REGION, "value", "width"), "20", "finite numbers"),
+        ((*REGION, "value", "height"), True, "finite numbers"),
+        ((*REGION, "value", "rectanglelabels"), ["boat"], "one of the labels ship, storage tank"),
+        ((*REGION, "id"), tasks.region_id("m", "a", 0), "regions with ids of their own"),
+        ((*REGION, "score"), {1}, "JSON"),
+    ],
+)
+def test_what_label_studio_would_choke_on(path, value, message):
+    whose = "''" if path == ("data", "al_image_id") else "'a'"
+    with pytest.raises(ValueError, match=f"expected {message} in the task of image {whose}, got"):
+        tasks.check(edited(path, value), CONFIG)

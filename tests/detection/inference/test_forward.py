@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("mmrotate")
+pytestmark = pytest.mark.mm
+
+from mmengine.structures import InstanceData  # noqa: E402
+from mmrotate.structures.bbox import RotatedBoxes  # noqa: E402
+
+from al_rotate.detection.inference.forward import Forward, Keep  # noqa: E402
+from al_rotate.detection.inference.pipeline import alike  # noqa: E402
+from al_rotate.detection.openmmlab import instance_data  # noqa: E402
+
+
+class TestRows:
+    """Faster than MMEngine's way, and the same."""
+
+    @pytest.fixture
+    def instances(self) -> InstanceData:
+        generator = torch.Generator().manual_seed(0)
+        box = torch.rand((9, 5), generator=generator)
+        return InstanceData(bboxes=RotatedBoxes(box), scores=torch.rand(9, generator=generator), labels=torch.arange(9))
+
+    @pytest.mark.parametrize(
+        "item",
+        [
+            torch.tensor([3, 0, 3, 8]),
+            torch.zeros(0, dtype=torch.long),
+            torch.arange(9) % 2 == 0,
+            torch.zeros(9, dtype=torch.bool),
+            slice(2, 5),
+            4,
+        ],
+        ids=["rows", "no rows", "mask", "empty mask", "slice", "one"],
+    )
+    def test_equal_to_mmengines(self, instances: InstanceData, item: Any):
+        ours, theirs = instances[item], instance_data._theirs(instances, item)
+        assert ours.keys() == theirs.keys()
+        assert isinstance(ours.bboxes, RotatedBoxes)
+        assert torch.equal(ours.bboxes.tensor, theirs.bboxes.tensor)
+        assert torch.equal(ours.scores, theirs.scores)
+        assert torch.equal(ours.labels, theirs.labels)
+
+    def test_other_values_go_mmengines_way(self, instances: InstanceData):
+        instances.names = list("abcdefghi")
+        assert instances[torch.tensor([2, 5])].names == ["c", "f"]
+
+
+class TestBatches:
+    def given(self, *sides: int) -> list[tuple[int, dict[str, Any]]]:
+        return [(k, {"inputs": torch.zeros(3, side, side)}) for k, side in enumerate(sides)]
+
+    def places(self, batches: Any) -> list[list[int]]:
+        return [[position for position, _ in batch] for batch in batches]
+
+    def test_images_of_one_shape_share_a_batch(self):
+        assert self.places(alike(self.given(1, 2, 1, 2, 1), 2)) == [[0, 2], [1, 3], [4]]
+
+    def test_only_so_many_wait_for_their_like(self):
+        """All of different shapes: when eight wait for a batch of two, the first has to go."""
+        batches = alike(iter(self.given(*range(1, 12))), 2)
+        assert self.places(batches) == [[k] for k in range(11)]
+
+    def test_nothing_in_nothing_out(self):
+        assert list(alike([], 4)) == []
+
+
+class Doubling(torch.nn.Module):
+    """Notes how many threads each pass had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[int] = []
+
+    def test_step(self, data: dict[str, list[Any]]) -> list[Any]:
+        self.threads.append(torch.get_num_threads())
+        return [None] * len(data["inputs"])
+
+
+@pytest.mark.parametrize("streams", [1, 3])
+def test_streams_keep_the_order_and_leave_pytorchs_threads_as_they_were(streams: int, monkeypatch):
+    model = Doubling()
+    forward = Forward(model, 1, Keep(None, False, False), torch.device("cpu"), "fp32", None, streams, threads=1)
+    monkeypatch.setattr(forward, "_arrays", lambda number, sample: number)
+    before = torch.get_num_threads()
+    batches = [[(k, {"inputs": k, "data_samples": k})] * (k % 3 + 1) for k in range(10)]
+    found = list(forward.run(batches))
+    assert [batch for batch, _ in found] == batches
+    assert [outputs for _, outputs in found] == [list(range(k % 3 + 1)) for k in range(10)]
+    assert model.threads == [1 if streams > 1 else before] * 10
+    assert torch.get_num_threads() == before
+
+
+def test_a_failing_batch_is_raised(monkeypatch):
+    class Failing(Doubling):
+        def test_step(self, data: dict[str, list[Any]]) -> list[Any]:
+            raise MemoryError("too large")
+
+    before = torch.get_num_threads()
+    forward = Forward(Failing(), 1, Keep(None, False, False), torch.device("cpu"), "fp32", None, 2)
+    with pytest.raises(MemoryError, match="too large"):
+        list(forward.run([[(0, {"inputs": 0, "data_samples": 0})]] * 3))
+    assert torch.get_num_threads() == before

@@ -1,0 +1,113 @@
+"""A learner for tests of the loop: it sees the truth through noise, and through less of it the more it was taught."""
+
+import hashlib
+import json
+
+import numpy as np
+
+from al_rotate.boxes.convert import canonical
+from al_rotate.data.instances import RotatedInstances
+
+CLASSES = ("ship", "plane", "court")
+
+
+def labels_of(n, prefix="image", seed=0, classes=CLASSES):
+    """`n` images with up to six boxes each, every fifth of them empty."""
+    rng = np.random.default_rng([seed, n])
+    counts = [0 if i % 5 == 3 else int(rng.integers(1, 7)) for i in range(n)]
+    total = sum(counts)
+    place, size = rng.uniform(20, 108, (total, 2)), rng.uniform([20, 8], [40, 16], (total, 2))
+    boxes = canonical(np.column_stack([place, size, rng.uniform(-1.5, 1.5, total)]))
+    ids = [f"{prefix}_{i:02d}" for i in range(n)]
+    sizes = np.full((n, 2), 128)
+    labels = rng.integers(0, len(classes), total)
+    return RotatedInstances(ids, np.cumsum([0, *counts]), boxes, labels, classes=classes, image_sizes=sizes)
+
+
+class NoisyLearner:
+    """Weights are a JSON file: how many images they were taught, and which, over how many trainings.
+
+    Args:
+        truth: labels of every image that it may be shown.
+        unreadable: ids of images that it cannot read.
+    """
+
+    def __init__(self, truth, unreadable=()):
+        self.truth, self.unreadable = truth, unreadable
+        self.predicted, self.trained = [], []  # the calls
+
+    def predict(self, checkpoint, images, out, class_scores=False, features=False):
+        self.predicted.append((checkpoint, list(images)))
+        found = self._streamed(checkpoint.read_bytes(), images, out)
+        if class_scores:
+            spread = np.full((found.n_boxes, len(found.classes)), 0.1)
+            spread[np.arange(found.n_boxes), found.labels] = found.scores
+            found = found.replace(class_scores=spread)
+        if features:  # what it holds, and where
+            held = np.zeros((len(found), len(found.classes)))
+            np.add.at(held, (found.image_index, found.labels), found.scores)
+            found = found.replace(image_features=held, box_features=found.boxes)
+        return found
+
+    def predict_views(self, checkpoint, images, views, out):
+        weights = checkpoint.read_bytes()
+        return [self._streamed(weights, images, out / view.name, view.name.encode()) for view in views]
+
+    def _streamed(self, weights, images, out, view=b""):
+        for k in range(2):  # two shards, for a kill to come between them
+            if not (out / f"{k}.parquet").exists():
+                self._detect(weights, list(images)[k::2], view).save(out / f"{k}.parquet")
+        found = RotatedInstances.load(out)
+        return found.subset(i for i in images if i in found).replace(skipped=found.skipped)
+
+    def _detect(self, weights, ids, view):
+        noise = 0.5 / (1 + json.loads(weights)["taught"] / 8)
+        read = [i for i in ids if i not in self.unreadable]
+        boxes, labels, scores = [np.zeros((0, 5))], [np.zeros(0, int)], [np.zeros(0)]
+        for image_id in read:
+            one = self.truth[image_id]
+            seed = hashlib.sha256(weights + image_id.encode() + view).digest()
+            rng = np.random.default_rng(list(seed))
+            boxes.append(one.boxes + rng.normal(0, noise, (one.n_boxes, 5)) * [12, 12, 8, 4, 0.5])
+            boxes[-1][:, 2:4] = np.maximum(boxes[-1][:, 2:4], 2)
+            wrong = rng.random(one.n_boxes) < noise
+            labels.append(np.where(wrong, (one.labels + 1) % len(self.truth.classes), one.labels))
+            scores.append(np.clip(0.9 - noise * rng.random(one.n_boxes), 0.05, 1))
+        offsets = np.cumsum([0, *(len(rows) for rows in boxes[1:])])
+        skipped = {i: "no image" for i in ids if i in self.unreadable}
+        columns = np.concatenate(labels), np.concatenate(scores)
+        return RotatedInstances(
+            read, offsets, canonical(np.concatenate(boxes)), *columns, classes=self.truth.classes, skipped=skipped
+        )
+
+    def train(self, checkpoint, images, labels, work_dir):
+        self.trained.append((checkpoint, dict(images), labels))
+        start = json.loads(checkpoint.read_text()) if checkpoint else {"trainings": 0}
+        work_dir.mkdir(parents=True, exist_ok=True)
+        weights = work_dir / "weights.json"
+        (work_dir / "log.txt").write_text("started\n")
+        taught = {image_id: one.n_boxes for image_id, one in labels}
+        weights.write_text(json.dumps({"taught": len(taught), "trainings": start["trainings"] + 1, "boxes": taught}))
+        (work_dir / "log.txt").write_text("started\nended\n")
+        return weights, {"loss": np.float32(1 / (1 + len(taught)))}
+
+
+class Start:
+    """As much of a Detector as the loop looks at.
+
+    Args:
+        taught: images that its weights were taught; 0 for random ones.
+        text: of its config.
+    """
+
+    precision, device = "fp32", "cpu"
+
+    def __init__(self, taught=0, classes=CLASSES, text="model = 1\n"):
+        self.taught, self.classes, self.checkpoint = taught, classes, "pretrained.pth" if taught else None
+        self.config, self.pretty_text = self, text
+
+    def save(self, path):
+        path.write_text(json.dumps({"taught": self.taught, "trainings": 0}))
+
+    def dump(self, path):
+        path.write_text(self.pretty_text)

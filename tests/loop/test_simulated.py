@@ -1,0 +1,115 @@
+import pandas as pd
+import pytest
+
+from al_rotate.data.instances import RotatedInstances
+from al_rotate.evaluation.corrections import COLUMNS
+from al_rotate.loop.annotator import Annotator, Answer, Query
+from al_rotate.loop.simulated import SimulatedAnnotator
+from al_rotate.sampling.costs import CostModel
+from al_rotate.workspace import COST_COLUMNS
+
+SHIP, PLANE = 0, 1
+A = [10, 10, 10, 4, 0]
+FAR = [80, 80, 10, 4, 0.5]
+
+
+def asked(ids, detections):
+    return Query(ids, {}, detections)
+
+
+def test_cost_is_the_sum_of_its_parts():
+    made = pd.DataFrame(
+        [(7, 1, 2, 3, 4), (0,) * 5], columns=["n_kept", "n_added", "n_moved", "n_relabelled", "n_deleted"]
+    )
+    assert CostModel().seconds(made).tolist() == [5 + 12 + 2 * 5 + 3 * 3 + 4 * 2, 5]
+    model = CostModel(image=1, added=0, moved=0, relabelled=0, deleted=0, kept=0.5)
+    assert model.seconds(made).tolist() == [4.5, 1]
+
+
+@pytest.fixture
+def held_back():
+    return RotatedInstances(["a", "b", "c"], [0, 2, 2, 3], [A, FAR, A], [SHIP, PLANE, SHIP], classes=["ship", "plane"])
+
+
+@pytest.fixture
+def detections():
+    # In "a" the ship is found, the plane is below what is shown; "b" is empty in truth.
+    boxes, labels, scores = [A, FAR, A, FAR], [SHIP, PLANE, SHIP, SHIP], [0.9, 0.29, 0.3, 0.8]
+    return RotatedInstances(
+        ["b", "a"], [0, 2, 4], boxes[2:] + boxes[:2], labels[2:] + labels[:2], scores[2:] + scores[:2]
+    )
+
+
+def test_simulated_annotator_answers_and_charges(held_back, detections):
+    annotator: Annotator = SimulatedAnnotator(held_back)
+    annotator.push(asked(["b", "a"], detections))
+    answer = annotator.pull()
+    assert answer.labels == held_back.subset(["b", "a"])
+    assert answer.skipped == {}
+    assert list(answer.costs.columns) == ["image_id", *COST_COLUMNS]
+    assert answer.costs.values.tolist() == [
+        ["b", "simulated", 5.0 + 2 * 2, 0, 0, 0, 2],
+        ["a", "simulated", 5.0 + 12, 1, 0, 0, 0],
+    ]
+    # Of the boxes that were shown: the plane's in "a", of score 0.29, was not.
+    assert answer.corrections[["image_id", "what", "predicted_class", "corrected_class"]].values.tolist() == [
+        ["b", "deleted", "ship", None],
+        ["b", "deleted", "ship", None],
+        ["a", "kept", "ship", "ship"],
+        ["a", "added", None, "plane"],
+    ]
+
+
+def test_shown_is_the_least_score_that_costs(held_back, detections):
+    annotator = SimulatedAnnotator(held_back, CostModel(image=0), shown=0.29)
+    annotator.push(asked(["a"], detections))
+    assert annotator.pull().costs["seconds"].tolist() == [0]
+
+
+def test_pushing_again_changes_nothing_and_pull_does_not_forget(held_back, detections):
+    annotator = SimulatedAnnotator(held_back)
+    annotator.push(asked(["a"], detections))
+    first = annotator.pull()
+    annotator.push(asked(["a"], RotatedInstances.empty()))  # would cost more
+    annotator.push(asked(["b"], detections))
+    later = annotator.pull()
+    assert later.labels.subset(["a"]) == first.labels
+    assert later.costs.iloc[:1].equals(first.costs)
+    assert later.costs["image_id"].tolist() == ["a", "b"]
+    assert later.corrections["image_id"].tolist() == ["a", "a", "b", "b"]
+
+    again = SimulatedAnnotator(held_back)  # as after a kill
+    again.push(asked(["a", "b"], detections))
+    assert again.pull().costs.equals(later.costs)
+    assert again.pull().labels == later.labels
+    assert again.pull().corrections.equals(later.corrections)
+
+
+def test_an_image_without_detections_is_labelled_from_nothing(held_back):
+    annotator = SimulatedAnnotator(held_back)
+    annotator.push(asked(["c", "b"], RotatedInstances.empty(["c"])))
+    assert annotator.pull().costs["seconds"].tolist() == [5 + 12, 5]
+    assert annotator.pull().corrections["what"].tolist() == ["added"]
+    annotator.push(asked(["b"], RotatedInstances.empty()))  # an image without a box has no row
+    assert annotator.pull().corrections.columns.tolist() == list(COLUMNS)
+
+
+def test_nothing_pushed_nothing_answered(held_back):
+    answer = SimulatedAnnotator(held_back).pull()
+    assert len(answer.labels) == len(answer.costs) == 0
+    assert answer.labels.classes == held_back.classes
+    assert answer.corrections is None
+    assert Answer(RotatedInstances.empty()).costs.columns.tolist() == ["image_id", *COST_COLUMNS]
+
+
+def test_refusals(held_back, detections):
+    with pytest.raises(ValueError, match="held-back labels, which have no scores"):
+        SimulatedAnnotator(detections)
+    annotator = SimulatedAnnotator(held_back)
+    with pytest.raises(KeyError, match="no image 'z'"):
+        annotator.push(asked(["a", "z"], detections))
+    assert len(annotator.pull().labels) == 0  # all or nothing
+    with pytest.raises(ValueError, match="detections with scores"):
+        annotator.push(asked(["a"], held_back))
+    with pytest.raises(ValueError, match="predictions of the labels' classes"):
+        annotator.push(asked(["a"], detections.replace(classes=["plane", "ship"])))
