@@ -42,7 +42,7 @@ from comparison_cells import (
 )
 from tqdm.auto import tqdm
 
-from al_rotate.storage.files import beside
+from al_rotate.storage.files import temporary_sibling
 
 
 def run(
@@ -137,7 +137,7 @@ def _write_table(work: Path, config: dict[str, Any], path: Path, ended: set[tupl
     found = found[~pd.MultiIndex.from_frame(found[["name", "seed"]]).isin(ended)]
     mine = pd.MultiIndex.from_frame(found[KEYS])
     found = pd.concat([found, before[~pd.MultiIndex.from_frame(before[KEYS]).isin(mine)]], ignore_index=True)
-    scratch = beside(path)
+    scratch = temporary_sibling(path)
     found.to_parquet(scratch, index=False)
     os.replace(scratch, path)
     return found

@@ -30,7 +30,7 @@ from resampling import mean_ap
 from sandbox_data import copies, prepare
 
 import al_rotate as al
-from al_rotate.storage.files import whole
+from al_rotate.storage.files import atomic_write
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "comparisons"
@@ -158,7 +158,7 @@ def run_cell(work: Path, data: Path | None, config: dict[str, Any], cell: Cell) 
         "versions": json.dumps({name: importlib.metadata.version(name) for name in _PACKAGES}),
         "code": code(),
     }
-    with whole(file) as stream:
+    with atomic_write(file) as stream:
         json.dump(row, stream)
     return row
 

@@ -16,7 +16,7 @@ import numpy as np
 
 import al_rotate as al
 from al_rotate.data.views import View
-from al_rotate.storage.files import whole
+from al_rotate.storage.files import atomic_write
 
 CLASSES = ("car", "ferry")
 POOL = {"ferry": 30, "car": 90, "nothing": 30}
@@ -76,7 +76,7 @@ class PlantedLearner:
         self, checkpoint: Path | None, images: Mapping[str, Path], labels: al.RotatedInstances, work_dir: Path
     ) -> tuple[Path, dict[str, float]]:
         weights = work_dir / "weights.json"
-        with whole(weights) as file:
+        with atomic_write(weights) as file:
             json.dump({"ferries": int((labels.labels == CLASSES.index("ferry")).sum())}, file)
         return weights, {}
 

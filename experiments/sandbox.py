@@ -30,10 +30,10 @@ from al_rotate.data.views import View
 from al_rotate.detection import configs
 from al_rotate.detection.checkpoints import read_checkpoint, write_checkpoint
 from al_rotate.detection.detector import _init_quietly
-from al_rotate.detection.inference.forward import Forward, Keep
-from al_rotate.detection.inference.pipeline import gathered
+from al_rotate.detection.inference.forward import Forward, OutputOptions
+from al_rotate.detection.inference.pipeline import collect
 from al_rotate.detection.openmmlab import components as registered  # noqa: F401  registered: rotated IoU and its loss on CPUs
-from al_rotate.storage.files import whole
+from al_rotate.storage.files import atomic_write
 
 CONFIG = "rotated_rtmdet_tiny-3x-dota"
 FLIPS = [k for k, view in enumerate(VIEWS) if view.quarters % 2 == 0]  # as MMRotate's own configs flip
@@ -144,7 +144,7 @@ class SandboxLearner:
                 losses.append(loss.item())
             work_dir.mkdir(parents=True, exist_ok=True)
             write_checkpoint(path, model.state_dict(), self.sandbox.classes)
-            with whole(done) as file:
+            with atomic_write(done) as file:
                 json.dump({"loss": float(np.mean(losses[-10:]))}, file)
         return path, json.loads(done.read_text())
 
@@ -196,7 +196,7 @@ class SandboxLearner:
         return DetDataSample(metainfo={**meta, "pad_shape": side, "batch_input_shape": side})
 
     def _detect(self, model: nn.Module, ids: Sequence[str], view: int, out: Path, **keep: bool) -> al.RotatedInstances:
-        kept = Keep(None, keep.get("class_scores", False), keep.get("features", False))
+        kept = OutputOptions(None, keep.get("class_scores", False), keep.get("features", False))
         forward = Forward(model, len(self.sandbox.classes), kept, torch.device("cpu"), "fp32", None, 1)
         sizes = {i: self.sandbox.sizes[i] for i in ids}
         batches = [
@@ -214,7 +214,7 @@ class SandboxLearner:
         ]
         with forward.ready():
             results = [output for _, outputs in forward.run(batches) for output in outputs]
-        found = gathered(list(zip(ids, results, strict=True)), {}, self.sandbox.classes)
+        found = collect(list(zip(ids, results, strict=True)), {}, self.sandbox.classes)
         if view:
             boxes = [VIEWS[view].back(one.boxes, *sizes[i]) for i, one in found]
             found = found.replace(

@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 import al_rotate as al
 from al_rotate.data import synthetic
 from al_rotate.data.views import DIHEDRAL, View
-from al_rotate.storage.files import whole
+from al_rotate.storage.files import atomic_write
 
 VIEWS = (View(), *DIHEDRAL)
 GREY = 114  # beyond the picture's edge, as MMDetection pads
@@ -73,7 +73,7 @@ def copies(name: str, folder: Path, size: int, data: Path | None = None) -> Part
         for part, (labels, _) in parts.items():
             labels.save(folder / f"{part}.parquet")
         ids = [image_id for _, found in parts.values() for image_id in found]
-        with whole(folder / "made.json") as file:
+        with atomic_write(folder / "made.json") as file:
             json.dump({"name": name, "size": size, "images": ids}, file)
     made = _made(folder)
     if (made["name"], made["size"]) != (name, size):

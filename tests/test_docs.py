@@ -8,7 +8,7 @@ import pytest
 from helpers.noisy import CLASSES, labels_of
 
 import al_rotate as al
-from al_rotate.sampling import STRATEGIES, Known, make_strategy, needs_of
+from al_rotate.sampling import STRATEGIES, QueryContext, make_strategy, needs_of
 
 TEXT = (Path(__file__).parents[1] / "docs" / "strategies.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| `([\w-]+)` \|([^|]*)\|", TEXT, re.M))
@@ -32,7 +32,7 @@ def test_the_strategy_of_your_own():
     exec(code.partition("loop = ")[0], space)
     labels = labels_of(12)
     found = labels.replace(scores=np.linspace(0.35, 0.9, labels.n_boxes))
-    known = Known(labels.where(labels.labels != 2))
+    known = QueryContext(labels.where(labels.labels != 2))
     picked = al.select(found, space["fewest_labels"], 3, np.random.default_rng(0), known)
     best = {i: one.scores[one.labels == 2].max(initial=0) for i, one in found}
     assert picked == sorted(best, key=lambda i: (-best[i], i))[:3]

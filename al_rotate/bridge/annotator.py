@@ -11,7 +11,7 @@ import pandas as pd
 from ..data import images
 from ..evaluation import corrections
 from ..loop.annotator import Answer, Query
-from ..storage.files import whole
+from ..storage.files import atomic_write
 from ..workspace import COST_COLUMNS
 from .client.addresses import addresses
 from .client.api import LabelStudioError, NotAllowed
@@ -178,7 +178,7 @@ class LabelStudioAnnotator:
 
     def _keep(self, tasks: dict[str, int]) -> None:
         sizes = {image_id: list(size) for image_id, size in self._sizes.items()}
-        with whole(self.folder / "label_studio_tasks.json") as file:
+        with atomic_write(self.folder / "label_studio_tasks.json") as file:
             kept = {"project": self.connection.project, "tasks": tasks, "sizes": sizes, "again": self._again}
             json.dump(kept, file)
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..data.instances import SHOWN_SCORE
-from ..storage.files import whole
+from ..storage.files import atomic_write
 from .client.addresses import addresses
 from .client.api import OURS, NotAllowed
 from .client.label_studio import LabelStudio
@@ -63,7 +63,7 @@ class Connection:
 
     def save(self, workspace: str | Path) -> None:
         """Remember this in a workspace's folder."""
-        with whole(Path(workspace) / FILE) as file:
+        with atomic_write(Path(workspace) / FILE) as file:
             json.dump(asdict(self), file, indent=1)
 
     @classmethod

@@ -215,7 +215,7 @@ def _write(
         _refuse_others(out / "labels", labels)
         yolo_obb.write(labels, out, files)
     account = _tell(account, told)
-    with _files.whole(out / "account.csv") as file:
+    with _files.atomic_write(out / "account.csv") as file:
         account.to_csv(file, index=False)
     return Exported(out, labels, account)
 

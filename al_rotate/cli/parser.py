@@ -16,10 +16,10 @@ from ..loop.active_loop import ActiveLoop
 from ..loop.create import DEFAULTS
 from ..loop.simulated import SimulatedAnnotator
 from ..sampling import STRATEGIES, Budget, rank
-from ..storage.files import whole
+from ..storage.files import atomic_write
 from ..workspace import Workspace
 from ..workspace import artefacts as _round_files
-from ..workspace.progress import in_workspace
+from ..workspace.progress import advise_on
 from . import label_studio as _cli_studio
 from . import predict as _cli_predict
 from .arguments import DictAction, as_classes, as_options
@@ -71,7 +71,7 @@ def _rank(args: argparse.Namespace) -> None:
     rng = np.random.default_rng(args.seed)
     ranking = rank(args.detections, args.strategy, rng, budget=args.images, **as_options(args.options))
     if args.out:
-        with whole(args.out) as file:
+        with atomic_write(args.out) as file:
             ranking.to_csv(file, index=False)
     print(ranking.head(args.top).to_string(index=False))
 
@@ -89,7 +89,7 @@ def _query(args: argparse.Namespace) -> None:
 def _tell(loop: ActiveLoop, asked: pd.DataFrame) -> None:
     number = loop.workspace.begin_round().number
     folder = loop.workspace.folder / "rounds" / f"{number:03d}"
-    whys = _round_files.whys(folder)
+    whys = _round_files.read_explanations(folder)
     print(f"round {number}: {len(asked)} images asked for; the most wanted first:")
     print("\n".join(f"  {image_id}: {whys.get(image_id, '')}" for image_id in asked["image_id"].head(10)))
     print(f"all of them: {folder / 'selection.csv'}")
@@ -118,7 +118,7 @@ def _train(args: argparse.Namespace) -> None:
 def _status(args: argparse.Namespace) -> None:
     with Workspace.open(args.workspace, read_only=True) as workspace:
         counts, history, rounds = workspace.counts(), workspace.history(), workspace.rounds()
-        advice = in_workspace(workspace)
+        advice = advise_on(workspace)
     print(", ".join(f"{count} {status}" for status, count in counts.items()))
     if len(history):
         shown = [c for c in ("round", "stage", "strategy", "n_labelled", "n_boxes", "cost", "mAP") if c in history]

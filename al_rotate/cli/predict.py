@@ -12,7 +12,7 @@ from ..data.formats import dota
 from ..data.instances import RotatedInstances
 from ..data.tiling.cut import cut, cut_labels
 from ..data.tiling.tiles import Tiling
-from ..detection.inference.processes import rank
+from ..detection.inference.processes import this_process
 from .arguments import as_classes
 
 
@@ -61,7 +61,7 @@ def _predict(args: argparse.Namespace) -> None:
     detector = Detector(args.config, args.checkpoint, args.device, args.cfg_options, **made)
     how = {"batch_size": args.batch_size, "workers": args.workers, "score_thr": args.score_thr}
     how |= {"class_scores": args.class_scores, "features": args.features, "out": args.out}
-    me = rank()
+    me = this_process()
     found: Iterable[RotatedInstances]
     if args.tile:
         found = [detector.predict_scenes(args.images, _tiling(args), **how)]
@@ -87,7 +87,7 @@ def _tile(args: argparse.Namespace) -> None:
     files = cut(scenes, args.out / "images", tiling)
     print(f"{args.out / 'images'}: {len(files)} tiles of {len(scenes)} scenes")
     if labels:
-        with images.scenes_allowed():
+        with images.allow_large_images():
             sizes = {image_id: images.size(scenes[image_id]) for image_id in labels.image_ids}
         tiles = cut_labels(labels, sizes, tiling)
         print(f"{dota.write(tiles, args.out / 'labelTxt')}: {tiles.n_boxes} boxes, of {labels.n_boxes} in the scenes")

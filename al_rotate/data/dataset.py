@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..storage.files import whole
+from ..storage.files import atomic_write
 from .instances import RotatedInstances
 
 
@@ -20,7 +20,7 @@ def write(path: str | Path, files: Mapping[str, str | Path], labels: RotatedInst
     missing = [image_id for image_id in labels.image_ids if image_id not in files]
     if missing:
         raise ValueError(f"expected an image file for every label, got none for {len(missing)}, e.g. {missing[0]!r}")
-    with whole(_listing(path)) as listing:
+    with atomic_write(_listing(path)) as listing:
         json.dump({image_id: str(Path(files[image_id]).absolute()) for image_id in labels.image_ids}, listing, indent=0)
     return labels.save(path)
 

@@ -110,7 +110,7 @@ def read(path: str | Path, order: Literal["RGB", "BGR"] = "RGB") -> NDArray[np.u
 
 
 @contextmanager
-def scenes_allowed() -> Iterator[None]:
+def allow_large_images() -> Iterator[None]:
     """While open, images as large as scenes are (20,000 x 20,000 pixels) are no decompression bombs to Pillow."""
     before = Image.MAX_IMAGE_PIXELS
     if before is not None:

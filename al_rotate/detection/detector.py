@@ -24,7 +24,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..data import views as _views
-from ..data.images import UnreadableImage, scenes_allowed
+from ..data.images import UnreadableImage, allow_large_images
 from ..data.instances import RotatedInstances
 from ..data.sources import Images, Source, as_pairs, read
 from ..data.tiling import Tiling, merge
@@ -32,9 +32,9 @@ from ..data.views import DIHEDRAL, View
 from . import configs
 from .checkpoints import read_checkpoint, write_checkpoint
 from .inference import scenes as _scenes
-from .inference.forward import Forward, Keep
-from .inference.pipeline import Predicting, batched, shares
-from .inference.processes import Rank, cores, rank
+from .inference.forward import Forward, OutputOptions
+from .inference.pipeline import InferencePipeline, batched, iterate_shards
+from .inference.processes import Process, cores, this_process
 from .inference.shards import Shards
 from .networks import onnx as onnx_network
 from .networks import precision as _precision
@@ -91,7 +91,7 @@ class Detector:
         if known and (len(known) != len(self.classes) or (known != self.classes and {*known} == {*self.classes})):
             raise ValueError(f"expected the {len(known)} classes of {checkpoint}, {known}, got {self.classes}")
         configs.set_classes(self.config, self.classes)
-        gpu = f"cuda:{rank().local % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+        gpu = f"cuda:{this_process().local % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(gpu if device == "auto" else device)
         self.precision = _precision.resolve(precision, self.device)
         self._engine = onnx_network.Engine(engine, self.device, self.precision)
@@ -145,7 +145,7 @@ class Detector:
         Raises:
             ValueError: when `out` holds detections of another model, of other settings or of other images.
         """
-        keep = Keep(self._threshold(score_thr), class_scores, features)
+        keep = OutputOptions(self._threshold(score_thr), class_scores, features)
         pairs, total = as_pairs(images)
         shards = self._shards(out, keep, total)
         return self._told(self._all(self._each(pairs, total, batch_size, workers, keep, progress, shards), shards))
@@ -166,7 +166,7 @@ class Detector:
         Of several processes with one `out` each is given its own shards only, and does not wait for the others;
         ``RotatedInstances.stream(out)`` then reads all of them. What could not be read is in each shard's ``skipped``.
         """
-        keep = Keep(self._threshold(score_thr), class_scores, features)
+        keep = OutputOptions(self._threshold(score_thr), class_scores, features)
         pairs, total = as_pairs(images)
         shards = self._shards(out, keep, total)
         parts = self._each(pairs, total, batch_size, workers, keep, progress, shards)
@@ -229,24 +229,27 @@ class Detector:
         Raises:
             ValueError: as :meth:`predict`.
         """
-        tiling, keep = tiling or Tiling(), Keep(self._threshold(score_thr), class_scores, features)
+        tiling, keep = tiling or Tiling(), OutputOptions(self._threshold(score_thr), class_scores, features)
         iou = self._nms_threshold() if iou_threshold is None else iou_threshold
-        with scenes_allowed():
+        with allow_large_images():
             groups = _scenes.grouped(_scenes.sizes(as_pairs(scenes)[0]), tiling)
         tiles = sum(len(scene.tiles) for group in groups for scene in group)
         shards = None
         if out is not None:
             shards = Shards(Path(out), {**self._notes(keep), "tiling": [repr(tiling), iou]}, len(groups))
-        me = rank() if shards else Rank()
+        me = this_process() if shards else Process()
         shown = progress and me.number == 0
-        with scenes_allowed(), tqdm(total=-(-tiles // me.total), unit="tile", disable=not shown, desc="predict") as bar:
+        with (
+            allow_large_images(),
+            tqdm(total=-(-tiles // me.total), unit="tile", disable=not shown, desc="predict") as bar,
+        ):
             predicting = cache(lambda: self._predicting(tiles, batch_size, workers, keep, bar))
 
             def detect(group: list[_scenes.Scene]) -> RotatedInstances:
                 pairs = [pair for scene in group for pair in scene.sources()]
                 return merge(predicting()(pairs), {scene.id: scene.size for scene in group}, iou)
 
-            parts = shares(
+            parts = iterate_shards(
                 groups,
                 lambda group: (scene.id for scene in group),
                 detect,
@@ -262,12 +265,12 @@ class Detector:
         total: int | None,
         batch_size: int,
         workers: int | None,
-        keep: Keep,
+        keep: OutputOptions,
         progress: bool,
         shards: Shards | None,
     ) -> Iterator[tuple[list[str], RotatedInstances | None]]:
         """Every shard in order with its image ids; None for those of other processes."""
-        me = rank() if shards else Rank()
+        me = this_process() if shards else Process()
         if total is None:  # a whole shard is many
             first = list(itertools.islice(pairs, SHARD))
             total, pairs = len(first), itertools.chain(first, pairs)
@@ -276,7 +279,7 @@ class Detector:
         shown = progress and me.number == 0
         with tqdm(total=total and -(-total // me.total), unit="image", disable=not shown, desc="predict") as bar:
             predicting = cache(lambda: self._predicting(size, batch_size, workers, keep, bar))
-            yield from shares(
+            yield from iterate_shards(
                 batched(pairs, SHARD),
                 lambda shard: (image_id for image_id, _ in shard),
                 lambda shard: predicting()(shard),
@@ -285,12 +288,14 @@ class Detector:
                 lambda shard: bar.update(len(shard)),
             )
 
-    def _shards(self, out: str | Path | None, keep: Keep, total: int | None) -> Shards | None:
+    def _shards(self, out: str | Path | None, keep: OutputOptions, total: int | None) -> Shards | None:
         if out is None:
             return None
         return Shards(Path(out), self._notes(keep), None if total is None else -(-total // SHARD))
 
-    def _predicting(self, size: int, batch_size: int, workers: int | None, keep: Keep, bar: tqdm) -> Predicting:
+    def _predicting(
+        self, size: int, batch_size: int, workers: int | None, keep: OutputOptions, bar: tqdm
+    ) -> InferencePipeline:
         """Made when the first shard is to be computed: where all are there, no graph is needed."""
         streams = max(1, min(cores(), _STREAMS, -(-size // batch_size))) if self.device.type == "cpu" else 1
         threads, graph = max(1, cores() // streams), None
@@ -298,7 +303,7 @@ class Detector:
             graph = self._engine.graph(self.model, self._digest(), self._sample, threads)
         how = (self.device, self.precision, graph, streams, threads)
         forward = Forward(self.model, len(self.classes), keep, *how)
-        return Predicting(self._prepare, forward, self.classes, batch_size, workers, bar)
+        return InferencePipeline(self._prepare, forward, self.classes, batch_size, workers, bar)
 
     def _all(
         self, parts: Iterable[tuple[list[str], RotatedInstances | None]], shards: Shards | None
@@ -344,7 +349,7 @@ class Detector:
         test_cfg = self.config.model.get("test_cfg") or {}
         return float((test_cfg.get("rcnn") or test_cfg).get("nms", {}).get("iou_threshold", 0.1))
 
-    def _notes(self, keep: Keep) -> dict[str, Any]:
+    def _notes(self, keep: OutputOptions) -> dict[str, Any]:
         """What detections follow from, beside the images."""
         return {
             "model": self._digest(),

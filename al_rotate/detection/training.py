@@ -21,7 +21,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from ..data.instances import RotatedInstances
-from ..storage.files import sha256, whole
+from ..storage.files import atomic_write, sha256
 from . import configs
 from .checkpoints import read_checkpoint, write_checkpoint
 from .openmmlab.components import TrainingDiverged
@@ -125,7 +125,7 @@ def finetune(
     if get_rank() == 0:
         state = _ema_state(runner) or _unwrapped(runner.model).state_dict()
         write_checkpoint(result.checkpoint, {n: v.cpu() for n, v in state.items()}, tuple(classes))
-        with whole(done) as file:
+        with atomic_write(done) as file:
             json.dump({"metrics": figures[0]}, file, indent=1)
     barrier()
     return replace(result, metrics=figures[0])
@@ -155,7 +155,7 @@ def _claim(work_dir: Path, request: dict[str, str | None]) -> None:
     changed = [name for name in request if there.get(name) != request[name]]
     if changed and any(work_dir.glob("*.pth")):
         raise ValueError(f"{work_dir} holds a training with another {', '.join(changed)}; choose another work_dir")
-    with whole(file) as text:
+    with atomic_write(file) as text:
         json.dump(request, text, indent=1)
 
 

@@ -17,14 +17,14 @@ from scipy.optimize import linear_sum_assignment
 from .. import boxes as rboxes
 from ..data.instances import RotatedInstances
 
-__all__ = ["COLUMNS", "KINDS", "by_image", "suspicions"]
+__all__ = ["COLUMNS", "KINDS", "find_label_errors", "rank_images"]
 
 KINDS = ("missed", "class", "place", "spurious")
 COLUMNS = ("image_id", "kind", "suspicion", "label", "detection", "iou", "was", "found", "probability", "cx", "cy")
 _PRIOR = 10.0  # labels at the overall rate that each class's share of found ones is shrunk with
 
 
-def suspicions(
+def find_label_errors(
     detections: RotatedInstances,
     labels: RotatedInstances,
     probabilities: ArrayLike | None = None,
@@ -114,7 +114,7 @@ def suspicions(
     return table.sort_values(by, ascending=[False, True, True, True, True], ignore_index=True)
 
 
-def by_image(table: pd.DataFrame, image_ids: Sequence[str]) -> pd.DataFrame:
+def rank_images(table: pd.DataFrame, image_ids: Sequence[str]) -> pd.DataFrame:
     """A row an image, the one whose labels are most in doubt first.
 
     ``score`` is ``1 - prod(1 - suspicion)`` over the gravest doubt of each kind: doubts of one kind in one image have
@@ -122,7 +122,7 @@ def by_image(table: pd.DataFrame, image_ids: Sequence[str]) -> pd.DataFrame:
     gravest are not counted.
 
     Args:
-        table: of :func:`suspicions`.
+        table: of :func:`find_label_errors`.
         image_ids: all images that were judged.
 
     Returns:

@@ -14,8 +14,8 @@ import pandas as pd
 from ..data import dataset as labelled
 from ..data.instances import RotatedInstances
 from ..evaluation.mean_ap import evaluate
-from ..sampling import Budget, Strategy, costs, explain, make_strategy, needs_of, ranked
-from ..storage.files import whole
+from ..sampling import Budget, Strategy, costs, explain, make_strategy, needs_of, rank_and_select
+from ..storage.files import atomic_write
 from ..workspace import REVIEW, STATUSES, Round, Workspace
 from ..workspace import artefacts as _round_files
 from . import context as knowledge
@@ -24,7 +24,7 @@ from . import open_queries as _asking
 from .annotator import Annotator
 from .create import Images
 from .learner import Learner
-from .review import doubts
+from .review import rank_label_errors
 
 if TYPE_CHECKING:
     from ..detection.detector import Detector
@@ -87,10 +87,10 @@ class ActiveLoop:
             if images is None or classes is None or (detector is None and learner is None):
                 raise ValueError(f"{folder} is no workspace yet: give images, classes and a detector to make one")
             make_strategy(strategy or _opening.DEFAULTS["strategy"], **(strategy_options or {}))  # refuses a wrong one
-            _opening.make(folder, images, classes, detector, annotator, test, given)
+            _opening.create_workspace(folder, images, classes, detector, annotator, test, given)
         self.workspace = Workspace.open(folder)
         try:
-            _opening.check(self.workspace, images, classes, detector, test)
+            _opening.check_arguments(self.workspace, images, classes, detector, test)
             remembered = self.workspace.settings
             if given.get("strategy", remembered["strategy"]) != remembered["strategy"]:
                 given.setdefault("strategy_options", {})  # those remembered are another strategy's
@@ -99,8 +99,8 @@ class ActiveLoop:
                 raise ValueError(f"{folder} was made with a strategy of your own: give it again, or a name")
             self.strategy = make_strategy(strategy or self.settings["strategy"], **self.settings["strategy_options"])
             self.budget = Budget(**self.settings["budget"])
-            self.annotator = annotator or _opening.remembered_annotator(folder)
-            self.learner = learner or _opening.remembered_learner(self.workspace, self.settings)
+            self.annotator = annotator or _opening.restore_annotator(folder)
+            self.learner = learner or _opening.restore_learner(self.workspace, self.settings)
         except BaseException:
             self.workspace.close()
             raise
@@ -122,8 +122,8 @@ class ActiveLoop:
             ranking, chosen = self._choose(current, self._detect(current, pool))
             selection = ranking.set_index("image_id").loc[chosen].reset_index()
             selection["why"] = explain(ranking, chosen)
-            _round_files.write(current.folder / "ranking.csv", ranking)
-            _round_files.write(current.folder / "selection.csv", selection)
+            _round_files.write_csv(current.folder / "ranking.csv", ranking)
+            _round_files.write_csv(current.folder / "selection.csv", selection)
             name = "random" if self._is_cold(current) else self.settings["strategy"]
             self.workspace.record_query(current.number, chosen, selection["score"].tolist(), name)
         if self.annotator and current.stage in ("new", "queried"):
@@ -149,14 +149,14 @@ class ActiveLoop:
         current = self.workspace.begin_round()
         if current.stage == "new":
             limits = budget if isinstance(budget, Budget) else Budget(images=budget) if budget else self.budget
-            ranking, found = doubts(self.workspace)
+            ranking, found = rank_label_errors(self.workspace)
             doubtful = ranking[ranking["score"] > 0]
             chosen = limits.take(doubtful["image_id"], doubtful["n_boxes"])
             if not chosen:
                 raise ValueError(f"no label of {len(ranking)} images that can be judged is in doubt, within {limits}")
             selection = doubtful.set_index("image_id").loc[chosen].reset_index()
-            _round_files.write(current.folder / "ranking.csv", ranking)
-            _round_files.write(current.folder / "selection.csv", selection)
+            _round_files.write_csv(current.folder / "ranking.csv", ranking)
+            _round_files.write_csv(current.folder / "selection.csv", selection)
             found.subset(chosen).save(current.folder / "held_out.parquet")
             scores = selection["score"].tolist()
             self.workspace.record_query(current.number, chosen, scores, REVIEW, again=True)
@@ -183,7 +183,7 @@ class ActiveLoop:
             asked = {i for status in STATUSES[1:] for i in self.workspace.ids(status)}
             answer = answer.only(asked)
             tables = {"corrections": answer.corrections, "account": answer.account}
-            _round_files.keep(current.folder, tables, answer.told)
+            _round_files.update_tables(current.folder, tables, answer.told)
             self.workspace.record_answers(
                 current.number, answer.labels, answer.skipped, answer.costs, answer.unanswered, answer.cursor
             )
@@ -217,7 +217,7 @@ class ActiveLoop:
         paths = self.workspace.paths(labels.image_ids)
         checkpoint, metrics = self.learner.train(start, paths, labels, current.folder / "training")
         metrics = {**self._measure(current, checkpoint), **metrics}
-        with whole(current.folder / "metrics.json") as file:
+        with atomic_write(current.folder / "metrics.json") as file:
             json.dump(metrics, file, indent=1, default=float)
         self.workspace.record_training(current.number, checkpoint, metrics)
         return metrics
@@ -262,7 +262,7 @@ class ActiveLoop:
         if self._is_cold(current) or checkpoint is None:
             return RotatedInstances.empty(pool, self.classes)
         keep = {name: True for name in ("class_scores", "features") if name in needs_of(self.strategy)}
-        _round_files.made_for(current.folder / "detections", keep)
+        _round_files.clear_unless_made_for(current.folder / "detections", keep)
         paths = self.workspace.paths(pool)
         found = self.learner.predict(checkpoint, paths, current.folder / "detections", **keep)
         if not len(found):
@@ -276,8 +276,8 @@ class ActiveLoop:
         cost = costs.fit(self.workspace.ledger(), self.budget.cost).cost  # by what people have taken so far
         budget = self.budget if self.budget.seconds is None else replace(self.budget, cost=cost)
         checkpoint = None if self._is_cold(current) else self._checkpoint()
-        known = knowledge.gather(self.workspace, self.learner, current, checkpoint, needs_of(strategy), cost)
-        ranking, chosen = ranked(detections, strategy, budget, rng, known)
+        known = knowledge.build_context(self.workspace, self.learner, current, checkpoint, needs_of(strategy), cost)
+        ranking, chosen = rank_and_select(detections, strategy, budget, rng, known)
         if not chosen:
             raise ValueError(f"{budget} covers none of the {len(detections)} images: raise it")
         return ranking, chosen

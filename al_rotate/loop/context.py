@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 
 from ..data.instances import RotatedInstances
 from ..data.views import View
-from ..sampling import Known
+from ..sampling import QueryContext
 from ..sampling.costs import ExpectedCost
 from ..workspace import Round, Workspace
 from ..workspace.held_out import held_out
 from .learner import Learner
 
 
-def gather(
+def build_context(
     workspace: Workspace,
     learner: Learner,
     current: Round,
     checkpoint: Path | None,
     needs: frozenset[str],
     cost: ExpectedCost | None = None,
-) -> Known:
+) -> QueryContext:
     """What a strategy with these needs is told in the current round.
 
     Args:
@@ -53,7 +53,7 @@ def gather(
         out = current.folder / "labelled_detections"
         return learner.predict(checkpoint, workspace.paths(labels.image_ids), out, features=True).image_features
 
-    return Known(
+    return QueryContext(
         labels,
         held,
         features() if "labelled_features" in needs else None,

@@ -29,7 +29,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def make(
+def create_workspace(
     folder: Path,
     pool: Images,
     classes: Sequence[str],
@@ -79,7 +79,7 @@ def make(
     Workspace.create(folder, files, names, settings).close()
 
 
-def check(
+def check_arguments(
     workspace: Workspace,
     pool: Images | None,
     classes: Sequence[str] | None,
@@ -115,7 +115,7 @@ def check(
             raise ValueError(f"{folder} was made with {had}; a new test set needs a new folder")
 
 
-def remembered_annotator(folder: Path) -> Annotator | None:
+def restore_annotator(folder: Path) -> Annotator | None:
     """The annotator that a workspace's folder remembers; None where it remembers none.
 
     Every entry point of the group ``al_rotate.annotators`` is a function ``folder -> annotator or None`` that looks for
@@ -129,7 +129,7 @@ def remembered_annotator(folder: Path) -> Annotator | None:
     return next((annotator for annotator in answers if annotator is not None), None)
 
 
-def remembered_learner(workspace: Workspace, settings: Mapping[str, Any]) -> MMRotateLearner:
+def restore_learner(workspace: Workspace, settings: Mapping[str, Any]) -> MMRotateLearner:
     """MMRotate with the workspace's config.
 
     Raises:

@@ -27,7 +27,7 @@ def push(workspace: Workspace, annotator: Annotator) -> None:
 def _query(workspace: Workspace, one: Round, asked: pd.DataFrame) -> Query:
     ids, folder = asked["image_id"].tolist(), one.folder / "detections"
     found = RotatedInstances.load(folder, ids) if folder.exists() else RotatedInstances.empty(classes=workspace.classes)
-    whys = _round_files.whys(one.folder)
+    whys = _round_files.read_explanations(one.folder)
     return Query(
         ids,
         workspace.paths(ids),

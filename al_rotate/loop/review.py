@@ -13,7 +13,7 @@ from ..workspace import Workspace
 from ..workspace.held_out import held_out
 
 
-def doubts(workspace: Workspace) -> tuple[pd.DataFrame, RotatedInstances]:
+def rank_label_errors(workspace: Workspace) -> tuple[pd.DataFrame, RotatedInstances]:
     """The labelled images, the one whose labels are most in doubt first, and the detections that say so.
 
     Only images that were detected on before the detector was trained on them, by all rounds; their scores are
@@ -23,7 +23,7 @@ def doubts(workspace: Workspace) -> tuple[pd.DataFrame, RotatedInstances]:
     labels = workspace.labels()
     found = held_out(workspace, labels, enough=math.inf)
     judged = labels.subset(found.image_ids)
-    table = suspicion.suspicions(found, judged, calibration.cross_fit(found, judged))
-    ranking = suspicion.by_image(table, judged.image_ids.tolist())
+    table = suspicion.find_label_errors(found, judged, calibration.cross_fit(found, judged))
+    ranking = suspicion.rank_images(table, judged.image_ids.tolist())
     counts = pd.Series(judged.counts, judged.image_ids)
     return ranking.assign(n_boxes=ranking["image_id"].map(counts)), found

@@ -9,10 +9,10 @@ import pandas as pd
 
 from ..data.instances import SHOWN_SCORE
 from ..sampling import stopping
-from ..storage.files import whole
+from ..storage.files import atomic_write
 from ..workspace import REVIEW, Round, Workspace
 from ..workspace import artefacts as _round_files
-from ..workspace.progress import in_workspace
+from ..workspace.progress import advise_on
 from . import calibration as _report_scores
 from . import corrections as _report_corrections
 from .figures import PICKED, _address, _detections, _picked_figure, curves_figure, tested_figure
@@ -39,7 +39,7 @@ def write_report(workspace: Workspace, path: str | Path | None = None) -> Path:
         changes=_report_corrections.by_class(changes),
         changed=_address(_report_corrections.figure(changes), "png"),
         rounds=[_round(workspace, r) for r in workspace.rounds() if r.stage != "new"],
-        advice=in_workspace(workspace),
+        advice=advise_on(workspace),
         forecasts=_forecasts(history),
         scores=_report_scores.sentence(judged),
         believed=_address(_report_scores.figure(judged), "png"),
@@ -48,7 +48,7 @@ def write_report(workspace: Workspace, path: str | Path | None = None) -> Path:
         shown=SHOWN_SCORE,
         told=_report_corrections.TOLD,
     )
-    with whole(path) as file:
+    with atomic_write(path) as file:
         file.write(page)
     return path
 
@@ -86,7 +86,7 @@ def _round(workspace: Workspace, current: Round) -> dict[str, object]:
     ranking = pd.read_csv(current.folder / "ranking.csv", converters={"image_id": str})
     again = current.strategy == REVIEW
     found = _detections(current.folder / ("held_out.parquet" if again else "detections"))
-    whys = _round_files.whys(current.folder)
+    whys = _round_files.read_explanations(current.folder)
     some = asked["image_id"].tolist()[:PICKED]
     return {
         "number": current.number,

@@ -4,22 +4,22 @@ from ..evaluation import calibration
 from ..evaluation import label_errors as suspicion
 from . import costs
 from .budget import Budget
-from .context import Known, NotCalibrated
+from .context import NotCalibrated, QueryContext
 from .costs import CostModel
 from .explanations import explain
 from .measures import aggregate, consistency, coverage, distances, diversity, quotas, uncertainty
 from .measures.per_image import shown
-from .selection import rank, ranked, select
-from .strategies import STRATEGIES, Batch, Ranking, Strategy, make_strategy, needs_of
+from .selection import rank, rank_and_select, select
+from .strategies import STRATEGIES, BatchStrategy, ScoreStrategy, Strategy, make_strategy, needs_of
 
 __all__ = [
     "STRATEGIES",
-    "Batch",
+    "BatchStrategy",
     "Budget",
     "CostModel",
-    "Known",
     "NotCalibrated",
-    "Ranking",
+    "QueryContext",
+    "ScoreStrategy",
     "Strategy",
     "aggregate",
     "calibration",
@@ -33,7 +33,7 @@ __all__ = [
     "needs_of",
     "quotas",
     "rank",
-    "ranked",
+    "rank_and_select",
     "select",
     "shown",
     "suspicion",

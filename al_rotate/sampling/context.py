@@ -16,7 +16,7 @@ from ..evaluation import calibration
 from ..evaluation.mean_ap import evaluate
 from .costs import ExpectedCost
 
-__all__ = ["Known", "NotCalibrated", "Views"]
+__all__ = ["NotCalibrated", "QueryContext", "Views"]
 
 Views = Callable[[Sequence[str], Sequence[View]], Sequence[RotatedInstances]]
 
@@ -26,7 +26,7 @@ class NotCalibrated(UserWarning):
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class QueryContext:
     """What is known when a strategy is asked. Nothing of it is a label that is held back.
 
     A loop fills this in by itself; in a notebook give what there is.

@@ -28,19 +28,19 @@ import pandas as pd
 
 from ..data.instances import RotatedInstances
 from .budget import Budget
-from .context import Known
+from .context import QueryContext
 from .measures.per_image import shown
-from .strategies.base import Batch, Ranking
+from .strategies.base import BatchStrategy, ScoreStrategy
 from .strategies.registry import Strategy, make_strategy
 
-__all__ = ["rank", "ranked", "select"]
+__all__ = ["rank", "rank_and_select", "select"]
 
 
 def rank(
     detections: RotatedInstances | str | Path,
     strategy: str | Strategy = "entropy",
     rng: np.random.Generator | None = None,
-    known: Known | None = None,
+    known: QueryContext | None = None,
     budget: Budget | int | None = None,
     **options: Any,
 ) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def rank(
             detections have not, a strategy that draws without `rng`, or one that gives no ranking.
     """
     chosen = make_strategy(strategy, **options)
-    if not isinstance(chosen, Ranking | Batch):
+    if not isinstance(chosen, ScoreStrategy | BatchStrategy):
         raise ValueError(f"expected a strategy that ranks, got {_name(strategy)}, which only picks: use select()")
     pool: RotatedInstances | Iterable[RotatedInstances]
     if isinstance(detections, RotatedInstances):
@@ -82,7 +82,7 @@ def select(
     strategy: str | Strategy,
     budget: Budget | int,
     rng: np.random.Generator | None = None,
-    known: Known | None = None,
+    known: QueryContext | None = None,
     **options: Any,
 ) -> list[str]:
     """The images to have labelled next.
@@ -105,22 +105,22 @@ def select(
     _check(detections, rng)
     budget = budget if isinstance(budget, Budget) else Budget(images=budget)
     chosen = make_strategy(strategy, **options)
-    if isinstance(chosen, Ranking | Batch):
+    if isinstance(chosen, ScoreStrategy | BatchStrategy):
         return chosen(detections, budget, rng, known)
     if rng is None:
         raise ValueError(f"the strategy {_name(strategy)} is given a generator: rng=np.random.default_rng(seed)")
-    more = {"known": known or Known()} if "known" in inspect.signature(chosen).parameters else {}
+    more = {"known": known or QueryContext()} if "known" in inspect.signature(chosen).parameters else {}
     return _checked(chosen(detections, budget, rng, **more), detections, budget, _name(strategy))
 
 
-def ranked(
-    detections: RotatedInstances, strategy: Strategy, budget: Budget, rng: np.random.Generator, known: Known
+def rank_and_select(
+    detections: RotatedInstances, strategy: Strategy, budget: Budget, rng: np.random.Generator, known: QueryContext
 ) -> tuple[pd.DataFrame, list[str]]:
     """The table of `rank` and the choice of `select`, by one run of the strategy.
 
     One that only picks has a table, too: those it picked, from score 1 down, and behind them the others, without one.
     """
-    if isinstance(strategy, Ranking | Batch):
+    if isinstance(strategy, ScoreStrategy | BatchStrategy):
         table = strategy.rank(_check(detections, rng), rng, known, budget)
         return table, budget.take(table["image_id"], table["n_shown"])
     chosen = select(detections, strategy, budget, rng, known)

@@ -13,10 +13,10 @@ from typing import TextIO
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[TextIO]:
+def atomic_write(path: Path) -> Iterator[TextIO]:
     """A UTF-8 text file to write, which takes its name only when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = beside(path)
+    scratch = temporary_sibling(path)
     try:
         with open(scratch, "w", encoding="utf-8", newline="\n") as file:
             yield file
@@ -25,7 +25,7 @@ def whole(path: Path) -> Iterator[TextIO]:
         scratch.unlink(missing_ok=True)
 
 
-def beside(path: Path) -> Path:
+def temporary_sibling(path: Path) -> Path:
     """A hidden file to write what shall become `path`; no other process, on whatever machine, has the same."""
     return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
 
@@ -39,7 +39,7 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def under(folder: Path, image_id: str, suffix: str) -> Path:
+def path_for_image(folder: Path, image_id: str, suffix: str) -> Path:
     """Where an image's file lies in `folder`; ids that would leave the folder, or hide in it, are refused."""
     parts = PurePosixPath(image_id).parts
     if "/".join(parts) != image_id or "\\" in image_id or any(part[0] in "./" for part in parts):

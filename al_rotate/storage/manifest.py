@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .files import whole
+from .files import atomic_write
 
 
 def claim(file: str | Path, facts: Mapping[str, Any], what: str, remedy: str, in_use: bool = True) -> dict[str, Any]:
@@ -34,6 +34,6 @@ def claim(file: str | Path, facts: Mapping[str, Any], what: str, remedy: str, in
         raise ValueError(f"{file.parent} holds {what} with another {', '.join(changed)}; {remedy}")
     now = {**there, **facts}
     if now != there:
-        with whole(file) as text:
+        with atomic_write(file) as text:
             json.dump(now, text, indent=1)
     return now

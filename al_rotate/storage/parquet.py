@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from .files import beside
+from .files import temporary_sibling
 
 Layout = Mapping[str, tuple[type, str, tuple[int | None, ...]]]
 _NOTES = b"al_rotate"
@@ -27,7 +27,7 @@ def write(
     """One row a image in `path`, which appears whole or not at all."""
     arrays = to_arrow(ids, offsets, columns, layout).replace_schema_metadata({_NOTES: notes.encode()})
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = beside(path)
+    scratch = temporary_sibling(path)
     try:
         # A single row group and no dictionary, so that a column is read as one chunk and needs no copy.
         pq.write_table(arrays, scratch, row_group_size=max(1, len(ids)), compression="zstd", use_dictionary=False)

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..storage.files import whole
+from ..storage.files import atomic_write
 
 
-def write(path: Path, frame: pd.DataFrame) -> None:
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """A CSV file that appears whole or not at all."""
-    with whole(path) as file:
+    with atomic_write(path) as file:
         frame.to_csv(file, index=False)
 
 
-def whys(folder: Path) -> dict[str, str]:
+def read_explanations(folder: Path) -> dict[str, str]:
     """image id -> why the round asks for it, as far as it said."""
     path = folder / "selection.csv"
     if not path.exists():
@@ -27,17 +27,17 @@ def whys(folder: Path) -> dict[str, str]:
     return dict(zip(table["image_id"], table["why"], strict=True)) if "why" in table else {}
 
 
-def made_for(folder: Path, note: object) -> None:
+def clear_unless_made_for(folder: Path, note: object) -> None:
     """Empty a folder that a killed query has begun for another strategy, which keeps other things of its detections."""
     file, text = folder.with_suffix(".json"), json.dumps(note, sort_keys=True)
     before = file.read_text(encoding="utf-8") if file.exists() else "{}"
     if folder.exists() and before != text:
         shutil.rmtree(folder)
-    with whole(file) as stream:
+    with atomic_write(file) as stream:
         stream.write(text)
 
 
-def keep(folder: Path, tables: Mapping[str, pd.DataFrame | None], told: Collection[str]) -> None:
+def update_tables(folder: Path, tables: Mapping[str, pd.DataFrame | None], told: Collection[str]) -> None:
     """Update ``NAME.csv`` of each table: its rows replace those that an earlier answer left for the same images.
 
     Args:
@@ -54,4 +54,4 @@ def keep(folder: Path, tables: Mapping[str, pd.DataFrame | None], told: Collecti
             before = pd.read_csv(path, dtype=str, keep_default_na=False)  # a class may be called NA
             # What concerns the project as a whole has no image, and is told anew each time.
             parts.insert(0, before[~before["image_id"].isin({*told, "", *table["image_id"]})])
-        write(path, pd.concat([part for part in parts if len(part)] or [table], ignore_index=True))
+        write_csv(path, pd.concat([part for part in parts if len(part)] or [table], ignore_index=True))

@@ -12,7 +12,7 @@ from .workspace import Workspace
 _COMPARED = 2000  # images whose detections are compared where there is no test set
 
 
-def in_workspace(workspace: Workspace) -> Advice:
+def advise_on(workspace: Workspace) -> Advice:
     """:func:`advise` on a workspace: its history, and how far the detections of its last rounds agree.
 
     Detections are compared on the test images; without a test set on up to 2,000 images that were in the pool in both

@@ -19,7 +19,7 @@ from pathlib import Path
 from al_rotate import RotatedInstances
 from al_rotate.data import images
 from al_rotate.detection import detector
-from al_rotate.detection.inference.processes import rank
+from al_rotate.detection.inference.processes import this_process
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a config may name lite0
 warnings.filterwarnings("ignore")
@@ -27,7 +27,7 @@ detector.SHARD = 32
 
 
 def work(folder: Path, files: dict[str, Path], out: Path) -> None:
-    me = rank()
+    me = this_process()
     made = detector.Detector(folder / "config.py", folder / "finetuned.pth", "cpu")
     made.predict(dict(list(files.items())[:64]), progress=False)
     (out / f"ready{me.number}").touch()

@@ -5,7 +5,7 @@ import pytest
 from helpers.built import CLASSES, pool
 
 from al_rotate.data.instances import RotatedInstances
-from al_rotate.evaluation.label_errors import by_image, suspicions
+from al_rotate.evaluation.label_errors import find_label_errors, rank_images
 
 AT = (50, 50, 40, 10, 0)  # a shift by s along it leaves (40 - s) / (40 + s)
 FAR = (50, 250, 40, 10, 0)
@@ -20,7 +20,7 @@ def shifted(pixels):
 
 
 def doubts(found, truth, **options):
-    table = suspicions(pool(found), labels(truth), **options)
+    table = find_label_errors(pool(found), labels(truth), **options)
     return [(row.kind, pytest.approx(row.suspicion, abs=1e-6), row.label, row.detection) for row in table.itertuples()]
 
 
@@ -30,7 +30,7 @@ def test_no_doubt():
 
 def test_missed():
     """A detection by itself is in doubt, one that has a label nearby is not."""
-    table = suspicions(pool({"a": [(0, 0.9, AT), (1, 0.75, FAR)]}), labels({"a": [(0, AT)]}))
+    table = find_label_errors(pool({"a": [(0, 0.9, AT), (1, 0.75, FAR)]}), labels({"a": [(0, AT)]}))
     row = table.iloc[0]
     assert len(table) == 1
     assert (row["kind"], row["label"], row["detection"], row["was"], row["found"]) == ("missed", -1, 1, "", "plane")
@@ -66,29 +66,29 @@ def test_spurious_by_bayes():
     """Of 20 ships 19 are overlapped, of 10 planes 5: shares shrunk by ten labels at 24 / 30."""
     truth = {f"i{k:02d}": [(0, AT)] * (k < 20) + [(1, FAR)] * (k < 10) for k in range(20)}
     found = {f"i{k:02d}": [(0, 0.9, AT)] * (k != 3) + [(1, 0.9, FAR)] * (k < 5) for k in range(20)}
-    table = suspicions(pool(found), labels(truth))
+    table = find_label_errors(pool(found), labels(truth))
     assert (table["kind"] == "spurious").all()
     ship, plane = (19 + 8) / 30, (5 + 8) / 20
     expected = [0.02 / (0.02 + 0.98 * (1 - rate)) for rate in (ship, plane)]
     assert table["suspicion"].tolist() == pytest.approx([expected[0], *[expected[1]] * 5])
     assert table["image_id"].tolist() == ["i03", *(f"i{k:02d}" for k in range(5, 10))]
-    more = suspicions(pool(found), labels(truth), invented=0.5)
+    more = find_label_errors(pool(found), labels(truth), invented=0.5)
     assert more["suspicion"][0] == pytest.approx(0.5 / (0.5 + 0.5 * (1 - ship)))
     marked = labels(truth, difficult=np.ones(30, int))
-    assert suspicions(pool(found), marked)["suspicion"][0] == pytest.approx(expected[0] / 2)
+    assert find_label_errors(pool(found), marked)["suspicion"][0] == pytest.approx(expected[0] / 2)
 
 
 def test_probabilities_take_the_place_of_scores():
     found, truth = pool({"a": [(0, 0.9, AT), (1, 0.2, FAR)]}), labels({"a": []})
-    assert suspicions(found, truth, [0.25, 0.75])["suspicion"].tolist() == [0.75, 0.25]
-    assert suspicions(found, truth)["suspicion"].tolist() == pytest.approx([0.9, 0.2])
+    assert find_label_errors(found, truth, [0.25, 0.75])["suspicion"].tolist() == [0.75, 0.25]
+    assert find_label_errors(found, truth)["suspicion"].tolist() == pytest.approx([0.9, 0.2])
 
 
 def test_order_of_images_does_not_matter():
     found = pool({"a": [(0, 0.5, AT)], "b": [(1, 0.5, FAR)], "c": [(0, 0.5, FAR)]})
     truth = labels({"a": [], "b": [(1, AT)], "c": []})
-    table = suspicions(found, truth)
-    assert suspicions(found.subset("cab"), truth.subset("bca")).equals(table)
+    table = find_label_errors(found, truth)
+    assert find_label_errors(found.subset("cab"), truth.subset("bca")).equals(table)
     assert table["image_id"].tolist()[:3] == ["a", "b", "c"]
 
 
@@ -96,8 +96,8 @@ def test_images_by_the_gravest_of_each_kind():
     """a: 1 - (1 - 0.5)(1 - 0.25); the second missed one counts for nothing, the faint one is not told."""
     found = {"a": [(0, 0.5, AT), (0, 0.4, FAR), (0, 0.04, (150, 150, 40, 10, 0)), (0, 0.375, (250, 50, 40, 10, 0))]}
     truth = {"a": [(0, (270, 50, 40, 10, 0))], "b": [], "c": []}
-    table = suspicions(pool(found | {"b": [(1, 0.75, AT)], "c": []}), labels(truth))
-    images = by_image(table, ["c", "b", "a"])
+    table = find_label_errors(pool(found | {"b": [(1, 0.75, AT)], "c": []}), labels(truth))
+    images = rank_images(table, ["c", "b", "a"])
     assert images["image_id"].tolist() == ["b", "a", "c"]
     assert images["rank"].tolist() == [1, 2, 3]
     assert images["score"].tolist() == pytest.approx([0.75, 1 - 0.5 * 0.75, 0])
@@ -108,7 +108,7 @@ def test_images_by_the_gravest_of_each_kind():
         "ship at (270, 50) seems to lie elsewhere (IoU 0.33) (0.25).",
         "No label of this image is in doubt.",
     ]
-    assert by_image(table.iloc[:0], []).empty
+    assert rank_images(table.iloc[:0], []).empty
 
 
 def test_corrupted_labels_come_first():
@@ -136,7 +136,7 @@ def test_corrupted_labels_come_first():
         ]
         objects[i] = new[n % 4]
     truth = labels(objects)
-    images = by_image(suspicions(pool(found), truth), truth.image_ids)
+    images = rank_images(find_label_errors(pool(found), truth), truth.image_ids)
     assert {*images["image_id"][:10]} == wrong
     assert images["score"][9] > images["score"][10] + 0.1
 
@@ -144,23 +144,23 @@ def test_corrupted_labels_come_first():
 def test_refusals():
     found, truth = pool({"a": [(0, 0.5, AT)]}), labels({"a": []})
     with pytest.raises(ValueError, match=r"expected detections on the labelled images, got 1 in one only, e\.g\. 'b'"):
-        suspicions(found, labels({"a": [], "b": []}))
+        find_label_errors(found, labels({"a": [], "b": []}))
     with pytest.raises(ValueError, match="expected detections with scores, got"):
-        suspicions(found.replace(scores=None), truth)
+        find_label_errors(found.replace(scores=None), truth)
     for bad in ([0.5, 0.5], [np.nan], [1.5]):
         with pytest.raises(ValueError, match=r"expected a probability in .* for each of 1 detections"):
-            suspicions(found, truth, bad)
+            find_label_errors(found, truth, bad)
     with pytest.raises(ValueError, match="expected detections of the classes"):
-        suspicions(found.replace(classes=CLASSES[::-1]), truth)
+        find_label_errors(found.replace(classes=CLASSES[::-1]), truth)
     for limits in ({"invented": 2}, {"same": np.nan}, {"near": 0.6}, {"near": 0}):
         with pytest.raises(ValueError, match="expected 0 < near <= same <= 1 and invented in"):
-            suspicions(found, truth, **limits)
+            find_label_errors(found, truth, **limits)
     with pytest.raises(ValueError, match="expected labels, which have no scores, got"):
-        suspicions(found, found)
+        find_label_errors(found, found)
     with pytest.raises(ValueError, match="expected labels of the 3 classes"):
-        suspicions(found.replace(classes=None, labels=[7]), truth)
+        find_label_errors(found.replace(classes=None, labels=[7]), truth)
     with pytest.raises(ValueError, match="expected distinct images, got 2 of which 1 differ"):
-        by_image(suspicions(found, truth), ["a", "a"])
+        rank_images(find_label_errors(found, truth), ["a", "a"])
     with pytest.raises(ValueError, match="expected doubts about these 1 images, got one about 'a'"):
-        by_image(suspicions(found, truth), ["z"])
-    assert suspicions(RotatedInstances.empty(["a"]), truth).empty
+        rank_images(find_label_errors(found, truth), ["z"])
+    assert find_label_errors(RotatedInstances.empty(["a"]), truth).empty

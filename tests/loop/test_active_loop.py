@@ -573,7 +573,7 @@ def test_a_query_killed_under_another_strategy_detects_again(tmp_path):
         loop.run(1)
         folder = tmp_path / "rounds" / "001"
         loop.workspace.begin_round()
-        _round_files.made_for(folder / "detections", {})
+        _round_files.clear_unless_made_for(folder / "detections", {})
         loop.learner.predict(
             loop.workspace.rounds()[0].checkpoint, {"image_00": FILES["image_00"]}, folder / "detections"
         )

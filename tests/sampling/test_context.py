@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from al_rotate.data.instances import RotatedInstances
-from al_rotate.sampling import Known, NotCalibrated
+from al_rotate.sampling import NotCalibrated, QueryContext
 from al_rotate.sampling.costs import ExpectedCost
 
 
@@ -27,7 +27,7 @@ LABELS = made({"a": [(0, 50), (1, 90)], "b": [(0, 50)], "c": [], "d": [(1, 10)]}
 
 
 def test_nothing_is_known():
-    known = Known()
+    known = QueryContext()
     assert known.missed_rate == 0.5
     assert known.held_out_map == 0
     assert known.class_counts(3).tolist() == [0, 0, 0]
@@ -39,32 +39,32 @@ def test_nothing_is_known():
 
 def test_counts_and_rates():
     """Of the two images without a detection one held something: (1 + 1) / (2 + 2)."""
-    known = Known(LABELS, made({"a": [(0, 50)], "c": [], "d": []}, [0.9]))
+    known = QueryContext(LABELS, made({"a": [(0, 50)], "c": [], "d": []}, [0.9]))
     assert known.class_counts(2).tolist() == [2, 2]
     assert known.missed_rate == 0.5
-    assert Known(LABELS, made({"b": [], "d": []}, [])).missed_rate == 0.75
-    assert Known(LABELS, made({"c": []}, [])).missed_rate == pytest.approx(1 / 3)
+    assert QueryContext(LABELS, made({"b": [], "d": []}, [])).missed_rate == 0.75
+    assert QueryContext(LABELS, made({"c": []}, [])).missed_rate == pytest.approx(1 / 3)
 
 
 def test_held_out_map_is_over_the_images_that_were_detected_on():
-    known = Known(LABELS, made({"a": [(0, 50), (1, 90)], "c": []}, [0.9, 0.8]))
+    known = QueryContext(LABELS, made({"a": [(0, 50), (1, 90)], "c": []}, [0.9, 0.8]))
     assert known.held_out_map == 1.0
-    assert Known(LABELS, made({"a": [(0, 50), (1, 70)]}, [0.9, 0.8])).held_out_map == pytest.approx(0.5)
+    assert QueryContext(LABELS, made({"a": [(0, 50), (1, 70)]}, [0.9, 0.8])).held_out_map == pytest.approx(0.5)
 
 
 def test_probabilities_warn_while_they_are_scores():
     candidates = made({"x": [(0, 50)]}, [0.25])
     with pytest.warns(NotCalibrated, match="scores are not calibrated: that takes 50 detections .* there are 0"):
-        assert Known().probabilities(candidates).tolist() == [0.25]
+        assert QueryContext().probabilities(candidates).tolist() == [0.25]
 
 
 def test_detections_on_images_without_labels():
     with pytest.raises(ValueError, match="expected detections on labelled images, got some on 'z'"):
-        Known(LABELS, made({"z": []}, []))
+        QueryContext(LABELS, made({"z": []}, []))
 
 
 def test_views_are_asked_for_as_they_are():
     asked = []
-    known = Known(views=lambda ids, views: asked.append((ids, len(views))) or [])
+    known = QueryContext(views=lambda ids, views: asked.append((ids, len(views))) or [])
     assert known.seen(["a", "b"]) == []
     assert asked == [(["a", "b"], 7)]

@@ -7,7 +7,7 @@ import pytest
 from al_rotate import RotatedInstances
 from al_rotate.sampling.stopping import advise, agreement, fit_curve, forecasts
 from al_rotate.workspace import COST_COLUMNS, Workspace
-from al_rotate.workspace.progress import in_workspace
+from al_rotate.workspace.progress import advise_on
 
 
 def found(*images, classes=("ship", "plane")):
@@ -329,16 +329,16 @@ class TestInWorkspace:
         for name, one, expected in (("still", still, (True, 1.0)), ("moving", moving, (False, 0.0))):
             (tmp_path / name).mkdir()
             ws = self.workspace(tmp_path / name, maps, {"test_detections": one, "detections": still})
-            advice = in_workspace(ws)
+            advice = advise_on(ws)
             assert (advice.stop, advice.agreement) == expected
 
     def test_without_a_test_set_the_pool_does(self, tmp_path):
         ws = self.workspace(tmp_path, [None] * 4, {"detections": self.detections(10, 12, 12, 12)})
-        advice = in_workspace(ws)
+        advice = advise_on(ws)
         assert advice.agreement == 1.0
         assert advice.reason.startswith("Stop" if advice.stop else "Go on")
         assert "without a measured mAP detections decide" in advice.reason
 
     def test_an_empty_workspace(self, tmp_path):
         with Workspace.create(tmp_path, {"a": "a.png"}, ("ship",), {}) as ws:
-            assert in_workspace(ws).stop is None
+            assert advise_on(ws).stop is None

@@ -35,8 +35,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from .hosts import is_loopback
-from .models import CheckpointHome, Home, WorkspaceHome
-from .redaction import Secrets
+from .models import CheckpointModels, ModelSource, WorkspaceModels
+from .redaction import Redactor
 from .service import Rejected, Service, token_of_environment
 from .trainer import ADDRESS
 
@@ -97,11 +97,11 @@ def serve(
             f"expected user and password to serve on {host}: others can reach it, and would have it fetch images and "
             "train; or serve on 127.0.0.1"
         )
-    hidden = Secrets(password, user and _credentials(user, password or ""))
+    hidden = Redactor(password, user and _credentials(user, password or ""))
     token = token_of_environment()
-    home: Home
+    home: ModelSource
     if workspace is not None:
-        home = WorkspaceHome(workspace, device, cfg_options)
+        home = WorkspaceModels(workspace, device, cfg_options)
         if (found := home.connection) is not None:
             label_studio = label_studio or found.url
             document_root = document_root or found.document_root
@@ -109,7 +109,7 @@ def serve(
                 token = found.token()
     else:
         assert config is not None
-        home = CheckpointHome(config, checkpoint, device, cfg_options, work_dir)
+        home = CheckpointModels(config, checkpoint, device, cfg_options, work_dir)
     studio = label_studio or os.environ.get(ADDRESS) or None
     with Service(home, score_thr, train_every, studio, token, allow_hosts, document_root, secrets=hidden) as service:
         app = create_app(service, user, password, hosts=_LOOPBACK | {host} if local else None)

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...storage import tuple_json as _json
-from ...storage.files import utc_now, whole
+from ...storage.files import atomic_write, utc_now
 
 LOG = logging.getLogger("al_rotate.bridge.backend")
 ATTEMPTS = 3  # at one job, when its process dies without a word
@@ -182,7 +182,7 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def _write(file: Path, content: Mapping[str, Any]) -> None:
-    with whole(file) as text:
+    with atomic_write(file) as text:
         text.write(_json.dumps(dict(content), indent=1, default=float))
 
 

@@ -24,7 +24,7 @@ class Weights(NamedTuple):
     trained: bool = True  # False: random, with nothing to say yet
 
 
-class Home(Protocol):
+class ModelSource(Protocol):
     """Where weights come from and go to."""
 
     folder: Path  # of the service's own state
@@ -44,7 +44,7 @@ class Home(Protocol):
         """What the process that trains must know, as JSON."""
 
 
-class WorkspaceHome:
+class WorkspaceModels:
     """An al_rotate workspace: its rounds are the versions, and a training ends its open round.
 
     Args:
@@ -101,7 +101,7 @@ class WorkspaceHome:
         ]
 
 
-class CheckpointHome:
+class CheckpointModels:
     """A config and a checkpoint; trainings go on from the last one.
 
     Args:

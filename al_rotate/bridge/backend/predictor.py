@@ -17,7 +17,7 @@ from ..conversion import tasks
 from ..conversion.class_matching import matched
 from ..conversion.label_config import LabelConfig
 from .fetch import Fetcher, Refused
-from .models import Home, Weights
+from .models import ModelSource, Weights
 
 if TYPE_CHECKING:
     from ...detection.detector import Detector
@@ -35,7 +35,7 @@ class Predictor:
         note: told of everything that was left out: where, and why.
     """
 
-    def __init__(self, home: Home, score_thr: float, note: Callable[[str, str], None]) -> None:
+    def __init__(self, home: ModelSource, score_thr: float, note: Callable[[str, str], None]) -> None:
         self.home, self.score_thr, self.note = home, score_thr, note
         self._served: tuple[Weights, Detector | None] | None = None
 

@@ -21,7 +21,7 @@ _PATTERNS = (
 )
 
 
-class Secrets(logging.Filter):
+class Redactor(logging.Filter):
     """Hides the secrets it was told of, and what looks like one, in text and in log records.
 
     As a filter it changes records and drops none; it hides in tracebacks too.

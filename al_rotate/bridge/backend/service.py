@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ...storage.files import utc_now, whole
+from ...storage.files import atomic_write, utc_now
 from ..conversion.label_config import read_xml
 from .fetch import Fetcher, Limits
 from .hosts import is_loopback, origin
 from .jobs import Busy, Queue, jobs
-from .models import Home, Weights
+from .models import ModelSource, Weights
 from .predictor import Predictor, answer
-from .redaction import Secrets
+from .redaction import Redactor
 from .trainer import ADDRESS, TOKEN
 
 LOG = logging.getLogger("al_rotate.bridge.backend")
@@ -57,7 +57,7 @@ class Service:
 
     def __init__(
         self,
-        home: Home,
+        home: ModelSource,
         score_thr: float = 0.3,
         train_every: int = 0,
         label_studio: str | None = None,
@@ -65,11 +65,11 @@ class Service:
         hosts: Iterable[str] = (),
         document_root: str | Path | None = None,
         limits: Limits | None = None,
-        secrets: Secrets | None = None,
+        secrets: Redactor | None = None,
     ) -> None:
         self.home, self.train_every, self.hosts = home, train_every, list(hosts)
         self.document_root, self.limits = document_root and str(document_root), limits or Limits()
-        self.secrets, self._token = secrets or Secrets(), token
+        self.secrets, self._token = secrets or Redactor(), token
         self.secrets.add(token)
         self._studio = label_studio
         self._fetcher = self._new_fetcher()
@@ -236,7 +236,7 @@ class Service:
             count = json.loads(file.read_text(encoding="utf-8"))["new"] if file.exists() else 0
             if more != 0:
                 count = 0 if more is None else count + more
-                with whole(file) as text:
+                with atomic_write(file) as text:
                     json.dump({"new": count}, text)
         return count
 

@@ -19,12 +19,12 @@ from typing import Any
 from ...data.images import UnreadableImage
 from ...data.images import size as image_size
 from ...data.instances import RotatedInstances
-from ...storage.files import whole
+from ...storage.files import atomic_write
 from ...workspace import WorkspaceBusy
 from ..conversion.class_matching import matched
 from . import jobs as _queue
 from .fetch import Fetcher, Limits, Refused
-from .redaction import Secrets
+from .redaction import Redactor
 
 PATIENCE = 600.0  # seconds to wait for a workspace that another command has
 ADDRESS, TOKEN = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"
@@ -33,7 +33,7 @@ ADDRESS, TOKEN = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"
 def main(folder: str | Path) -> int:
     """Train, and leave result.json in the job's folder, whatever comes."""
     job = Path(folder)
-    secrets = Secrets(os.environ.get(TOKEN))
+    secrets = Redactor(os.environ.get(TOKEN))
     request = _queue.read(job / "job.json")
     try:
         kinds = {"workspace": from_workspace, "labels": from_labels}
@@ -168,7 +168,7 @@ def _once(file: Path, compute: Callable[[], Any]) -> Any:
     if file.exists():
         return json.loads(file.read_text(encoding="utf-8"))
     value = compute()
-    with whole(file) as text:
+    with atomic_write(file) as text:
         json.dump(value, text)
     return value
 

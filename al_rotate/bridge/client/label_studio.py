@@ -25,7 +25,7 @@ from .push import Pushed
 
 __all__ = ["LabelStudio", "LabelStudioError", "LocalFiles", "NotAllowed", "Pulled", "Pushed", "Uploads", "addresses"]
 
-OVERLAP = timedelta(seconds=30)  # a pull looks back: what was saved first may be committed last
+CURSOR_OVERLAP = timedelta(seconds=30)  # a pull looks back: what was saved first may be committed last
 # Everything that annotations.read looks at; the server applies the list to tasks and to what they hold alike.
 FIELDS = (
     "data annotations predictions drafts updated_at created_at result score model_version completed_by was_cancelled "
@@ -165,7 +165,7 @@ class LabelStudio:
         for batch in tqdm(batches, desc="Label Studio", unit="batch", disable=len(batches) < 3):
             wanted = {image_id: make(image_id) for image_id in batch}
             there = {i: known[i] for i in batch if i in known}
-            made = _push.bring(self.api, project, wanted, there)
+            made = _push.upsert_tasks(self.api, project, wanted, there)
             pushed.tasks.update(made.tasks)
             pushed.created.extend(made.created)
             pushed.updated.extend(made.updated)
@@ -272,7 +272,7 @@ class LabelStudio:
 
 
 def _before(moment: str) -> str:
-    return (datetime.fromisoformat(moment.replace("Z", "+00:00")) - OVERLAP).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (datetime.fromisoformat(moment.replace("Z", "+00:00")) - CURSOR_OVERLAP).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _other_labels(config: LabelConfig, classes: Sequence[str], rename: Mapping[str, str], project: int) -> list[str]:

@@ -14,7 +14,7 @@ from .api import Api, LabelStudioError, NotAllowed, is_one_of, pauses
 
 BATCH_TASKS, BATCH_BOXES = 100, 10_000  # about 3 MB a request
 ATTEMPTS = 8  # at one batch, with a minute and a half of pauses between them in all
-LOOKS = 2  # before sending again what the server may be at still
+CHECKS_BEFORE_RESEND = 2  # before sending again what the server may be at still
 FIELDS = ("data", "predictions", "model_version", "model", "total_annotations", "cancelled_annotations")
 _QUERY_CHARACTERS = 6000  # servers take addresses of some 8,000
 
@@ -34,7 +34,7 @@ class Pushed:
     updated: list[str]
 
 
-def bring(api: Api, project: int, wanted: Mapping[str, dict], there: Mapping[str, dict]) -> Pushed:
+def upsert_tasks(api: Api, project: int, wanted: Mapping[str, dict], there: Mapping[str, dict]) -> Pushed:
     """Send what is missing and look again, until every task is there once, with its prediction.
 
     Args:
@@ -77,7 +77,7 @@ def bring(api: Api, project: int, wanted: Mapping[str, dict], there: Mapping[str
                 raise
             # What was sent may have been done, or be done yet: look, before sending again. A server that is too busy
             # says that it has not begun.
-            problem, looks = error, 0 if error.status in (429, 503) else LOOKS
+            problem, looks = error, 0 if error.status in (429, 503) else CHECKS_BEFORE_RESEND
     left = [i for i in wanted if i not in there]
     raise LabelStudioError(
         f"{len(left)} of {len(wanted)} tasks are not in project {project} yet, e.g. of image "

@@ -60,7 +60,7 @@ def write(instances: RotatedInstances, path: str | Path, image_files: Mapping[st
     )
     categories = ({"id": number, "name": name} for number, name in enumerate(instances.classes, start=1))
     path = Path(path)
-    with _files.whole(path) as file:
+    with _files.atomic_write(path) as file:
         file.write('{"info": {"description": "rotated boxes: attributes.rotated_box is cx, cy, w, h, radians"}')
         _write_list(file, "images", images)
         _write_list(file, "categories", categories)

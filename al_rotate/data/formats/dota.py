@@ -131,12 +131,12 @@ def write(instances: RotatedInstances, folder: str | Path) -> Path:
             "expected labels, got detections with scores; use write_submission, or instances.replace(scores=None)"
         )
     names = _names(instances)
-    files = [_files.under(folder, image_id, ".txt") for image_id in instances.image_ids]
+    files = [_files.path_for_image(folder, image_id, ".txt") for image_id in instances.image_ids]
     folder.mkdir(parents=True, exist_ok=True)
     for path, (_, image) in zip(files, instances, strict=True):
         flags = np.zeros(image.n_boxes, np.uint8) if image.difficult is None else image.difficult
         lines = zip(_corners(image.boxes), image.labels.tolist(), flags.tolist(), strict=True)
-        with _files.whole(path) as file:
+        with _files.atomic_write(path) as file:
             file.writelines(f"{corners} {names[label]} {flag}\n" for corners, label, flag in lines)
     return folder
 
@@ -165,7 +165,7 @@ def write_submission(detections: RotatedInstances, folder: str | Path) -> Path:
         rows = np.flatnonzero(detections.labels == label)
         if "/" in name or "\\" in name:
             raise ValueError(f"expected class names that can be file names, got {name!r}")
-        with _files.whole(folder / f"Task1_{name}.txt") as file:
+        with _files.atomic_write(folder / f"Task1_{name}.txt") as file:
             for start in range(0, len(rows), 10_000):
                 some = rows[start : start + 10_000]
                 lines = zip(ids[some], scores[some], _corners(detections.boxes[some]), strict=True)

@@ -68,17 +68,17 @@ def write(instances: RotatedInstances, folder: str | Path, image_files: Mapping[
             raise ValueError(f"expected ids without a folder 'images', which Ultralytics mistakes, got {image_id!r}")
         if image_files is not None and image_id not in image_files:
             raise ValueError(f"expected a file for every image in image_files, got none for {image_id!r}")
-    files = [_files.under(folder / "labels", image_id, ".txt") for image_id in instances.image_ids]
+    files = [_files.path_for_image(folder / "labels", image_id, ".txt") for image_id in instances.image_ids]
     for path, corners, (image_id, image) in zip(files, _fractions(instances), instances, strict=True):
-        with _files.whole(path) as file:
+        with _files.atomic_write(path) as file:
             for label, row in zip(image.labels.tolist(), corners.tolist(), strict=True):
                 file.write(f"{label} {' '.join(f'{value:.{DECIMALS}f}' for value in row)}\n")
         if image_files is not None:
             source = Path(image_files[image_id]).absolute()
-            _link(source, _files.under(folder / "images", image_id, source.suffix))
-    with _files.whole(folder / "classes.txt") as file:
+            _link(source, _files.path_for_image(folder / "images", image_id, source.suffix))
+    with _files.atomic_write(folder / "classes.txt") as file:
         file.writelines(f"{name}\n" for name in instances.classes)
-    with _files.whole(folder / "data.yaml") as file:
+    with _files.atomic_write(folder / "data.yaml") as file:
         file.write("train: images\nval: images\nnames:\n")
         file.writelines(f"  {k}: {json.dumps(name, ensure_ascii=False)}\n" for k, name in enumerate(instances.classes))
     return folder

@@ -34,14 +34,17 @@ def cut(
     """
     tiling, folder = tiling or Tiling(), Path(out)
     written: dict[str, Path] = {}
-    with images.scenes_allowed():
+    with images.allow_large_images():
         for scene_id, file in images.resolve(scenes).items():
-            files = {tile: _files.under(folder, tile.id, ".png") for tile in tiling.tiles(scene_id, *images.size(file))}
+            files = {
+                tile: _files.path_for_image(folder, tile.id, ".png")
+                for tile in tiling.tiles(scene_id, *images.size(file))
+            }
             if not all(path.is_file() for path in files.values()):
                 pixels = images.read(file)
                 for tile, path in files.items():
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    scratch = _files.beside(path)
+                    scratch = _files.temporary_sibling(path)
                     Image.fromarray(window(pixels, tile)).save(scratch, "png")
                     scratch.replace(path)
             written |= {tile.id: path for tile, path in files.items()}

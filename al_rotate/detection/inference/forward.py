@@ -21,7 +21,7 @@ Prepared = dict[str, Any]  # what a test pipeline makes of an image
 Batch = list[tuple[int, Prepared]]  # with its place among the images
 
 
-class Keep(NamedTuple):
+class OutputOptions(NamedTuple):
     """What of the predictions is kept."""
 
     score_thr: float | None
@@ -47,7 +47,7 @@ class Forward:
         self,
         model: nn.Module,
         n_classes: int,
-        keep: Keep,
+        keep: OutputOptions,
         device: torch.device,
         kind: str,
         graph: OnnxNetwork | None,

@@ -19,14 +19,14 @@ from ...data.images import UnreadableImage
 from ...data.instances import RotatedInstances
 from ...data.sources import Source
 from .forward import Batch, Forward, Prepared
-from .processes import Rank, cores
+from .processes import Process, cores
 from .shards import Shards
 
 Pair = tuple[str, Source]
 Item = TypeVar("Item")
 
 
-class Predicting:
+class InferencePipeline:
     """Detects in lists of images.
 
     Args:
@@ -55,7 +55,7 @@ class Predicting:
         results: dict[int, dict[str, Any]] = {}
 
         def readable() -> Iterator[tuple[int, Prepared]]:
-            for position, one in enumerate(ahead(pool, self._prepare, pairs, 4 * self._batch_size)):
+            for position, one in enumerate(prefetch(pool, self._prepare, pairs, 4 * self._batch_size)):
                 if isinstance(one, UnreadableImage):
                     skipped[pairs[position][0]] = str(one)
                     self._bar.update()
@@ -63,18 +63,18 @@ class Predicting:
                     yield position, one
 
         with ThreadPoolExecutor(self._workers) as pool, _one_thread_an_image(), self._forward.ready():
-            for batch, outputs in self._forward.run(alike(readable(), self._batch_size)):
+            for batch, outputs in self._forward.run(batch_by_shape(readable(), self._batch_size)):
                 results.update(zip((position for position, _ in batch), outputs, strict=True))
                 self._bar.update(len(batch))
-        return gathered([(pairs[p][0], results[p]) for p in sorted(results)], skipped, self._classes)
+        return collect([(pairs[p][0], results[p]) for p in sorted(results)], skipped, self._classes)
 
 
-def shares(
+def iterate_shards(
     groups: Iterable[list[Item]],
     image_ids: Callable[[list[Item]], Iterable[str]],
     detect: Callable[[list[Item]], RotatedInstances],
     shards: Shards | None,
-    me: Rank,
+    me: Process,
     finished: Callable[[list[Item]], object],
 ) -> Iterator[tuple[list[str], RotatedInstances | None]]:
     """The image ids and detections of every group of images in order; None for the groups of other processes.
@@ -102,7 +102,7 @@ def shares(
         yield ids, found
 
 
-def gathered(
+def collect(
     found: list[tuple[str, dict[str, Any]]], skipped: dict[str, str], classes: Sequence[str]
 ) -> RotatedInstances:
     """One container of what the forward passes gave for each image."""
@@ -154,7 +154,7 @@ def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
-def ahead(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: list[Any], depth: int) -> Iterator[Any]:
+def prefetch(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: list[Any], depth: int) -> Iterator[Any]:
     """function(item) in order, at most `depth` of them under way or waiting, so that memory stays bounded."""
     remaining = iter(items)
     pending = [pool.submit(function, item) for item in itertools.islice(remaining, depth)]
@@ -163,7 +163,7 @@ def ahead(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: list[
         pending += [pool.submit(function, item) for item in itertools.islice(remaining, 1)]
 
 
-def alike(prepared: Iterable[tuple[int, Prepared]], size: int) -> Iterator[Batch]:
+def batch_by_shape(prepared: Iterable[tuple[int, Prepared]], size: int) -> Iterator[Batch]:
     """Batches of at most `size` images of one shape, so that nothing is padded differently from an image alone."""
     waiting: dict[torch.Size, Batch] = {}
     for position, one in prepared:

@@ -15,7 +15,7 @@ _SLURM = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_T
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
-class Rank(NamedTuple):
+class Process(NamedTuple):
     """One process of several.
 
     Attributes:
@@ -31,7 +31,7 @@ class Rank(NamedTuple):
     beside: int = 1
 
 
-def rank(environment: Mapping[str, str] | None = None) -> Rank:
+def this_process(environment: Mapping[str, str] | None = None) -> Process:
     """From the variables that torchrun or srun has set; alone without them."""
     given = os.environ if environment is None else environment
     for names in (_TORCHRUN, _SLURM):
@@ -39,8 +39,8 @@ def rank(environment: Mapping[str, str] | None = None) -> Rank:
             number, total, local, beside = (given.get(name, "") for name in names)
             # "2(x3),1": two on each of three machines, one on the last
             here = max((int(part.partition("(")[0]) for part in beside.split(",") if part), default=1)
-            return Rank(int(number), int(total), int(local or 0), here)
-    return Rank()
+            return Process(int(number), int(total), int(local or 0), here)
+    return Process()
 
 
 def cores() -> int:
@@ -50,6 +50,6 @@ def cores() -> int:
         quota, period = map(int, _QUOTA.read_text().split())
         bound = min(bound, -(-quota // period))
     if "LOCAL_WORLD_SIZE" in os.environ:  # torchrun binds none to cores
-        return max(1, bound // rank().beside)
+        return max(1, bound // this_process().beside)
     # SLURM binds each task to its own, where the cluster is set up so; where not, it says how many they are.
     return max(1, min(bound, int(os.environ.get("SLURM_CPUS_PER_TASK") or bound)))

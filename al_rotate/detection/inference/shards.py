@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from ...data.instances import RotatedInstances
-from ...storage.files import whole
+from ...storage.files import atomic_write
 from ...storage.parquet import SHARDS_NOTE
-from .processes import rank
+from .processes import this_process
 
 _PATIENCE = 60  # seconds until one is told what is waited for
 
@@ -51,7 +51,7 @@ class Shards:
             raise ValueError(
                 f"expected {folder} to be empty or to hold this detector's shards, got other Parquet files"
             )
-        with whole(file) as text:
+        with atomic_write(file) as text:
             json.dump({**notes, "shards": count}, text, indent=1)
 
     def find(self, number: int, image_ids: Iterable[str]) -> RotatedInstances | None:
@@ -89,7 +89,7 @@ class Shards:
             patience = time.monotonic() + _PATIENCE
             while not (file := self._file(number)).is_file():
                 if time.monotonic() > patience:
-                    who = number % rank().total
+                    who = number % this_process().total
                     warnings.warn(f"waiting for {file}, which process {who} has to write", stacklevel=5)
                     patience = np.inf
                 time.sleep(0.2)

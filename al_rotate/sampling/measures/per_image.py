@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...data.instances import SHOWN_SCORE, RotatedInstances
-from ..context import Known
+from ..context import QueryContext
 
 
 def shown(candidates: RotatedInstances, least_score: float = SHOWN_SCORE) -> NDArray[np.int64]:
@@ -33,7 +33,7 @@ def sums_by_class(values: ArrayLike, candidates: RotatedInstances, many: int) ->
     return found.astype(np.float64, copy=False).reshape(len(candidates), many)
 
 
-def n_classes(candidates: RotatedInstances, known: Known) -> int:
+def n_classes(candidates: RotatedInstances, known: QueryContext) -> int:
     """Of the candidates, or as many as are seen in them and in the labels."""
     if candidates.classes:
         return len(candidates.classes)

@@ -1,4 +1,4 @@
-"""What a strategy is made of: a score an image (`Ranking`), or a choice of images for what they are together (`Batch`).
+"""What a strategy is made of: a score an image (`ScoreStrategy`), or a choice of images for what they are together (`BatchStrategy`).
 
 Both give a table of all candidates, best first, with the parts that its order comes from, and both are strategies:
 callables ``(candidates, budget, rng) -> image ids``, which is the table cut at the budget.
@@ -15,24 +15,24 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...data.instances import RotatedInstances
 from ..budget import Budget
-from ..context import Known
+from ..context import QueryContext
 from ..measures.aggregate import Empty, place_empty
 from ..measures.per_image import shown, sums
 
 __all__ = [
     "NEEDS",
-    "Batch",
+    "BatchStrategy",
     "Needs",
-    "Ranking",
     "Rng",
+    "ScoreStrategy",
 ]
 
 Needs = frozenset[str]
 NEEDS = ("class_scores", "features", "views", "labelled_features", "labels")
 Rng = np.random.Generator | None
 Columns = dict[str, NDArray]
-Scorer = Callable[[RotatedInstances, Rng, Known], Mapping[str, ArrayLike]]
-Picker = Callable[[RotatedInstances, int, Rng, Known], tuple[ArrayLike, Mapping[str, ArrayLike]]]
+Scorer = Callable[[RotatedInstances, Rng, QueryContext], Mapping[str, ArrayLike]]
+Picker = Callable[[RotatedInstances, int, Rng, QueryContext], tuple[ArrayLike, Mapping[str, ArrayLike]]]
 
 
 # Equal scores differ in their last bits between machines, and with the order of a sum: these bits may not decide.
@@ -46,21 +46,21 @@ class _Ranked:
         self,
         candidates: RotatedInstances | Iterable[RotatedInstances],
         rng: Rng = None,
-        known: Known | None = None,
+        known: QueryContext | None = None,
         budget: Budget | None = None,
     ) -> pd.DataFrame:
         """All candidates, best first."""
         raise NotImplementedError
 
     def __call__(
-        self, candidates: RotatedInstances, budget: Budget, rng: Rng = None, known: Known | None = None
+        self, candidates: RotatedInstances, budget: Budget, rng: Rng = None, known: QueryContext | None = None
     ) -> list[str]:
         ranking = self.rank(candidates, rng, known, budget)
         return budget.take(ranking["image_id"], ranking["n_shown"])
 
 
 @dataclass(frozen=True)
-class Ranking(_Ranked):
+class ScoreStrategy(_Ranked):
     """A strategy that gives each image a score and takes the best.
 
     Args:
@@ -81,7 +81,7 @@ class Ranking(_Ranked):
         self,
         candidates: RotatedInstances | Iterable[RotatedInstances],
         rng: Rng = None,
-        known: Known | None = None,
+        known: QueryContext | None = None,
         budget: Budget | None = None,
     ) -> pd.DataFrame:
         """All candidates, best first, see `rank`; in parts one after the other where a ranking is `apart`.
@@ -89,7 +89,7 @@ class Ranking(_Ranked):
         Raises:
             ValueError: for a score that is missing or not finite; names the image.
         """
-        known = known or Known()
+        known = known or QueryContext()
         parts = [candidates] if isinstance(candidates, RotatedInstances) else candidates
         if not isinstance(candidates, RotatedInstances) and not self.apart:
             parts = [RotatedInstances.concat(parts)]
@@ -110,7 +110,7 @@ class Ranking(_Ranked):
         ]  # stable: ties keep their ids' order
         return _ranked(table.take(order))
 
-    def _columns(self, candidates: RotatedInstances, rng: Rng, known: Known) -> pd.DataFrame:
+    def _columns(self, candidates: RotatedInstances, rng: Rng, known: QueryContext) -> pd.DataFrame:
         parts = {name: np.asarray(values) for name, values in self.scorer(candidates, rng, known).items()}
         score = np.asarray(parts.pop("score"), np.float64)
         if score.shape != (len(candidates),):
@@ -127,7 +127,7 @@ class Ranking(_Ranked):
 
 
 @dataclass(frozen=True)
-class Batch(_Ranked):
+class BatchStrategy(_Ranked):
     """A strategy that picks images together: each for what it adds to those picked before.
 
     Args:
@@ -145,7 +145,7 @@ class Batch(_Ranked):
         self,
         candidates: RotatedInstances | Iterable[RotatedInstances],
         rng: Rng = None,
-        known: Known | None = None,
+        known: QueryContext | None = None,
         budget: Budget | None = None,
     ) -> pd.DataFrame:
         """All candidates, those picked first, see `rank`.
@@ -153,7 +153,7 @@ class Batch(_Ranked):
         ``score`` falls evenly from 1 over the picked ones and is 0 for all others. As many are picked as the budget can
         cover when it goes to the smallest images; None: all.
         """
-        known = known or Known()
+        known = known or QueryContext()
         whole = candidates if isinstance(candidates, RotatedInstances) else RotatedInstances.concat(candidates)
         by_id = np.argsort(whole.image_ids, kind="stable")
         if (by_id[1:] < by_id[:-1]).any():  # what is picked may not depend on the order in which images come
@@ -172,7 +172,7 @@ class Batch(_Ranked):
         return _ranked(table.take(order))
 
 
-def _table(candidates: RotatedInstances, score: NDArray, known: Known, parts: Columns) -> pd.DataFrame:
+def _table(candidates: RotatedInstances, score: NDArray, known: QueryContext, parts: Columns) -> pd.DataFrame:
     counts = candidates.counts
     columns = {"image_id": candidates.image_ids, "score": score, "n_boxes": counts, "empty": counts == 0}
     seen = shown(candidates)

@@ -6,15 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.instances import RotatedInstances
-from ..context import Known
+from ..context import QueryContext
 from ..measures.per_image import shown
-from .base import Ranking, Rng
+from .base import Rng, ScoreStrategy
 
 
-def random() -> Ranking:
+def random() -> ScoreStrategy:
     """Images at random, each as likely as any other: the baseline that a strategy must beat."""
 
-    def score(candidates: RotatedInstances, rng: Rng, known: Known) -> dict[str, NDArray]:
+    def score(candidates: RotatedInstances, rng: Rng, known: QueryContext) -> dict[str, NDArray]:
         if rng is None:
             raise ValueError("the strategy 'random' draws from a generator of yours: rng=np.random.default_rng(seed)")
         scores = np.empty(len(candidates))
@@ -22,13 +22,13 @@ def random() -> Ranking:
         scores[np.argsort(candidates.image_ids, kind="stable")] = rng.random(len(candidates))
         return {"score": scores, "drawn": np.full(len(candidates), True)}
 
-    return Ranking(score)
+    return ScoreStrategy(score)
 
 
-def box_count() -> Ranking:
+def box_count() -> ScoreStrategy:
     """Images with the most boxes that people would be shown: a control.
 
     It looks good where the budget counts images, only because crowded images carry more labels, and falls behind
     where it counts boxes. A strategy that does no better has learnt to count.
     """
-    return Ranking(lambda candidates, rng, known: {"score": shown(candidates)}, apart=True)
+    return ScoreStrategy(lambda candidates, rng, known: {"score": shown(candidates)}, apart=True)

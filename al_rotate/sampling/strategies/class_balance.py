@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.instances import RotatedInstances
-from ..context import Known
+from ..context import QueryContext
 from ..measures import quotas, uncertainty
 from ..measures.aggregate import aggregate
 from ..measures.per_image import n_classes, sums_by_class
-from .base import Batch, Picker, Rng
+from .base import BatchStrategy, Picker, Rng
 
 
-def mus_cdb() -> Batch:
+def mus_cdb() -> BatchStrategy:
     """Uncertain boxes in unfamiliar images, by quotas for the classes that few labels show.
 
     Liang et al., "MUS-CDB" (TGRS 2023, arXiv 2212.02804), from the published code's reading: a box is worth
@@ -24,19 +24,19 @@ def mus_cdb() -> Batch:
     images**: the best box of a wanted class brings its whole image, which uses up the quotas of all that it holds.
     """
 
-    def worth(candidates: RotatedInstances, known: Known) -> NDArray[np.float64]:
+    def worth(candidates: RotatedInstances, known: QueryContext) -> NDArray[np.float64]:
         scores = np.asarray(candidates.scores, np.float64)
         familiar = np.nan_to_num(aggregate(scores, candidates.offsets, weights=scores > 0.1))
         of_boxes = uncertainty.entropy(scores if candidates.class_scores is None else candidates.class_scores)
         return (1 - familiar)[candidates.image_index] * of_boxes
 
-    def shares(candidates: RotatedInstances, known: Known, boxes: float, many: int) -> NDArray[np.float64]:
+    def shares(candidates: RotatedInstances, known: QueryContext, boxes: float, many: int) -> NDArray[np.float64]:
         return quotas.class_balance(known.class_counts(many), boxes)
 
-    return Batch(_by_quota(worth, shares), frozenset({"class_scores", "labels"}))
+    return BatchStrategy(_by_quota(worth, shares), frozenset({"class_scores", "labels"}))
 
 
-def pal() -> Batch:
+def pal() -> BatchStrategy:
     """Boxes that a calibrated detector is unsure of, by quotas for classes rare among labels and predictions.
 
     After PAL (arXiv 2605.10349), of which only a digest was read: its main term, with 0.9 of the weight, is the entropy
@@ -45,21 +45,21 @@ def pal() -> Batch:
     quotas are :func:`al_rotate.sampling.quotas.rarity`; as in `mus_cdb` a box brings its image.
     """
 
-    def worth(candidates: RotatedInstances, known: Known) -> NDArray[np.float64]:
+    def worth(candidates: RotatedInstances, known: QueryContext) -> NDArray[np.float64]:
         return uncertainty.entropy(known.probabilities(candidates))
 
-    def shares(candidates: RotatedInstances, known: Known, boxes: float, many: int) -> NDArray[np.float64]:
+    def shares(candidates: RotatedInstances, known: QueryContext, boxes: float, many: int) -> NDArray[np.float64]:
         expected = np.bincount(candidates.labels, candidates.scores, minlength=many)
         return quotas.rarity(known.class_counts(many), expected, boxes)
 
-    return Batch(_by_quota(worth, shares), frozenset({"labels"}))
+    return BatchStrategy(_by_quota(worth, shares), frozenset({"labels"}))
 
 
 def _by_quota(
-    worth: Callable[[RotatedInstances, Known], NDArray],
-    shares: Callable[[RotatedInstances, Known, float, int], NDArray],
+    worth: Callable[[RotatedInstances, QueryContext], NDArray],
+    shares: Callable[[RotatedInstances, QueryContext, float, int], NDArray],
 ) -> Picker:
-    def pick(candidates: RotatedInstances, n: int, rng: Rng, known: Known) -> tuple[NDArray, dict[str, NDArray]]:
+    def pick(candidates: RotatedInstances, n: int, rng: Rng, known: QueryContext) -> tuple[NDArray, dict[str, NDArray]]:
         size, many = len(candidates), n_classes(candidates, known)
         if not candidates.n_boxes:
             return np.arange(n), {"uncertainty": np.full(size, np.nan)}

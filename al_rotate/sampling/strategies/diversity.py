@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.instances import RotatedInstances
-from ..context import Known
+from ..context import QueryContext
 from ..measures import distances, diversity
 from ..measures.distances import gain, unit
 from ..measures.per_image import features_of
-from .base import Batch, Rng
+from .base import BatchStrategy, Rng
 
 __all__ = ["badge", "core_set", "typiclust"]
 
 
-def core_set() -> Batch:
+def core_set() -> BatchStrategy:
     """Images farthest, by their features, from all that are labelled or picked.
 
     Sener and Savarese, "Active Learning for Convolutional Neural Networks: A Core-Set Approach" (ICLR 2018), the greedy
@@ -26,7 +26,7 @@ def core_set() -> Batch:
     return _by_features(diversity.k_center)
 
 
-def typiclust() -> Batch:
+def typiclust() -> BatchStrategy:
     """The most typical image of each cluster without a label: for the first few labels.
 
     Hacohen, Dekel and Weinshall, "Active Learning on a Budget" (ICML 2022); their features come from self-supervised
@@ -39,7 +39,7 @@ def typiclust() -> Batch:
     return _by_features(choose)
 
 
-def badge() -> Batch:
+def badge() -> BatchStrategy:
     """Images that would teach the classifier much, and different things: k-means++ on gradient embeddings.
 
     After Ash et al., "Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds" (ICLR 2020); badge-like,
@@ -47,7 +47,7 @@ def badge() -> Batch:
     :func:`al_rotate.sampling.distances.gradients`.
     """
 
-    def pick(candidates: RotatedInstances, n: int, rng: Rng, known: Known) -> tuple[NDArray, dict[str, NDArray]]:
+    def pick(candidates: RotatedInstances, n: int, rng: Rng, known: QueryContext) -> tuple[NDArray, dict[str, NDArray]]:
         if rng is None:
             raise ValueError("the strategy 'badge' draws from a generator of yours: rng=np.random.default_rng(seed)")
         embedded = distances.gradients(candidates, rng)
@@ -55,13 +55,13 @@ def badge() -> Batch:
         rows = diversity.k_means_plus_plus(embedded, n, rng=rng)
         return rows, {"gradient": size, "diversity_gain": gain(embedded, rows), "otherwise": size}
 
-    return Batch(pick, frozenset({"class_scores", "features"}))
+    return BatchStrategy(pick, frozenset({"class_scores", "features"}))
 
 
-def _by_features(choose: Callable[[NDArray, int, NDArray | None, Rng], NDArray]) -> Batch:
-    def pick(candidates: RotatedInstances, n: int, rng: Rng, known: Known) -> tuple[NDArray, dict[str, NDArray]]:
+def _by_features(choose: Callable[[NDArray, int, NDArray | None, Rng], NDArray]) -> BatchStrategy:
+    def pick(candidates: RotatedInstances, n: int, rng: Rng, known: QueryContext) -> tuple[NDArray, dict[str, NDArray]]:
         features = features_of(candidates)
         rows = choose(features, n, known.features, rng)
         return rows, {"diversity_gain": gain(features, rows, known.features)}
 
-    return Batch(pick, frozenset({"features", "labelled_features"}))
+    return BatchStrategy(pick, frozenset({"features", "labelled_features"}))

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from ...data.instances import RotatedInstances
 from ...data.views import DIHEDRAL
-from ..context import Known
+from ..context import QueryContext
 from ..measures import consistency, coverage, diversity, quotas, uncertainty
 from ..measures.aggregate import place_empty
 from ..measures.distances import gain, unit
 from ..measures.per_image import features_of, n_classes, shown, sums, sums_by_class
-from .base import Batch, Rng
+from .base import BatchStrategy, Rng
 
 __all__ = ["hybrid"]
 
@@ -25,7 +25,7 @@ def hybrid(
     views: bool = False,
     weak_below: float = 0.1,
     class_gain: Literal["log", "root"] = "log",
-) -> Batch:
+) -> BatchStrategy:
     """Images with the most to learn from for each second of labelling, unlike each other.
 
     Ours. **While the detector is weak** (its scores cannot be calibrated yet, or its mAP on the labelled images, by
@@ -63,7 +63,7 @@ def hybrid(
             f"expected shortlist and per_scene >= 1 and weak_below in [0, 1], got {shortlist}, {per_scene}"
         )
 
-    def pick(candidates: RotatedInstances, n: int, rng: Rng, known: Known) -> tuple[NDArray, dict[str, NDArray]]:
+    def pick(candidates: RotatedInstances, n: int, rng: Rng, known: QueryContext) -> tuple[NDArray, dict[str, NDArray]]:
         features, position = unit(features_of(candidates)), {i: k for k, i in enumerate(candidates.image_ids)}
 
         def spread(rows: NDArray) -> NDArray[np.int64]:
@@ -119,4 +119,4 @@ def hybrid(
         }
 
     needs = frozenset(["features", "labels", "labelled_features", *["views"] * views])
-    return Batch(pick, needs)
+    return BatchStrategy(pick, needs)

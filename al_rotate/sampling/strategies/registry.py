@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from ..measures import uncertainty
-from .base import Batch, Needs, Ranking
+from .base import BatchStrategy, Needs, ScoreStrategy
 from .baselines import box_count, random
 from .class_balance import mus_cdb, pal
 from .diversity import badge, core_set, typiclust
@@ -18,7 +18,7 @@ from .stability import angle_stability, localisation_stability
 from .two_stage import cald, ppal
 from .uncertainty import by_uncertainty, calibrated_entropy
 
-Strategy = Ranking | Batch | Callable[..., Sequence[str]]
+Strategy = ScoreStrategy | BatchStrategy | Callable[..., Sequence[str]]
 
 # name -> factory, whose keyword arguments are the strategy's options
 STRATEGIES: dict[str, Callable[..., Strategy]] = {

@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from ...data.instances import RotatedInstances
 from ...data.views import DIHEDRAL, View
-from ..context import Known
+from ..context import QueryContext
 from ..measures import consistency
 from ..measures.aggregate import Empty, aggregate
-from .base import Ranking, Rng
+from .base import Rng, ScoreStrategy
 from .uncertainty import check_rules
 
 NOISE = tuple(View(noise=level) for level in (8.0, 16.0, 24.0, 32.0, 40.0, 48.0))
 
 
-def localisation_stability(views: Literal["noise", "dihedral"] = "noise", empty: Empty = "last") -> Ranking:
+def localisation_stability(views: Literal["noise", "dihedral"] = "noise", empty: Empty = "last") -> ScoreStrategy:
     """Images whose boxes move when the picture changes: ``sum_b p_b (1 - S_b) / sum_b p_b``.
 
     Kao et al., "Localization-Aware Active Learning for Object Detection" (ACCV 2018), equations 3 and 4, turned so that
@@ -33,7 +33,7 @@ def localisation_stability(views: Literal["noise", "dihedral"] = "noise", empty:
     return _by_stability({"noise": NOISE, "dihedral": tuple(DIHEDRAL)}, views, empty, _instability)
 
 
-def angle_stability(views: Literal["dihedral", "noise"] = "dihedral", empty: Empty = "last") -> Ranking:
+def angle_stability(views: Literal["dihedral", "noise"] = "dihedral", empty: Empty = "last") -> ScoreStrategy:
     """Images whose boxes turn when the picture is flipped, turned or made noisy: the mean angle spread, by score.
 
     Ours, see :func:`al_rotate.sampling.consistency.angle_spread`: circular with period pi, near-squares weighing less.
@@ -54,12 +54,12 @@ def _by_stability(
     views: str,
     empty: Empty,
     measure: Callable[[consistency.Matches, RotatedInstances], NDArray],
-) -> Ranking:
+) -> ScoreStrategy:
     if views not in choices:
         raise ValueError(f"expected views to be one of {', '.join(choices)}, got {views!r}")
     check_rules("mean", 1, empty, None)
 
-    def score(candidates: RotatedInstances, rng: Rng, known: Known) -> dict[str, NDArray]:
+    def score(candidates: RotatedInstances, rng: Rng, known: QueryContext) -> dict[str, NDArray]:
         scored = np.zeros(0) if candidates.scores is None else candidates.scores
         if not candidates.n_boxes:
             return {name: aggregate(scored, candidates.offsets) for name in ("score", "missing_rate")}
@@ -69,7 +69,7 @@ def _by_stability(
             "missing_rate": aggregate(consistency.missing_rate(matches), candidates.offsets),
         }
 
-    return Ranking(score, empty, frozenset({"views"}), apart=True)
+    return ScoreStrategy(score, empty, frozenset({"views"}), apart=True)
 
 
 def _instability(matches: consistency.Matches, candidates: RotatedInstances) -> NDArray[np.float64]:

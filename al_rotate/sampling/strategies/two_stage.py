@@ -11,16 +11,16 @@ from scipy.spatial.distance import jensenshannon
 from ...data.instances import RotatedInstances
 from ...data.views import View
 from ...evaluation.mean_ap import best_overlaps
-from ..context import Known
+from ..context import QueryContext
 from ..measures import consistency, distances, diversity, uncertainty
 from ..measures.aggregate import aggregate, place_empty
 from ..measures.per_image import n_classes, sums, sums_by_class
-from .base import Batch, Rng
+from .base import BatchStrategy, Rng
 
 _FLIP: Sequence[View] = (View(flip=True),)
 
 
-def cald(views: Sequence[View] = _FLIP, shortlist: float = 1.2) -> Batch:
+def cald(views: Sequence[View] = _FLIP, shortlist: float = 1.2) -> BatchStrategy:
     """Images that a flip changes, and of these the ones whose classes the labels show least.
 
     Yu et al., "Consistency-based Active Learning for Object Detection" (CVPRW 2022, arXiv 2103.10374). Stage one: the
@@ -36,7 +36,7 @@ def cald(views: Sequence[View] = _FLIP, shortlist: float = 1.2) -> Batch:
     if not shortlist >= 1:
         raise ValueError(f"expected a shortlist of at least 1 image for each one picked, got {shortlist}")
 
-    def pick(candidates: RotatedInstances, n: int, rng: Rng, known: Known) -> tuple[NDArray, dict[str, NDArray]]:
+    def pick(candidates: RotatedInstances, n: int, rng: Rng, known: QueryContext) -> tuple[NDArray, dict[str, NDArray]]:
         unsteady: NDArray = np.zeros(len(candidates))
         if candidates.n_boxes:
             matches = consistency.match(candidates, known.seen(candidates.image_ids.tolist(), views))
@@ -52,10 +52,10 @@ def cald(views: Sequence[View] = _FLIP, shortlist: float = 1.2) -> Batch:
         rows = first[np.argsort(-np.round(divergence[first], 10), kind="stable")][:n]
         return rows, {"inconsistency": unsteady, "class_divergence": divergence, "otherwise": unsteady}
 
-    return Batch(pick, frozenset({"views", "labels"}))
+    return BatchStrategy(pick, frozenset({"views", "labels"}))
 
 
-def ppal(shortlist: float = 4.0) -> Batch:
+def ppal(shortlist: float = 4.0) -> BatchStrategy:
     """Images full of uncertain boxes of difficult classes, and of these the ones amid the others.
 
     Yang et al., "Plug and Play Active Learning for Object Detection" (CVPR 2024): ``sum_b w_c H(p_b)`` with
@@ -71,7 +71,7 @@ def ppal(shortlist: float = 4.0) -> Batch:
     if not shortlist >= 1:
         raise ValueError(f"expected a shortlist of at least 1 image for each one picked, got {shortlist}")
 
-    def pick(candidates: RotatedInstances, n: int, rng: Rng, known: Known) -> tuple[NDArray, dict[str, NDArray]]:
+    def pick(candidates: RotatedInstances, n: int, rng: Rng, known: QueryContext) -> tuple[NDArray, dict[str, NDArray]]:
         scores = np.zeros(0) if candidates.scores is None else candidates.scores
         weight = uncertainty.class_difficulty(_quality(known, n_classes(candidates, known)))
         unsure = sums(uncertainty.entropy(scores) * weight[candidates.labels], candidates)
@@ -80,10 +80,10 @@ def ppal(shortlist: float = 4.0) -> Batch:
         rows = first[diversity.k_medoids(apart, n)]
         return rows, {"uncertainty": unsure, "otherwise": np.round(unsure, 10)}
 
-    return Batch(pick, frozenset({"features", "labels"}))
+    return BatchStrategy(pick, frozenset({"features", "labels"}))
 
 
-def _quality(known: Known, many: int) -> NDArray[np.float64]:
+def _quality(known: QueryContext, many: int) -> NDArray[np.float64]:
     """(C,) how well labelled objects were found, 0 for a class without one."""
     found = np.zeros(known.labels.n_boxes)
     if known.detections.n_boxes:

@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from ... import boxes as rboxes
 from ...data.instances import RotatedInstances
-from ..context import Known
+from ..context import QueryContext
 from ..measures import quotas, uncertainty
 from ..measures.aggregate import Empty, How, aggregate, place_empty
 from ..measures.per_image import sums
-from .base import Ranking, Rng
+from .base import Rng, ScoreStrategy
 
 __all__ = ["by_uncertainty", "calibrated_entropy", "check_rules"]
 
@@ -28,7 +28,7 @@ def by_uncertainty(
     empty: Empty = "last",
     use_class_scores: bool | Literal["auto"] = "auto",
     weight: Weight | None = None,
-) -> Ranking:
+) -> ScoreStrategy:
     """Images whose boxes the detector is least sure of (Settles, "Active Learning Literature Survey", 2009).
 
     The parts of the score are ``uncertainty_mean`` and ``uncertainty_max`` over the image's boxes, NaN where it has
@@ -52,7 +52,7 @@ def by_uncertainty(
         raise ValueError(f"expected use_class_scores to be True, False or 'auto', got {use_class_scores!r}")
     check_rules(how, k, empty, weight)
 
-    def score(candidates: RotatedInstances, rng: Rng, known: Known) -> dict[str, NDArray]:
+    def score(candidates: RotatedInstances, rng: Rng, known: QueryContext) -> dict[str, NDArray]:
         scores = candidates.scores
         if use_class_scores is True and candidates.class_scores is None and candidates.n_boxes:
             raise ValueError(
@@ -64,10 +64,12 @@ def by_uncertainty(
         return _of_boxes(values, candidates, how, k, _weights(weight, candidates, known))
 
     asks = {"class_scores": use_class_scores is True, "labels": weight == "class"}
-    return Ranking(score, empty, frozenset(name for name, asked in asks.items() if asked), apart=True)
+    return ScoreStrategy(score, empty, frozenset(name for name, asked in asks.items() if asked), apart=True)
 
 
-def calibrated_entropy(how: How = "mean", k: int = 5, empty: Empty = "missed", weight: Weight | None = None) -> Ranking:
+def calibrated_entropy(
+    how: How = "mean", k: int = 5, empty: Empty = "missed", weight: Weight | None = None
+) -> ScoreStrategy:
     """The binary entropy of each box's calibrated probability of being right.
 
     What a detector calls 0.6 may be right nine times in ten for planes and never for small vehicles; see
@@ -79,13 +81,13 @@ def calibrated_entropy(how: How = "mean", k: int = 5, empty: Empty = "missed", w
     """
     check_rules(how, k, empty, weight)
 
-    def score(candidates: RotatedInstances, rng: Rng, known: Known) -> dict[str, NDArray]:
+    def score(candidates: RotatedInstances, rng: Rng, known: QueryContext) -> dict[str, NDArray]:
         p = known.probabilities(candidates)
         found = _of_boxes(uncertainty.entropy(p), candidates, how, k, _weights(weight, candidates, known))
         calibrated = np.full(len(candidates), known.calibration.notice is None)
         return {**found, "expected_boxes": sums(p, candidates), "calibrated": calibrated}
 
-    return Ranking(score, empty, frozenset({"labels"}), apart=True)
+    return ScoreStrategy(score, empty, frozenset({"labels"}), apart=True)
 
 
 def _of_boxes(
@@ -98,7 +100,7 @@ def _of_boxes(
     }
 
 
-def _weights(weight: Weight | None, candidates: RotatedInstances, known: Known) -> NDArray[np.float64] | None:
+def _weights(weight: Weight | None, candidates: RotatedInstances, known: QueryContext) -> NDArray[np.float64] | None:
     if weight is None or not candidates.n_boxes:
         return None
     if weight == "class":

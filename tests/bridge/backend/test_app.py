@@ -14,7 +14,7 @@ from PIL import Image
 from al_rotate import ActiveLoop
 from al_rotate.bridge.backend import app
 from al_rotate.bridge.backend.jobs import Busy, jobs
-from al_rotate.bridge.backend.models import CheckpointHome, WorkspaceHome
+from al_rotate.bridge.backend.models import CheckpointModels, WorkspaceModels
 from al_rotate.bridge.backend.service import MAX_TASKS, Service
 from al_rotate.bridge.conversion.geometry import from_label_studio
 from al_rotate.bridge.conversion.label_config import to_xml
@@ -33,7 +33,7 @@ def open_service(scenes, finetuned, many_boxes, tmp_path):
     opened = []
 
     def make(home=None, **options):
-        home = home or CheckpointHome(finetuned.config, finetuned.checkpoint, "cpu", many_boxes, tmp_path / "backend")
+        home = home or CheckpointModels(finetuned.config, finetuned.checkpoint, "cpu", many_boxes, tmp_path / "backend")
         options = {"score_thr": SCORE_THR, "document_root": scenes.images.parent} | options
         opened.append(Service(home, **options).start())
         return opened[-1]
@@ -284,13 +284,13 @@ def test_a_workspace_that_has_learnt_nothing_yet(open_service, scenes, tmp_path)
     config, options = "rotated_rtmdet_tiny-3x-dota", small_rtmdet(128, 2)
     untrained = Detector(config, device="cpu", cfg_options=options, classes=synthetic.CLASSES)
     ActiveLoop(folder, scenes.images, synthetic.CLASSES, untrained, budget=2).close()
-    service = open_service(WorkspaceHome(folder))
+    service = open_service(WorkspaceModels(folder))
     answer = client(service).post("/predict", json=request(local(scenes.labels.image_ids[0])))
     assert answer.status_code == 422
     assert "initial has random weights: label the first images and train" in answer.json()["detail"]
     assert "it predicts nothing" in re.sub(r"\s+", " ", client(service).get("/").text)
     with pytest.raises(Busy, match="another service works in"):
-        Service(WorkspaceHome(folder))
+        Service(WorkspaceModels(folder))
 
 
 def test_what_cannot_be_served(finetuned, tmp_path):

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from al_rotate.bridge.backend.redaction import HIDDEN, Secrets
+from al_rotate.bridge.backend.redaction import HIDDEN, Redactor
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 
@@ -25,21 +25,21 @@ TOKEN = "0123456789abcdef0123456789abcdef01234567"
     ],
 )
 def test_what_is_hidden(text, shown):
-    assert Secrets(TOKEN).hide(text) == shown
+    assert Redactor(TOKEN).hide(text) == shown
 
 
 def test_short_ones_would_blot_out_words():
-    assert Secrets("a", "", None).hide("a cat") == "a cat"
+    assert Redactor("a", "", None).hide("a cat") == "a cat"
 
 
 def test_a_longer_secret_goes_before_its_part():
-    assert Secrets("secret", "secretary").hide("secretary") == HIDDEN
+    assert Redactor("secret", "secretary").hide("secretary") == HIDDEN
 
 
 @pytest.fixture
 def logged():
     """A logger that hides, and what came of it."""
-    secrets, log, text = Secrets(TOKEN), logging.Logger("test"), io.StringIO()
+    secrets, log, text = Redactor(TOKEN), logging.Logger("test"), io.StringIO()
     log.addHandler(logging.StreamHandler(text))
     log.addFilter(secrets)
     return log, text

@@ -284,7 +284,7 @@ def test_one_bad_id_and_nothing_is_written(tmp_path: Path) -> None:
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = dota.write(some_labels(), tmp_path) / "P1.txt"
     before = path.read_bytes()
-    with pytest.raises(TypeError), _files.whole(path) as file:
+    with pytest.raises(TypeError), _files.atomic_write(path) as file:
         file.writelines(["half a line", None])  # type: ignore[list-item]
     assert path.read_bytes() == before
     assert not list(tmp_path.rglob(".*"))

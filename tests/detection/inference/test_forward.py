@@ -11,8 +11,8 @@ pytestmark = pytest.mark.mm
 from mmengine.structures import InstanceData  # noqa: E402
 from mmrotate.structures.bbox import RotatedBoxes  # noqa: E402
 
-from al_rotate.detection.inference.forward import Forward, Keep  # noqa: E402
-from al_rotate.detection.inference.pipeline import alike  # noqa: E402
+from al_rotate.detection.inference.forward import Forward, OutputOptions  # noqa: E402
+from al_rotate.detection.inference.pipeline import batch_by_shape  # noqa: E402
 from al_rotate.detection.openmmlab import instance_data  # noqa: E402
 
 
@@ -58,15 +58,15 @@ class TestBatches:
         return [[position for position, _ in batch] for batch in batches]
 
     def test_images_of_one_shape_share_a_batch(self):
-        assert self.places(alike(self.given(1, 2, 1, 2, 1), 2)) == [[0, 2], [1, 3], [4]]
+        assert self.places(batch_by_shape(self.given(1, 2, 1, 2, 1), 2)) == [[0, 2], [1, 3], [4]]
 
     def test_only_so_many_wait_for_their_like(self):
         """All of different shapes: when eight wait for a batch of two, the first has to go."""
-        batches = alike(iter(self.given(*range(1, 12))), 2)
+        batches = batch_by_shape(iter(self.given(*range(1, 12))), 2)
         assert self.places(batches) == [[k] for k in range(11)]
 
     def test_nothing_in_nothing_out(self):
-        assert list(alike([], 4)) == []
+        assert list(batch_by_shape([], 4)) == []
 
 
 class Doubling(torch.nn.Module):
@@ -84,7 +84,9 @@ class Doubling(torch.nn.Module):
 @pytest.mark.parametrize("streams", [1, 3])
 def test_streams_keep_the_order_and_leave_pytorchs_threads_as_they_were(streams: int, monkeypatch):
     model = Doubling()
-    forward = Forward(model, 1, Keep(None, False, False), torch.device("cpu"), "fp32", None, streams, threads=1)
+    forward = Forward(
+        model, 1, OutputOptions(None, False, False), torch.device("cpu"), "fp32", None, streams, threads=1
+    )
     monkeypatch.setattr(forward, "_arrays", lambda number, sample: number)
     before = torch.get_num_threads()
     batches = [[(k, {"inputs": k, "data_samples": k})] * (k % 3 + 1) for k in range(10)]
@@ -101,7 +103,7 @@ def test_a_failing_batch_is_raised(monkeypatch):
             raise MemoryError("too large")
 
     before = torch.get_num_threads()
-    forward = Forward(Failing(), 1, Keep(None, False, False), torch.device("cpu"), "fp32", None, 2)
+    forward = Forward(Failing(), 1, OutputOptions(None, False, False), torch.device("cpu"), "fp32", None, 2)
     with pytest.raises(MemoryError, match="too large"):
         list(forward.run([[(0, {"inputs": 0, "data_samples": 0})]] * 3))
     assert torch.get_num_threads() == before

@@ -29,7 +29,7 @@ from al_rotate.detection.inference import processes as _ranks
     ],
 )
 def test_who_this_process_is(given: dict[str, str], expected: tuple[int, ...]):
-    assert _ranks.rank(given) == expected
+    assert _ranks.this_process(given) == expected
 
 
 def test_cores_are_shared_with_the_processes_beside(monkeypatch: pytest.MonkeyPatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers.built import overconfident, pool
 
-from al_rotate.sampling import Known, rank, select
+from al_rotate.sampling import QueryContext, rank, select
 from al_rotate.sampling.costs import ExpectedCost
 
 FOUND, TRUTH = overconfident()
@@ -20,7 +20,7 @@ def seen(images, features=None, **options):
 
 
 def known(**more):
-    return Known(TRUTH, FOUND, **more)
+    return QueryContext(TRUTH, FOUND, **more)
 
 
 def test_diversity_first_while_the_detector_is_weak():
@@ -28,7 +28,7 @@ def test_diversity_first_while_the_detector_is_weak():
     features = [[1, 0.0], [1, 0.1], [1, 0.2], [0.0, 1], [0.1, 1], [0.2, 1]]
     images = {"a0": [(0, 0.99)], "a1": [(0, 0.99)], "a2": [(0, 0.5)], "b0": [(0, 0.99)], "b1": [(0, 0.99)], "b2": []}
     blind = pool({i: [(0, 0.9, (200, 200, 9, 9, 0))] for i in TRUTH.image_ids})
-    for weak in (Known(), Known(TRUTH, blind)):
+    for weak in (QueryContext(), QueryContext(TRUTH, blind)):
         table = rank(seen(images, features), "hybrid", rng(), weak, budget=2)
         assert table["image_id"][:2].str[0].tolist() in (["a", "b"], ["b", "a"])
         assert (table["start"] == "diversity first").all()
@@ -82,7 +82,7 @@ def test_a_class_with_few_labels_teaches_more():
         np.tile(TRUTH.labels, 9),
         classes=TRUTH.classes,
     )
-    many = Known(TRUTH.concat([TRUTH, more]), FOUND)
+    many = QueryContext(TRUTH.concat([TRUTH, more]), FOUND)
     few, lots = (
         rank(seen(IMAGES), "hybrid", rng(), one, budget=1).set_index("image_id")["uncertainty"]["one"]
         for one in (known(), many)
@@ -159,7 +159,7 @@ def test_only_the_shortlist_is_looked_at_from_other_sides():
 def test_images_without_a_box_count_what_such_images_held():
     held = pool({**{i: [] for i in ("e1", "e2")}})
     truth = pool({"e1": [(0, 1.0)], "e2": [(0, 1.0)]}).replace(scores=None)
-    both = Known(TRUTH.concat([TRUTH, truth]), FOUND.concat([FOUND, held]))
+    both = QueryContext(TRUTH.concat([TRUTH, truth]), FOUND.concat([FOUND, held]))
     table = rank(seen({"a": [(0, 0.9)], "n": []}), "hybrid", rng(), both, budget=1).set_index("image_id")
     assert table.loc["n", "value"] == pytest.approx(table.loc["a", "uncertainty"] * 0.75 / 5)
 

@@ -5,10 +5,21 @@ import pandas as pd
 import pytest
 
 from al_rotate.data.instances import RotatedInstances
-from al_rotate.sampling import STRATEGIES, Batch, Budget, Known, Ranking, explain, make_strategy, rank, select, shown
+from al_rotate.sampling import (
+    STRATEGIES,
+    BatchStrategy,
+    Budget,
+    QueryContext,
+    ScoreStrategy,
+    explain,
+    make_strategy,
+    rank,
+    select,
+    shown,
+)
 
-RANKED = [name for name in STRATEGIES if isinstance(make_strategy(name), Ranking)]
-BATCHES = [name for name in STRATEGIES if isinstance(make_strategy(name), Batch)]
+RANKED = [name for name in STRATEGIES if isinstance(make_strategy(name), ScoreStrategy)]
+BATCHES = [name for name in STRATEGIES if isinstance(make_strategy(name), BatchStrategy)]
 pytestmark = pytest.mark.filterwarnings("ignore::al_rotate.sampling.NotCalibrated")
 
 
@@ -65,7 +76,7 @@ def known_of(candidates, labelled=0):
     right = np.arange(answered.n_boxes) % 2 == 0
     labels = answered.replace(boxes=np.where(right[:, None], answered.boxes, [200, 200, 9, 4, 0]), **plain)
     features = answered.image_features if labelled else None
-    return Known(labels, answered, features, seen_from(candidates))
+    return QueryContext(labels, answered, features, seen_from(candidates))
 
 
 @pytest.fixture(params=[0, 40], ids=["no labels", "labels"])
@@ -165,7 +176,7 @@ class TestConformance:
         strategy, known = make_strategy(name), known_of(MIXED, labelled)
         columns = {"class_scores": ["class_scores"], "features": ["box_features", "image_features"]}
         spare = [c for need, those in columns.items() if need not in strategy.needs for c in those]
-        less = Known(
+        less = QueryContext(
             known.labels if "labels" in strategy.needs else known.labels.subset([]),
             known.detections if "labels" in strategy.needs else known.detections.subset([]),
             known.features if "labelled_features" in strategy.needs else None,
@@ -269,7 +280,9 @@ def test_class_scores_are_used_where_they_are():
 
 def test_last_bits_do_not_decide():
     # 0.1 + 0.2 + 0.3 differs from 0.3 + 0.2 + 0.1 in the last bit
-    ranking = Ranking(lambda candidates, rng, known: {"score": np.array([0.1 + 0.2 + 0.3, 0.3 + 0.2 + 0.1])[::-1]})
+    ranking = ScoreStrategy(
+        lambda candidates, rng, known: {"score": np.array([0.1 + 0.2 + 0.3, 0.3 + 0.2 + 0.1])[::-1]}
+    )
     assert ranking.rank(pool([1, 1]))["image_id"].tolist() == ["scene0/tile000", "scene1/tile001"]
 
 
@@ -343,10 +356,10 @@ class TestOwnStrategies:
 
         candidates = pool([1, 1, 1]).replace(labels=[2, 1, 0])
         labels = RotatedInstances(["a"], [0, 3], [[5, 5, 4, 2, 0]] * 3, [0, 0, 1])
-        assert select(candidates, rarest, 5, rng(), Known(labels)) == ["scene0/tile000"]
+        assert select(candidates, rarest, 5, rng(), QueryContext(labels)) == ["scene0/tile000"]
 
     def test_a_ranking_of_your_own(self):
-        biggest = Ranking(
+        biggest = ScoreStrategy(
             lambda candidates, rng, known: {"score": 9.0 - candidates.counts, "boxes": candidates.counts}, empty="last"
         )
         ranking = rank(pool([2, 0, 1]), biggest)
@@ -355,9 +368,9 @@ class TestOwnStrategies:
 
     def test_bad_scores_name_the_image(self):
         with pytest.raises(ValueError, match="expected finite scores, got nan for image 'scene1/tile001'"):
-            rank(pool([1, 1]), Ranking(lambda candidates, rng, known: {"score": np.array([0.0, np.nan])}))
+            rank(pool([1, 1]), ScoreStrategy(lambda candidates, rng, known: {"score": np.array([0.0, np.nan])}))
         with pytest.raises(ValueError, match=r"expected a score for each of 2 images, got \(3,\)"):
-            rank(pool([1, 1]), Ranking(lambda candidates, rng, known: {"score": np.zeros(3)}))
+            rank(pool([1, 1]), ScoreStrategy(lambda candidates, rng, known: {"score": np.zeros(3)}))
 
 
 def lambda_named(name):

@@ -5,7 +5,7 @@ import pytest
 from helpers.built import PLACE, labelled, overconfident, pool
 
 from al_rotate.data.instances import RotatedInstances
-from al_rotate.sampling import Known, NotCalibrated, rank
+from al_rotate.sampling import NotCalibrated, QueryContext, rank
 from al_rotate.sampling.measures.uncertainty import entropy
 
 
@@ -27,10 +27,12 @@ class TestWeights:
         share = np.exp([0.25, 0.75, 1.0])
         share *= 3 / share.sum()
         one = pool({"a": [(0, 0.5), (1, 0.8)], "b": [(2, 0.5)]})
-        table = rank(one, "least-confidence", known=Known(labelled([3, 1, 0])), weight="class").set_index("image_id")
+        table = rank(one, "least-confidence", known=QueryContext(labelled([3, 1, 0])), weight="class").set_index(
+            "image_id"
+        )
         mean = (share[0] * 0.5 + share[1] * 0.2) / (share[0] + share[1])
         assert table["score"].to_dict() == pytest.approx({"a": mean, "b": 0.5}, abs=1e-7)
-        sums = rank(one, "least-confidence", known=Known(labelled([3, 1, 0])), weight="class", how="sum")
+        sums = rank(one, "least-confidence", known=QueryContext(labelled([3, 1, 0])), weight="class", how="sum")
         assert sums.set_index("image_id")["score"]["b"] == pytest.approx(share[2] * 0.5)
 
     def test_only_where_they_mean_something(self):
@@ -49,7 +51,7 @@ class TestEmpty:
         table = rank(
             pool({"a": [(0, 0.5)], "b": [], "c": [(0, 0.9)]}),
             "least-confidence",
-            known=Known(labels, held),
+            known=QueryContext(labels, held),
             empty="missed",
         ).set_index("image_id")
         assert table.loc["b", "score"] == pytest.approx(0.6 * (0.5 + 0.1) / 2)
@@ -62,7 +64,7 @@ class TestCalibratedEntropy:
         found, truth = overconfident()
         candidates = pool({"ship": [(0, 0.9)], "plane": [(1, 0.6)]})
         assert order(rank(candidates, "entropy")) == ["plane", "ship"]
-        table = rank(candidates, "calibrated-entropy", known=Known(truth, found))
+        table = rank(candidates, "calibrated-entropy", known=QueryContext(truth, found))
         assert order(table) == ["ship", "plane"]
         assert table["score"][0] == pytest.approx(np.log(2), abs=0.02)
         assert table["score"][1] == pytest.approx(entropy([0.97])[0], abs=0.08)
@@ -90,7 +92,7 @@ def shifted(pixels):
 
 def with_views(*views):
     """What each view has of all images; asked for some of them, those."""
-    return Known(views=lambda ids, wanted: [views[k % len(views)].subset(ids) for k in range(len(wanted))])
+    return QueryContext(views=lambda ids, wanted: [views[k % len(views)].subset(ids) for k in range(len(wanted))])
 
 
 CALM = pool({"a": [(0, 0.8)], "b": [(0, 0.8)], "c": [(0, 0.8)], "n": []})
@@ -138,8 +140,8 @@ class TestStability:
             asked.append([view.name for view in wanted])
             return [CALM.subset(ids) for _ in wanted]
 
-        rank(CALM, "localisation-stability", known=Known(views=views))
-        rank(CALM, "localisation-stability", known=Known(views=views), views="dihedral")
+        rank(CALM, "localisation-stability", known=QueryContext(views=views))
+        rank(CALM, "localisation-stability", known=QueryContext(views=views), views="dihedral")
         assert asked[0] == [f"noise{level}" for level in (8, 16, 24, 32, 40, 48)]
         assert asked[1] == ["+90", "+180", "+270", "flip", "flip+90", "flip+180", "flip+270"]
         with pytest.raises(ValueError, match="expected views to be one of noise, dihedral, got 'rain'"):
