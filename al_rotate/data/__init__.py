@@ -1,5 +1,5 @@
-"""Images, labels and detections: the one container, label formats, tiles of large scenes, and rendered scenes."""
+"""Images, labels and detections: their container, label formats, tiles of large scenes, and rendered scenes."""
 
-from .instances import RotatedInstances
+from .instances import SHOWN_SCORE, RotatedInstances
 
-__all__ = ["RotatedInstances"]
+__all__ = ["SHOWN_SCORE", "RotatedInstances"]

@@ -16,7 +16,7 @@ def write(path: str | Path, files: Mapping[str, str | Path], labels: RotatedInst
     Raises:
         ValueError: for labels of other classes, or without an image file.
     """
-    path, labels = Path(path), plain(labels, classes)
+    path, labels = Path(path), labels.as_labels(classes)
     missing = [image_id for image_id in labels.image_ids if image_id not in files]
     if missing:
         raise ValueError(f"expected an image file for every label, got none for {len(missing)}, e.g. {missing[0]!r}")

@@ -1,4 +1,4 @@
-"""Flat arrays with offsets <-> Parquet list columns, without copying on the way to and from Arrow."""
+"""Flat arrays with offsets <-> Parquet list columns, without copies on the way to and from Arrow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,21 +16,32 @@ from numpy.typing import NDArray
 
 from .files import temporary_sibling
 
-Layout = Mapping[str, tuple[type, str, tuple[int | None, ...]]]
-_NOTES = b"al_rotate"
-SHARDS_NOTE = "detections.json"  # beside shards: what they follow from, and how many there will be
+SHARDS_NOTE = "detections.json"  # manifest in a folder of shards: what they follow from, and how many there will be
+_NOTES = b"al_rotate"  # key of our notes in the schema's metadata
+
+
+class Column(NamedTuple):
+    """A column's layout: the dtype, what it has one row for, and a row's shape (None: any width)."""
+
+    dtype: type
+    per: Literal["box", "image"]
+    shape: tuple[int | None, ...]
+
+
+Layout = Mapping[str, Column]
+Content = tuple[NDArray, NDArray, dict[str, Any], str]  # ids, offsets, columns, notes
 
 
 def write(
     path: Path, ids: NDArray, offsets: NDArray, columns: Mapping[str, NDArray], layout: Layout, notes: str
 ) -> Path:
-    """One row a image in `path`, which appears whole or not at all."""
-    arrays = to_arrow(ids, offsets, columns, layout).replace_schema_metadata({_NOTES: notes.encode()})
+    """Write one row per image to `path`, atomically."""
+    table = to_arrow(ids, offsets, columns, layout).replace_schema_metadata({_NOTES: notes.encode()})
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = temporary_sibling(path)
     try:
         # A single row group and no dictionary, so that a column is read as one chunk and needs no copy.
-        pq.write_table(arrays, scratch, row_group_size=max(1, len(ids)), compression="zstd", use_dictionary=False)
+        pq.write_table(table, scratch, row_group_size=max(1, len(ids)), compression="zstd", use_dictionary=False)
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
@@ -38,22 +49,29 @@ def write(
 
 
 def to_arrow(ids: NDArray, offsets: NDArray, columns: Mapping[str, NDArray], layout: Layout) -> pa.Table:
-    """A table, one row a image, whose numbers are the memory of `columns`."""
-    lists = pa.array(offsets.astype(np.int32 if offsets[-1] < 2**31 else np.int64, copy=False))
-    kind = pa.ListArray if lists.type == pa.int32() else pa.LargeListArray
+    """Make a table of one row per image that shares the memory of `columns`."""
+    ends = pa.array(offsets.astype(np.int32 if offsets[-1] < 2**31 else np.int64, copy=False))
+    list_type = pa.ListArray if ends.type == pa.int32() else pa.LargeListArray
     arrays = {"image_id": pa.array(ids, pa.string())}
     for name, values in columns.items():
-        arrow = pa.array(values.reshape(-1))
+        array = pa.array(values.reshape(-1))
         if values.ndim == 2 and values.shape[1]:
-            arrow = pa.FixedSizeListArray.from_arrays(arrow, values.shape[1])
+            array = pa.FixedSizeListArray.from_arrays(array, values.shape[1])
         elif values.ndim == 2:
-            continue  # no width: nothing to keep
-        arrays[name] = kind.from_arrays(lists, arrow) if layout[name][1] == "box" else arrow
+            continue  # of width 0: nothing to keep
+        arrays[name] = list_type.from_arrays(ends, array) if layout[name].per == "box" else array
     return pa.table(arrays)
 
 
-def read(path: Path, layout: Layout) -> tuple[NDArray, NDArray, dict[str, Any], str]:
-    """ids (M,), offsets (M+1,), the columns as flat arrays, and the notes."""
+def read(path: Path, layout: Layout) -> Content:
+    """Read a file that :func:`write` wrote.
+
+    Returns:
+        ids (M,), offsets (M+1,), the columns by name, and the notes.
+
+    Raises:
+        ValueError: for any other file.
+    """
     try:
         table = pq.read_table(path, memory_map=True, partitioning=None)
     except pa.ArrowInvalid as error:
@@ -66,7 +84,7 @@ def read(path: Path, layout: Layout) -> tuple[NDArray, NDArray, dict[str, Any], 
     columns: dict[str, Any] = {}
     for name in table.column_names[1:]:
         column: Any = table[name].chunk(0) if table[name].num_chunks else pa.array([], table[name].type)
-        if layout[name][1] == "box":
+        if layout[name].per == "box":
             offsets = column.offsets.to_numpy(zero_copy_only=False) if len(column) else offsets
             column = column.values
         width = column.type.list_size if pa.types.is_fixed_size_list(column.type) else None
@@ -76,22 +94,27 @@ def read(path: Path, layout: Layout) -> tuple[NDArray, NDArray, dict[str, Any], 
     return ids, offsets, columns, table.schema.metadata[_NOTES].decode()
 
 
-def read_ahead(files: Sequence[Path], layout: Layout) -> Iterator[tuple[NDArray, NDArray, dict[str, Any], str]]:
-    """What :func:`read` gives of each file, the next being read while one is looked at."""
+def read_ahead(files: Sequence[Path], layout: Layout) -> Iterator[Content]:
+    """Yield what :func:`read` returns for each file, reading the next one meanwhile."""
     if len(files) == 1:
         yield read(files[0], layout)
         return
     with ThreadPoolExecutor(1) as pool:
-        coming = [pool.submit(read, file, layout) for file in files[:1]]
+        pending = [pool.submit(read, file, layout) for file in files[:1]]
         for file in [*files[1:], None]:
-            found = coming.pop().result()
+            content = pending.pop().result()
             if file is not None:
-                coming.append(pool.submit(read, file, layout))
-            yield found
+                pending.append(pool.submit(read, file, layout))
+            yield content
 
 
 def shards(path: Path) -> Iterator[Path]:
-    """`path` itself if it is a file, else the Parquet files in that folder by name."""
+    """Yield `path` itself if it is a file, else the folder's Parquet files by name.
+
+    Raises:
+        FileNotFoundError: when there is no file.
+        ValueError: for the folder of a prediction that is not finished.
+    """
     if path.is_file():
         yield path
         return
@@ -99,10 +122,10 @@ def shards(path: Path) -> Iterator[Path]:
     if not files:
         raise FileNotFoundError(f"expected a Parquet file or a folder of them, got {path}")
     note = path / SHARDS_NOTE
-    count = json.loads(note.read_text(encoding="utf-8")).get("shards") if note.is_file() else None
-    if count is not None and len(files) < count:
+    n_shards = json.loads(note.read_text(encoding="utf-8")).get("shards") if note.is_file() else None
+    if n_shards is not None and len(files) < n_shards:
         raise ValueError(
-            f"expected {count} shards in {path}, got {len(files)}: the prediction is not finished; give the same "
-            "command again, or read single files"
+            f"expected {n_shards} shards in {path}, got {len(files)}: the prediction is not finished; run the same "
+            "command again to resume it, or read single files"
         )
     yield from files

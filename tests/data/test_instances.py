@@ -223,6 +223,19 @@ def test_replace_changes_removes_and_checks() -> None:
         made.replace(labels=[0, 0, 9])
 
 
+def test_as_labels_keeps_only_what_labels_have() -> None:
+    plain = detections().as_labels()
+    assert plain == labels(classes=["ship", "plane"], difficult=[0, 1, 2], image_sizes=[[640, 480], [0, 0], [100, 200]])
+    assert plain.skipped == {}
+    assert labels().as_labels() == labels()
+    assert labels().as_labels(["ship", "plane"]).classes == ("ship", "plane")
+    assert detections().as_labels(["ship", "plane"]) == plain
+    with pytest.raises(ValueError, match=r"labels of the classes \('plane', 'ship'\), got \('ship', 'plane'\)"):
+        detections().as_labels(["plane", "ship"])
+    with pytest.raises(ValueError, match="expected indices below the 1 classes in labels, got 1 for image 'P1'"):
+        labels().as_labels(["ship"])
+
+
 def test_equality() -> None:
     assert detections() == detections(skipped={})
     assert detections() != labels()
