@@ -22,6 +22,7 @@ from mmengine.runner import Runner
 
 from ..data.instances import RotatedInstances
 from ..storage.files import atomic_write, sha256
+from ..storage.manifest import claim
 from . import configs
 from .checkpoints import read_checkpoint, write_checkpoint
 from .openmmlab.components import TrainingDiverged
@@ -29,7 +30,8 @@ from .training_config import training_config
 
 __all__ = ["Finetuned", "TrainingDiverged", "finetune", "training_config"]
 
-_NUMBERED = re.compile(r"(?:epoch|iter)_(\d+)\.pth")  # the Runner's own checkpoints
+_NUMBERED = re.compile(r"(?:epoch|iter)_(\d+)\.pth")  # the Runner's own checkpoints, to resume from
+_OWN = re.compile(rf"(?:best_.+_)?{_NUMBERED.pattern}")  # and its copies of the best of them
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,12 @@ def finetune(
     val: RotatedInstances | None = None,
     keep_empty: bool = True,
     seed: int = 0,
+    keep_checkpoints: bool = True,
 ) -> Finetuned:
     """Train an MMRotate config on `labels`, with the config's own pipeline, schedule, hooks and visualiser.
 
-    Killed at any moment, the same call goes on from the last checkpoint in `work_dir`; finished, it returns at
-    once. Under ``torchrun`` or SLURM every rank makes the same call.
+    After a kill the same call resumes from the last checkpoint in `work_dir`; once finished, it returns at once.
+    Under ``torchrun`` or SLURM every rank makes the same call.
 
     Args:
         config: path, ``mmengine.Config``, or name of a config shipped with MMRotate.
@@ -76,6 +79,8 @@ def finetune(
         val: labels to evaluate on, as the config's own evaluator does.
         keep_empty: train on images without a box too; MMRotate's configs leave them out.
         seed: of the Runner.
+        keep_checkpoints: keep the Runner's own checkpoints (``iter_300.pth``, ``best_...``), each several times as
+            large as the weights. False deletes them once the training has succeeded.
 
     Raises:
         ValueError: for labels without an image, with other classes or with nothing to train on; for a `work_dir` of
@@ -89,16 +94,17 @@ def finetune(
     if str(checkpoint) == "zoo":
         checkpoint = configs.published_weights(config)
     settings = configs.load(config, cfg_options).to_dict(), list(classes), seed, keep_empty
-    _claim(
-        work_dir,
-        {
-            "config": hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest(),
-            "labels": _digest(labels),
-            "val": None if val is None else _digest(val),
-            "checkpoint": None if checkpoint is None else sha256(Path(checkpoint)),
-        },
-    )
+    request = {
+        "config": hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest(),
+        "labels": _digest(labels),
+        "val": None if val is None else _digest(val),
+        "checkpoint": None if checkpoint is None else sha256(Path(checkpoint)),
+    }
+    trained = any(work_dir.glob("*.pth"))
+    claim(work_dir / "request.json", request, "a training", "choose another work_dir", in_use=trained)
     if done.is_file():
+        if not keep_checkpoints:
+            _delete_checkpoints(work_dir)  # the kill came before the earlier call did it
         return replace(result, metrics=json.loads(done.read_text(encoding="utf-8"))["metrics"])
 
     cfg = training_config(config, images, labels, classes, work_dir, cfg_options, val, keep_empty, seed)
@@ -127,6 +133,8 @@ def finetune(
         write_checkpoint(result.checkpoint, {n: v.cpu() for n, v in state.items()}, tuple(classes))
         with atomic_write(done) as file:
             json.dump({"metrics": figures[0]}, file, indent=1)
+        if not keep_checkpoints:
+            _delete_checkpoints(work_dir)
     barrier()
     return replace(result, metrics=figures[0])
 
@@ -148,15 +156,10 @@ def _digest(labels: RotatedInstances) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def _claim(work_dir: Path, request: dict[str, str | None]) -> None:
-    """Note in `work_dir` what is trained there; refuse one in which something else was."""
-    file = work_dir / "request.json"
-    there = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else request
-    changed = [name for name in request if there.get(name) != request[name]]
-    if changed and any(work_dir.glob("*.pth")):
-        raise ValueError(f"{work_dir} holds a training with another {', '.join(changed)}; choose another work_dir")
-    with atomic_write(file) as text:
-        json.dump(request, text, indent=1)
+def _delete_checkpoints(work_dir: Path) -> None:
+    for file in work_dir.glob("*.pth"):
+        if _OWN.fullmatch(file.name):
+            file.unlink(missing_ok=True)  # another rank may delete it too
 
 
 def _last_checkpoint(work_dir: Path) -> tuple[Path | None, int]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -278,6 +279,45 @@ training.finetune(**arguments, work_dir={str(tmp_path / "work")!r})
         with pytest.raises(ValueError, match="at least one box"):
             finetune(**{**quick, "labels": quick["labels"].where(quick["labels"].labels < 0)}, work_dir=tmp_path)
         assert finetune(**quick, work_dir=tmp_path).metrics["iterations"] == 6
+
+
+class TestKeptCheckpoints:
+    def test_the_runners_own_are_deleted_on_request(self, quick, tmp_path: Path):
+        kept = finetune(**quick, work_dir=tmp_path)
+        assert sorted(file.name for file in tmp_path.glob("*.pth")) == ["finetuned.pth", "iter_4.pth", "iter_6.pth"]
+        for name in ("best_dota_mAP_iter_4.pth", "start.pth", "my_start.pth"):
+            shutil.copy(kept.checkpoint, tmp_path / name)
+        # The same training, finished: what is kept is no part of the claim.
+        assert finetune(**quick, work_dir=tmp_path, keep_checkpoints=False) == kept
+        assert sorted(file.name for file in tmp_path.glob("*.pth")) == ["finetuned.pth", "my_start.pth", "start.pth"]
+
+    def test_after_a_training(self, quick, tmp_path: Path):
+        result = finetune(**quick, work_dir=tmp_path, keep_checkpoints=False)
+        assert [file.name for file in tmp_path.glob("*.pth")] == [result.checkpoint.name]
+        assert finetune(**quick, work_dir=tmp_path) == result
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_a_request_as_version_0_1_wrote_it_is_recognised(quick, tmp_path: Path):
+    labels, settings = quick["labels"], configs.load(quick["config"], quick["cfg_options"]).to_dict()
+    arrays = [labels.offsets.tobytes(), labels.labels.tobytes(), labels.boxes.tobytes()]
+    request = {
+        "config": sha256(json.dumps((settings, list(quick["classes"]), 0, True), sort_keys=True, default=str).encode()),
+        "labels": sha256(b"\0".join([*(image_id.encode() for image_id in labels.image_ids), *arrays])),
+        "val": None,
+        "checkpoint": None,
+    }
+    content = json.dumps(request, indent=1)
+    (tmp_path / "request.json").write_text(content, encoding="utf-8")
+    (tmp_path / "finetuned.json").write_text(json.dumps({"metrics": {"last_loss": 0.5}}), encoding="utf-8")
+    (tmp_path / "finetuned.pth").touch()
+    assert finetune(**quick, work_dir=tmp_path).metrics == {"last_loss": 0.5}
+    assert (tmp_path / "request.json").read_text(encoding="utf-8") == content
+    with pytest.raises(ValueError, match="holds a training with another config, val; choose another work_dir"):
+        finetune(**quick, work_dir=tmp_path, val=labels, seed=1)
 
 
 class TestStart:
