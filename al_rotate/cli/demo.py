@@ -7,7 +7,7 @@ from pathlib import Path
 from ..data import images, synthetic
 from ..detection.small_models import small_rtmdet
 from ..loop.active_loop import ActiveLoop
-from ..loop.create import DEFAULTS
+from ..loop.settings import LoopSettings
 from ..loop.simulated import SimulatedAnnotator
 from ..sampling import Budget
 
@@ -18,7 +18,7 @@ ITERATIONS = 300  # of each training
 CONFIG = "rotated_rtmdet_tiny-3x-dota"
 
 
-def run(folder: str | Path, rounds: int = 3, strategy: str = DEFAULTS["strategy"], seed: int = 0) -> ActiveLoop:
+def run(folder: str | Path, rounds: int = 3, strategy: str = LoopSettings.strategy, seed: int = 0) -> ActiveLoop:
     """Render scenes, run the loop on them with a simulated annotator, and write the report.
 
     Args:

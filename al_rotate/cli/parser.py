@@ -13,7 +13,7 @@ import pandas as pd
 from .. import __version__
 from ..data.formats import dota
 from ..loop.active_loop import ActiveLoop
-from ..loop.create import DEFAULTS
+from ..loop.settings import LoopSettings
 from ..loop.simulated import SimulatedAnnotator
 from ..sampling import STRATEGIES, Budget, rank
 from ..storage.files import atomic_write
@@ -181,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--images", type=Path, required=True, help="folder with the pool of images")
     init.add_argument("--classes", help="dota-v1, dota-v1.5, dota-v2, names with commas, or a file with one a line")
     _detector_arguments(init)
-    _strategy_arguments(init, default=DEFAULTS["strategy"], with_options=False)
+    _strategy_arguments(init, default=LoopSettings.strategy, with_options=False)
     init.add_argument("--simulate", type=Path, metavar="LABELTXT", help="answer queries from these DOTA labels")
     init.add_argument("--test-images", type=Path, help="images to measure each round on")
     init.add_argument("--test-labels", type=Path, help="their DOTA labels")
@@ -243,7 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = command("demo", _demo, "Three rounds on rendered scenes, on a CPU.", "al-rotate demo demo")
     demo.add_argument("folder", type=Path)
     demo.add_argument("--rounds", type=int, default=3)
-    _strategy_arguments(demo, default=DEFAULTS["strategy"], with_options=False)
+    _strategy_arguments(demo, default=LoopSettings.strategy, with_options=False)
 
     _cli_studio.add(command)
     command("doctor", _doctor, "Check the installation and name the repair.", "al-rotate doctor")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from .annotator import Annotator
 from .create import Images
 from .learner import Learner
 from .review import rank_label_errors
+from .settings import CUSTOM, LoopSettings
 
 if TYPE_CHECKING:
     from ..detection.detector import Detector
@@ -73,32 +74,29 @@ class ActiveLoop:
         learner: Learner | None = None,
     ) -> None:
         folder = Path(folder).absolute()
-        limits = budget if isinstance(budget, Budget) or budget is None else Budget(images=budget)
         arguments = {
-            "strategy": "custom" if callable(strategy) else strategy,
-            "budget": limits and asdict(limits),
-            "train_options": train_options and dict(train_options),
-            "strategy_options": strategy_options and dict(strategy_options),
+            "strategy": CUSTOM if callable(strategy) else strategy,
+            "strategy_options": strategy_options,
+            "budget": Budget(images=budget) if isinstance(budget, int) else budget,
+            "train_options": train_options,
             "warm_start": warm_start,
             "seed": seed,
         }
-        given = {name: value for name, value in arguments.items() if value is not None}
         if not (folder / "state.db").exists():
             if images is None or classes is None or (detector is None and learner is None):
                 raise ValueError(f"{folder} is no workspace yet: give images, classes and a detector to make one")
-            make_strategy(strategy or _opening.DEFAULTS["strategy"], **(strategy_options or {}))  # refuses a wrong one
-            _opening.create_workspace(folder, images, classes, detector, annotator, test, given)
+            settings = LoopSettings().merged(**arguments)
+            make_strategy(strategy or settings.strategy, **settings.strategy_options)  # refuses a wrong one
+            _opening.create_workspace(folder, images, classes, detector, annotator, test, settings)
         self.workspace = Workspace.open(folder)
         try:
             _opening.check_arguments(self.workspace, images, classes, detector, test)
-            remembered = self.workspace.settings
-            if given.get("strategy", remembered["strategy"]) != remembered["strategy"]:
-                given.setdefault("strategy_options", {})  # those remembered are another strategy's
-            self.settings, self.classes = {**remembered, **given}, self.workspace.classes
-            if self.settings["strategy"] == "custom" and not callable(strategy):
+            self.settings = LoopSettings.from_json(self.workspace.settings).merged(**arguments)
+            self.classes = self.workspace.classes
+            if self.settings.strategy == CUSTOM and not callable(strategy):
                 raise ValueError(f"{folder} was made with a strategy of your own: give it again, or a name")
-            self.strategy = make_strategy(strategy or self.settings["strategy"], **self.settings["strategy_options"])
-            self.budget = Budget(**self.settings["budget"])
+            self.strategy = make_strategy(strategy or self.settings.strategy, **self.settings.strategy_options)
+            self.budget = self.settings.budget
             self.annotator = annotator or _opening.restore_annotator(folder)
             self.learner = learner or _opening.restore_learner(self.workspace, self.settings)
         except BaseException:
@@ -124,7 +122,7 @@ class ActiveLoop:
             selection["why"] = explain(ranking, chosen)
             _round_files.write_csv(current.folder / "ranking.csv", ranking)
             _round_files.write_csv(current.folder / "selection.csv", selection)
-            name = "random" if self._is_cold(current) else self.settings["strategy"]
+            name = "random" if self._is_cold(current) else self.settings.strategy
             self.workspace.record_query(current.number, chosen, selection["score"].tolist(), name)
         if self.annotator and current.stage in ("new", "queried"):
             _asking.push(self.workspace, self.annotator)
@@ -213,7 +211,7 @@ class ActiveLoop:
                 raise ValueError(f"nothing of round {current.number} is labelled yet ({count}): collect() when it is")
             self.workspace.close_collection(current.number)
         labels = self.workspace.labels()
-        start = self._checkpoint(first=not self.settings["warm_start"])
+        start = self._checkpoint(first=not self.settings.warm_start)
         paths = self.workspace.paths(labels.image_ids)
         checkpoint, metrics = self.learner.train(start, paths, labels, current.folder / "training")
         metrics = {**self._measure(current, checkpoint), **metrics}
@@ -271,7 +269,7 @@ class ActiveLoop:
         return found
 
     def _choose(self, current: Round, detections: RotatedInstances) -> tuple[pd.DataFrame, list[str]]:
-        rng = np.random.default_rng([self.settings["seed"], current.number])
+        rng = np.random.default_rng([self.settings.seed, current.number])
         strategy = make_strategy("random") if self._is_cold(current) else self.strategy
         cost = costs.fit(self.workspace.ledger(), self.budget.cost).cost  # by what people have taken so far
         budget = self.budget if self.budget.seconds is None else replace(self.budget, cost=cost)
@@ -293,11 +291,11 @@ class ActiveLoop:
         return evaluate(detections, found).metrics() | skipped
 
     def _is_cold(self, current: Round) -> bool:
-        return self.settings["cold"] and current.number == 0
+        return self.settings.untrained_start and current.number == 0
 
     def _checkpoint(self, first: bool = False) -> Path | None:
         """The weights of the last round, or the first ones; None where there were none."""
         trained = [r.checkpoint for r in self.workspace.rounds() if r.checkpoint is not None]
         if trained and not first:
             return trained[-1]
-        return self.settings["checkpoint"] and self.workspace.folder / self.settings["checkpoint"]
+        return self.workspace.folder / self.settings.checkpoint if self.settings.checkpoint else None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..data import dataset as labelled
 from ..data import images
@@ -14,19 +15,13 @@ from ..data.instances import RotatedInstances
 from ..workspace import Workspace
 from .annotator import Annotator
 from .mmrotate import MMRotateLearner
+from .settings import LoopSettings
 from .simulated import SimulatedAnnotator
 
 if TYPE_CHECKING:
     from ..detection.detector import Detector
 
 Images = str | Path | Mapping[str, str | Path]
-DEFAULTS: dict[str, Any] = {
-    "strategy": "pal",
-    "budget": {"images": 50},
-    "strategy_options": {},
-    "warm_start": True,
-    "seed": 0,
-}
 
 
 def create_workspace(
@@ -36,7 +31,7 @@ def create_workspace(
     detector: Detector | None,
     annotator: Annotator | None,
     test: tuple[Images, RotatedInstances] | None,
-    given: Mapping[str, Any],
+    settings: LoopSettings,
 ) -> None:
     """A new workspace that holds all the loop needs to go on without its arguments. Killed, it is made again.
 
@@ -70,13 +65,17 @@ def create_workspace(
                 "they would be trained on: take them out of one of the two"
             )
         labelled.write(folder / "test.parquet", test_files, test_labels, names)
-    settings = {**DEFAULTS, **given, "checkpoint": None, "cold": True, "device": "auto", "precision": "auto"}
     if detector is not None:
-        settings |= {"checkpoint": "initial.pth", "cold": detector.checkpoint is None}
-        settings |= {"device": str(detector.device), "precision": detector.precision}
+        settings = replace(
+            settings,
+            checkpoint="initial.pth",
+            untrained_start=detector.checkpoint is None,
+            device=str(detector.device),
+            precision=detector.precision,
+        )
         detector.save(folder / "initial.pth")
         detector.config.dump(folder / "config.py")
-    Workspace.create(folder, files, names, settings).close()
+    Workspace.create(folder, files, names, settings.to_json()).close()
 
 
 def check_arguments(
@@ -129,7 +128,7 @@ def restore_annotator(folder: Path) -> Annotator | None:
     return next((annotator for annotator in answers if annotator is not None), None)
 
 
-def restore_learner(workspace: Workspace, settings: Mapping[str, Any]) -> MMRotateLearner:
+def restore_learner(workspace: Workspace, settings: LoopSettings) -> MMRotateLearner:
     """MMRotate with the workspace's config.
 
     Raises:
@@ -138,7 +137,6 @@ def restore_learner(workspace: Workspace, settings: Mapping[str, Any]) -> MMRota
     config = workspace.folder / "config.py"
     if not config.exists():
         raise ValueError(f"{workspace.folder} was made with a learner of your own: give it again")
-    options = settings.get("train_options")
     return MMRotateLearner(
-        config, workspace.classes, settings["device"], settings["precision"], options, seed=settings["seed"]
+        config, workspace.classes, settings.device, settings.precision, settings.train_options, settings.seed
     )

@@ -2,6 +2,17 @@
 
 from .answers import COST_COLUMNS
 from .records import REVIEW, STAGES, STATUSES, Round
+from .versions import Weights, current_weights
 from .workspace import Workspace, WorkspaceBusy
 
-__all__ = ["COST_COLUMNS", "REVIEW", "STAGES", "STATUSES", "Round", "Workspace", "WorkspaceBusy"]
+__all__ = [
+    "COST_COLUMNS",
+    "REVIEW",
+    "STAGES",
+    "STATUSES",
+    "Round",
+    "Weights",
+    "Workspace",
+    "WorkspaceBusy",
+    "current_weights",
+]

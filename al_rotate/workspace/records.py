@@ -36,6 +36,7 @@ class Records:
     """The reading half of a :class:`~al_rotate.workspace.Workspace`."""
 
     folder: Path
+    settings: dict[str, Any]
     classes: tuple[str, ...]
     _db: sqlite3.Connection
 

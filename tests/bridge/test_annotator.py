@@ -86,7 +86,7 @@ def test_the_whole_loop(studio: Studio, scenes, detector, tmp_path):
         assert ledger["annotator"].unique().tolist() == [studio.server.email]
         loop.train()
         trained = loop.workspace.rounds()[0].checkpoint
-        assert trained.read_bytes() != (folder / loop.settings["checkpoint"]).read_bytes()
+        assert trained.read_bytes() != (folder / loop.settings.checkpoint).read_bytes()
         again = loop.query()
         assert not {*again["image_id"]} & {*asked["image_id"]}
         page = loop.report().read_text()

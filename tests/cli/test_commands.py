@@ -294,7 +294,7 @@ def test_from_images_to_a_query_by_commands(al, tmp_path):
     assert al("collect", tmp_path / "work")[:2] == (0, f"2 labelled\nnext: al-rotate train {tmp_path / 'work'}\n")
     with ActiveLoop(tmp_path / "work") as loop:
         settings = loop.settings
-    assert (settings["strategy"], settings["seed"], settings["cold"], settings["device"]) == ("margin", 4, True, "cpu")
+    assert (settings.strategy, settings.seed, settings.device, settings.untrained_start) == ("margin", 4, "cpu", True)
 
 
 @pytest.mark.mm

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from ...loop.settings import LoopSettings
 from ...storage.files import sha256
 from ...workspace import Workspace
 from ..connection import Connection
@@ -62,10 +63,10 @@ class WorkspaceModels:
         self.workspace = Path(workspace).absolute()
         self.folder = self.workspace / "backend"
         with Workspace.open(self.workspace, read_only=True) as state:
-            self._settings, self._classes = state.settings, state.classes
+            self._settings, self._classes = LoopSettings.from_json(state.settings), state.classes
         if not (self.workspace / "config.py").is_file():
             raise FileNotFoundError(f"expected {self.workspace / 'config.py'}: only workspaces of MMRotate are served")
-        self._device = self._settings["device"] if device == "auto" else device
+        self._device = self._settings.device if device == "auto" else device
         self._cfg_options = dict(cfg_options or {})
         self.connection = Connection.load(self.workspace)
         self.project = self.connection.project if self.connection else None
@@ -85,7 +86,7 @@ class WorkspaceModels:
             weights.checkpoint,
             self._device,
             classes=self._classes,
-            precision=self._settings["precision"],
+            precision=self._settings.precision,
         )
 
     def training(self, project: int | None) -> dict[str, Any]:
@@ -94,9 +95,9 @@ class WorkspaceModels:
     def _all(self) -> list[Weights]:
         with Workspace.open(self.workspace, read_only=True) as state:
             rounds = [one for one in state.rounds() if one.checkpoint is not None]
-        first = self._settings["checkpoint"] and self.workspace / self._settings["checkpoint"]
+        first = self.workspace / self._settings.checkpoint if self._settings.checkpoint else None
         return [
-            Weights(first, "initial", not self._settings["cold"]),
+            Weights(first, "initial", not self._settings.untrained_start),
             *(Weights(one.checkpoint, f"round-{one.number:03d}") for one in rounds),
         ]
 
