@@ -1,12 +1,11 @@
-"""Set up everything `make demo` and `make test` need, once; a second run returns at once.
+"""Set up everything that `make demo` and `make test` need, once; a second run returns at once.
 
-It creates `.venv`, installs the tested set of packages from `requirements/`, builds mmcv's C++ ops into a
-wheel cache of our own, and installs al_rotate editable. Standard library only: it runs before anything else
-is there.
+It creates `.venv`, builds mmcv's C++ ops into a wheel cache, and installs al_rotate editable with its extras, all in
+the versions of `al_rotate/cli/constraints.txt`. Standard library only: it runs before anything else is installed.
 
-The wheel cache lives under `${XDG_CACHE_HOME:-~/.cache}/al_rotate/wheels`, keyed by the versions of mmcv,
-torch and Python, the machine and cpu/cuda. pip's own wheel cache is never used for mmcv: it does not know
-torch's version and would hand out a wheel built against another torch.
+The wheel cache lives under `${XDG_CACHE_HOME:-~/.cache}/al_rotate/wheels`, keyed by the versions of mmcv, torch and
+Python, the machine and cpu/cuda. pip's own wheel cache is never used for mmcv: it does not know torch's version and
+would reuse a wheel built against another torch.
 """
 
 from __future__ import annotations
@@ -28,8 +27,9 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "al_rotate-setup.stamp"
+CONSTRAINTS = ROOT / "al_rotate" / "cli" / "constraints.txt"
 REQUIREMENTS = ROOT / "requirements"
-PARTS = ("torch", "mm", "fast", "core", "studio", "dev")
+EXTRAS = "mm,fast,studio,dev"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "al_rotate" / "wheels"
 SUPPORTED = ((3, 10), (3, 12))
 NEXT = "Ready. Next: `make demo` for three rounds on rendered scenes, or `. .venv/bin/activate && al-rotate --help`."
@@ -43,20 +43,12 @@ def main() -> int:
             return 0
         started = time.monotonic()
         create_venv()
-        pip("build tools", "-r", REQUIREMENTS / "build.txt")
-        pip("torch (several GB, the tested pair)", "-r", REQUIREMENTS / "torch.txt")
-        wheel = mmcv_wheel()
-        pip("mmcv from the wheel cache", "--no-deps", "--force-reinstall", wheel)
+        pip("torch (several GB) and the build tools", "-r", REQUIREMENTS / "build.txt")
+        pip("mmcv from the wheel cache", "--no-deps", "--force-reinstall", mmcv_wheel())
         # No build isolation: the sdists of mmdet and mmrotate import torch while they build.
-        pip(
-            "OpenMMLab, the core, the bridge and the developers' tools",
-            "--no-build-isolation",
-            *(part for name in PARTS for part in ("-r", REQUIREMENTS / f"{name}.txt")),
-        )
+        pip("al_rotate, editable, with everything it needs", "--no-build-isolation", "-e", f".[{EXTRAS}]")
         # The headless build goes in last, so that the shared cv2/ folder needs no libGL on a server.
-        headless = next(line for line in read_lines("mm.txt") if line.startswith("opencv-python-headless"))
-        pip("headless OpenCV on top", "--no-deps", "--force-reinstall", headless)
-        pip("al_rotate, editable", "--no-deps", "--no-build-isolation", "-e", ROOT)
+        pip("headless OpenCV on top", "--no-deps", "--force-reinstall", "opencv-python-headless")
         STAMP.write_text(fingerprint())
         say(f"set up in {duration(time.monotonic() - started)}. {NEXT}")
     return 0
@@ -77,9 +69,11 @@ def use_supported_python() -> None:
 
 
 def fingerprint() -> str:
-    """Everything that decides what the environment holds."""
-    digest = hashlib.sha256(f"{ROOT} {sys.version} {platform.machine()}".encode())
-    for file in [*sorted(REQUIREMENTS.glob("*.txt")), ROOT / "setup.py", ROOT / "pyproject.toml", Path(__file__)]:
+    """Digest everything that decides what the environment holds."""
+    version = re.search(r"^__version__ = .*", (ROOT / "al_rotate" / "__init__.py").read_text(), re.MULTILINE)
+    digest = hashlib.sha256(f"{ROOT} {sys.version} {platform.machine()} {version[0]}".encode())
+    metadata = [ROOT / "pyproject.toml", ROOT / "setup.py", CONSTRAINTS, *sorted(REQUIREMENTS.glob("*.txt"))]
+    for file in [*metadata, Path(__file__)]:
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
@@ -99,8 +93,9 @@ def create_venv() -> None:
 
 
 def mmcv_wheel() -> Path:
-    """The mmcv wheel with compiled ops for this Python and torch: from our cache, or built into it."""
-    requirement = next(line for line in read_lines("mm.txt") if "mmcv==" in line)
+    """Return the mmcv wheel with compiled ops for this Python and torch, from the cache or built into it."""
+    pins = CONSTRAINTS.read_text().splitlines()
+    requirement = next(line for line in pins if line.startswith("onedl-mmcv=="))
     facts = subprocess.run(
         [
             PYTHON,
@@ -146,14 +141,14 @@ def check_compiler() -> None:
 
 
 def build_mmcv(requirement: str, folder: Path, cuda: bool) -> None:
-    """Compile mmcv's ops against the installed torch; the finished wheel appears in `folder` at once or not at all."""
+    """Compile mmcv's ops against the installed torch; `folder` receives the finished wheel, or nothing."""
     jobs = os.environ.get("MAX_JOBS") or str(max(1, min(os.cpu_count() or 1, memory_gb() // 2)))
     env = dict(os.environ, MAX_JOBS=jobs, MMCV_WITH_OPS="1", FORCE_CUDA="1" if cuda else "0")
     if not cuda:
         env["CUDA_VISIBLE_DEVICES"] = ""  # mmcv would build for a GPU that it sees, even without nvcc
     for flags in ("CFLAGS", "CXXFLAGS"):
         # The interpreter's own flags carry -g: debug information doubles the build and the wheel. CXXFLAGS
-        # replaces those flags whole, so the optimisation has to be named again.
+        # replaces these flags, so the optimisation has to be named again.
         env[flags] = f"-DNDEBUG -fwrapv -O3 {env.get(flags, '')} -g0"
     folder.parent.mkdir(parents=True, exist_ok=True)
     log = folder.parent / f"{folder.name}.log"
@@ -185,7 +180,7 @@ def build_mmcv(requirement: str, folder: Path, cuda: bool) -> None:
 
 
 def run_with_progress(command: list, env: dict, log: Path) -> int:
-    """Run, keep the output in `log`, and show ninja's [done/total] as it goes."""
+    """Run a command, keep its output in `log`, and show ninja's [done/total] meanwhile."""
     started = shown = time.monotonic()
     with (
         open(log, "w") as out,
@@ -207,16 +202,13 @@ def run_with_progress(command: list, env: dict, log: Path) -> int:
 
 def pip(what: str, *arguments) -> None:
     say(f"installing {what}")
-    command = [PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check", *map(str, arguments)]
-    if subprocess.run(command).returncode != 0:
+    options = ["-q", "--disable-pip-version-check", "-c", CONSTRAINTS]
+    command = [str(part) for part in (PYTHON, "-m", "pip", "install", *options, *arguments)]
+    if subprocess.run(command, cwd=ROOT).returncode != 0:
         sys.exit(
-            f"installing {what} failed (above); mend it and run the same make command again: finished steps are kept."
+            f"installing {what} failed, see above. Fix the cause and run the same make command again: "
+            "finished steps are kept."
         )
-
-
-def read_lines(name: str) -> list[str]:
-    lines = (line.strip() for line in (REQUIREMENTS / name).read_text().splitlines())
-    return [line for line in lines if line and not line.startswith("#")]
 
 
 def memory_gb() -> int:

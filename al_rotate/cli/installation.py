@@ -1,6 +1,6 @@
-"""What is installed here, as plain facts: versions, and what comes of importing and trying each package.
+"""The installation in plain facts: versions, and the outcome of importing and trying each package.
 
-Every import runs in a process of its own, because a broken installation may well crash. Standard library only.
+Imports run in child processes, because a broken installation may well crash. Standard library only.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import Any
 
 PYTHONS = ((3, 10), (3, 12))
-CORE = {  # import name -> the distribution that holds it, in the tested version
-    "numpy": "numpy==2.2.6",
-    "scipy": "scipy==1.15.3",
-    "pandas": "pandas==2.3.3",
-    "sklearn": "scikit-learn==1.7.2",
-    "pyarrow": "pyarrow==22.0.0",
-    "shapely": "shapely==2.1.2",
-    "PIL": "pillow==12.3.0",
-    "matplotlib": "matplotlib==3.10.9",
-    "jinja2": "jinja2==3.1.6",
-    "tqdm": "tqdm==4.67.1",
+CORE = {  # import name -> the distribution that holds it
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "pandas": "pandas",
+    "sklearn": "scikit-learn",
+    "pyarrow": "pyarrow",
+    "shapely": "shapely",
+    "PIL": "pillow",
+    "matplotlib": "matplotlib",
+    "jinja2": "jinja2",
+    "tqdm": "tqdm",
 }
 OWNERS = {  # import name -> every distribution that unpacks into its folder
     "cv2": ("opencv-contrib-python", "opencv-python", "opencv-contrib-python-headless", "opencv-python-headless"),
@@ -40,7 +40,7 @@ OWNERS = {  # import name -> every distribution that unpacks into its folder
     "mmrotate": ("mmrotate", "onedl-mmrotate"),
 }
 
-# What is run for each import name, each after those it builds on. `values` travels back, also from a check that fails.
+# The code that checks each import name, after those it builds on. `values` is returned, also by a check that fails.
 CHECKS = {
     **{name: f"import {name}" for name in CORE},
     "cv2": "import cv2",
@@ -59,7 +59,7 @@ import torch, torchvision
 torchvision.ops.nms(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.ones(1), 0.5)
 """,
     "mmengine": "import mmengine",
-    # The files are looked at first: mmcv without its ops shows even where torch is broken.
+    # The files come first: mmcv without its ops is found even where torch is broken.
     "mmcv": """
 import importlib.machinery
 folder = spec.submodule_search_locations
@@ -81,8 +81,8 @@ if values["has_ops"]:
     "mmrotate": "import mmrotate.models",
 }
 
-# One process serves until something fails: a failed import leaves half of itself behind, a crash nothing at all, and
-# the checks after it get a fresh process. Told on a channel of its own: what libraries print must not mix with it.
+# One child runs the checks until one fails; the next checks get a fresh child, since a failed import leaves half-loaded
+# modules behind. The answers have a channel of their own, because libraries print to stdout.
 _CHILD = """
 import importlib.util, json, os, sys
 answers = os.fdopen(os.dup(1), "w")
@@ -102,7 +102,7 @@ for name, code in json.loads(sys.argv[1]):
 
 @dataclass(frozen=True)
 class Check:
-    """What came of importing (and trying) one package: `error` is None where all went well."""
+    """The outcome of importing and trying one package; `error` is None when all went well."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
@@ -113,12 +113,13 @@ class Facts:
     """An installation in plain facts.
 
     Attributes:
-        python: (major, minor, micro) of the interpreter, and `executable` its path.
+        python: (major, minor, micro) of the interpreter.
+        executable: path of the interpreter.
         versions: distribution -> version, as pip sees them.
-        checks: import name -> outcome; a name that cannot be found is not in here.
-        torchvision_needs: the version of torch that the installed torchvision asks for.
-        nvcc: whether a CUDA compiler is there.
-        other_python: a supported Python on the PATH, where this one is not supported.
+        checks: import name -> outcome, for the names that can be found.
+        torchvision_needs: the version of torch that the installed torchvision requires.
+        nvcc: whether a CUDA compiler is installed.
+        other_python: a supported Python on the PATH, when this one is not supported.
     """
 
     python: tuple[int, int, int]
@@ -134,21 +135,21 @@ class Facts:
         return f"{shlex.quote(self.executable)} -m pip"
 
     def error(self, name: str) -> str | None:
-        """How the check of an import name failed; None also where it is not there at all."""
+        """Return how the check of an import name failed; None also when it is not installed."""
         return self.checks[name].error if name in self.checks else None
 
     def owners(self, name: str) -> list[str]:
-        """The installed distributions that unpack into the folder of an import name."""
+        """Return the installed distributions that unpack into the folder of an import name."""
         return [owner for owner in OWNERS[name] if owner in self.versions]
 
     @property
     def detection(self) -> bool:
-        """Whether anyone meant to install more than the core."""
+        """Whether more than the core was meant to be installed."""
         return any(name in self.checks or self.owners(name) for name in OWNERS if name != "cv2")
 
 
 def gather(timeout: float = 300) -> Facts:
-    """Look at the interpreter this runs in; takes as long as importing everything does.
+    """Gather the facts about the interpreter that this runs in; takes as long as importing everything.
 
     Args:
         timeout: seconds after which an import that hangs counts as failed.
@@ -157,14 +158,14 @@ def gather(timeout: float = 300) -> Facts:
     for distribution in metadata.distributions():
         if name := distribution.metadata["Name"]:  # a torn dist-info folder has no name
             versions.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version or "?")
-    needs = metadata.requires("torchvision") or [] if "torchvision" in versions else []
-    pins = [match[1] for line in needs if (match := re.match(r"torch\s*\(?==\s*([\w.+!]+)", line))]
+    requirements = metadata.requires("torchvision") or [] if "torchvision" in versions else []
+    torch_versions = [m[1] for line in requirements if (m := re.match(r"torch\s*\(?==\s*([\w.+!]+)", line))]
     return Facts(
         python=sys.version_info[:3],
         executable=sys.executable,
         versions=versions,
         checks=_run_checks(timeout),
-        torchvision_needs=pins[0] if pins else None,
+        torchvision_needs=torch_versions[0] if torch_versions else None,
         nvcc=bool(shutil.which("nvcc")) or Path(os.environ.get("CUDA_HOME", "/usr/local/cuda"), "bin/nvcc").exists(),
         other_python=None if PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1] else _other_python(),
     )
@@ -173,30 +174,30 @@ def gather(timeout: float = 300) -> Facts:
 def _other_python() -> str | None:
     for minor in range(PYTHONS[1][1], PYTHONS[0][1] - 1, -1):
         python = shutil.which(f"python3.{minor}")
-        # Run it: a version manager leaves commands on the PATH for Pythons that are switched off.
+        # Run it: a version manager leaves commands on the PATH for disabled Pythons.
         if python and subprocess.run([python, "-c", "import venv"], capture_output=True).returncode == 0:
             return python
     return None
 
 
 def _run_checks(timeout: float) -> dict[str, Check]:
-    left, found = dict(CHECKS), {}
-    while left:
-        command = [sys.executable, "-c", _CHILD, json.dumps(list(left.items()))]
+    pending, outcomes = dict(CHECKS), {}
+    while pending:
+        command = [sys.executable, "-c", _CHILD, json.dumps(list(pending.items()))]
         try:
             child = subprocess.run(command, capture_output=True, timeout=timeout)
             answers, code = child.stdout, child.returncode
             fate = f"the process was killed by {signal.Signals(-code).name}" if code < 0 else f"it exited with {code}"
-        except subprocess.TimeoutExpired as late:
-            answers, fate = late.stdout or b"", f"it did not finish within {timeout:g} s"
+        except subprocess.TimeoutExpired as expired:
+            answers, fate = expired.stdout or b"", f"it did not finish within {timeout:g} s"
         error = None
         for line in answers.decode().splitlines():
-            name, there, values, error = json.loads(line)
-            del left[name]
-            if there:
-                found[name] = Check(values, error)
-        if left and error is None:  # it died without a word over the next one
-            name = next(iter(left))
-            del left[name]
-            found[name] = Check(error=fate)
-    return found
+            name, installed, values, error = json.loads(line)
+            del pending[name]
+            if installed:
+                outcomes[name] = Check(values, error)
+        if pending and error is None:  # the child died in the next check, before it could answer
+            name = next(iter(pending))
+            del pending[name]
+            outcomes[name] = Check(error=fate)
+    return outcomes
