@@ -1,6 +1,6 @@
 """Rotated boxes: angle conventions, corners, IoU and non-maximum suppression, in NumPy alone.
 
-Only this package and :mod:`al_rotate.bridge.conversion.geometry` know what an angle means.
+Only this package and :mod:`al_rotate.bridge.conversion.geometry` depend on what an angle means.
 """
 
 from .convert import Floats, Version, area, canonical, from_corners, to_corners, to_hbb

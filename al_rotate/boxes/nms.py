@@ -1,4 +1,4 @@
-"""Rotated non-maximum suppression that looks only at boxes that may overlap."""
+"""Rotated non-maximum suppression that compares only boxes that can overlap."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import boxes as rboxes
+from .iou import iou, near_pairs
 
 __all__ = ["greedy", "nms"]
 
-# rows (P,) and columns (P,) of boxes -> (P,) whether the first suppresses the second
+# rows (P,) and columns (P,) of boxes -> (P,) whether the first of each pair suppresses the second
 Suppresses = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.bool_]]
 
 
 def nms(
     boxes: ArrayLike, scores: ArrayLike, labels: ArrayLike | None = None, iou_threshold: float = 0.1
 ) -> NDArray[np.intp]:
-    """Rows that greedy suppression keeps: a box goes when one of its class with a higher score overlaps it enough.
+    """Suppress greedily every box that a kept box of its class with a higher score overlaps.
 
     Args:
         boxes: (N, 5) rotated boxes.
-        scores: (N,); of equal ones the earlier row goes first.
-        labels: (N,) boxes of different labels do not suppress each other; None: all are of one.
-        iou_threshold: the rotated IoU, computed in float64, from which a box is suppressed; above 0.
+        scores: (N,); of equal scores the earlier row ranks first.
+        labels: (N,); boxes of different labels do not suppress each other. None: all have the same label.
+        iou_threshold: a box is suppressed from this rotated IoU on (computed in float64); above 0.
 
     Returns:
-        (K,) rows, by descending score.
+        (K,) rows of the kept boxes, by descending score.
 
     Raises:
-        ValueError: for a threshold outside (0, 1] or lengths that do not fit.
+        ValueError: for a threshold outside (0, 1] or different numbers of boxes, scores and labels.
 
     >>> nms([[5, 5, 8, 4, 0], [5, 5, 8, 3, 0], [50, 5, 8, 4, 0]], [0.5, 0.9, 0.3]).tolist()
     [1, 2]
@@ -44,33 +44,37 @@ def nms(
         raise ValueError(f"expected {len(box)} scores and labels, got {score.shape} and {label.shape}")
     order = np.argsort(-score, kind="stable")
     box, label = box[order], label[order]
-    rows, columns = rboxes.near_pairs(box)
+    rows, columns = near_pairs(box)
     same = label[rows] == label[columns]
-    overlaps: Suppresses = lambda i, j: rboxes.iou(box[i], box[j], paired=True) >= iou_threshold  # noqa: E731
-    return order[greedy(len(box), rows[same], columns[same], overlaps)]
+
+    def suppresses(i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray[np.bool_]:
+        return iou(box[i], box[j], paired=True) >= iou_threshold
+
+    return order[greedy(len(box), rows[same], columns[same], suppresses)]
 
 
 def greedy(n: int, rows: NDArray[np.intp], columns: NDArray[np.intp], suppresses: Suppresses) -> NDArray[np.intp]:
-    """What is left of `n` boxes, the best first, when each one left suppresses worse ones.
+    """Decide which of `n` ranked boxes remain when each one that remains suppresses worse ones.
 
-    Boxes that no undecided better one can touch are left; all of them suppress at once, and so on. So the same
-    pairs are compared as one after the other, but in a few large calls.
+    A box that no undecided better box could suppress remains. All such boxes suppress in one call, then the next ones
+    are decided. Only pairs whose first box remains are compared, as in the sequential algorithm, but in few large
+    calls.
 
     Args:
-        n: how many boxes, numbered from the best to the worst.
-        rows, columns: (P,) the pairs row < column that may suppress.
-        suppresses: says of such pairs which really do.
+        n: number of boxes, numbered from the best to the worst.
+        rows, columns: (P,) pairs row < column of which the first may suppress the second.
+        suppresses: tells for such pairs whether it does.
 
     Returns:
-        (K,) numbers of those left, ascending.
+        (K,) numbers of the boxes that remain, ascending.
     """
-    left = np.ones(n, bool)
+    remains = np.ones(n, bool)
     while len(rows):
-        waits = np.zeros(n, bool)
-        waits[columns] = True
-        ready = ~waits[rows]
-        i, j = rows[ready], columns[ready]
-        left[j[suppresses(i, j)]] = False
-        going_on = ~ready & left[rows] & left[columns]
-        rows, columns = rows[going_on], columns[going_on]
-    return np.flatnonzero(left)
+        undecided = np.zeros(n, bool)
+        undecided[columns] = True
+        decided = ~undecided[rows]
+        i, j = rows[decided], columns[decided]
+        remains[j[suppresses(i, j)]] = False
+        pending = ~decided & remains[rows] & remains[columns]
+        rows, columns = rows[pending], columns[pending]
+    return np.flatnonzero(remains)

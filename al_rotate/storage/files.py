@@ -1,4 +1,4 @@
-"""Text files that appear whole or not at all, digests of files, and image ids as paths below a folder."""
+"""Atomic writes, digests of files, and the paths of image ids below a folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from typing import TextIO
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[TextIO]:
-    """A UTF-8 text file to write, which takes its name only when the block ends without an error."""
+    """Open a UTF-8 text file that replaces `path` only when the ``with`` block ends without an error.
+
+    Missing folders are made. After an error, or a kill, `path` is as it was before.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = temporary_sibling(path)
     try:
@@ -26,12 +29,15 @@ def atomic_write(path: Path) -> Iterator[TextIO]:
 
 
 def temporary_sibling(path: Path) -> Path:
-    """A hidden file to write what shall become `path`; no other process, on whatever machine, has the same."""
+    """Return an unused hidden path in the same folder, to write to before a rename to `path`.
+
+    The name is random, so that processes on several machines that share the folder do not collide.
+    """
     return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content, in hexadecimal."""
+    """Return the SHA-256 digest of a file's content, in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -40,7 +46,16 @@ def sha256(path: Path) -> str:
 
 
 def path_for_image(folder: Path, image_id: str, suffix: str) -> Path:
-    """Where an image's file lies in `folder`; ids that would leave the folder, or hide in it, are refused."""
+    """Return the path of an image's file below `folder`.
+
+    Args:
+        folder: the root.
+        image_id: a relative POSIX path without suffix.
+        suffix: appended to the id, with its dot.
+
+    Raises:
+        ValueError: for an id whose file would lie outside the folder or be hidden in it.
+    """
     parts = PurePosixPath(image_id).parts
     if "/".join(parts) != image_id or "\\" in image_id or any(part[0] in "./" for part in parts):
         raise ValueError(
@@ -50,7 +65,7 @@ def path_for_image(folder: Path, image_id: str, suffix: str) -> Path:
 
 
 def fsync(path: Path) -> None:
-    """Wait until a file or a folder's list of files would survive a power cut."""
+    """Flush a file, or a folder's list of files, to the disk, so that it survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -59,4 +74,5 @@ def fsync(path: Path) -> None:
 
 
 def utc_now() -> str:
+    """Return the time in UTC to the second, as ``2024-05-31T12:00:00Z``."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""One lock of a file, which the kernel gives back with the process that holds it, however that ends."""
+"""Advisory file locks, which the kernel releases when the process that holds them ends, however it ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from .files import utc_now
 
 
 class Locked(RuntimeError):
-    """Somebody else holds the lock; `holder` is what is written in its file."""
+    """Another process holds the lock.
+
+    Attributes:
+        holder: the content of the lock file.
+    """
 
     def __init__(self, path: Path, holder: str) -> None:
         super().__init__(f"{path} is held by {holder or 'another process'}")
@@ -21,16 +25,16 @@ class Locked(RuntimeError):
 
 
 class FileLock:
-    """An advisory lock (flock) on a file: exclusive for whoever works, shared for those who only look.
+    """An advisory lock (flock) on a file: exclusive for writers, shared for readers.
 
     It is released by :meth:`release`, by the end of a ``with`` block, and by the end of the last process that holds
-    it; a child that inherits :meth:`fileno` is one of these.
+    it, which includes a child that inherits :meth:`fileno`.
 
     Args:
-        path: the file, made if need be. Its content names the holder and means nothing to the lock itself.
+        path: the file, made if it does not exist. Its content names the holder; the lock itself does not depend on it.
 
     Attributes:
-        held: whether this object holds it.
+        held: whether this object holds the lock.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -45,12 +49,13 @@ class FileLock:
         """Take the lock.
 
         Args:
-            wait: until it is free.
-            shared: with others that only look.
-            note: written into the file, for whoever comes second; None names this process and the time.
+            wait: block until the lock is free.
+            shared: take a shared lock, which excludes only exclusive ones.
+            note: content of the file, which others see in :class:`Locked`; None names this process and the time. A
+                shared lock leaves the content as it is.
 
         Raises:
-            Locked: when somebody has it and `wait` is not set.
+            Locked: when another process holds the lock and `wait` is false.
         """
         file = open(self.path, "a+", encoding="utf-8")
         try:
@@ -72,19 +77,19 @@ class FileLock:
         return self
 
     def write(self, note: str) -> None:
-        """Replace the file's content, while the lock is held."""
+        """Replace the file's content; the lock must be held."""
         assert self._file is not None, "the lock is not held"
         self._file.truncate(0)
         self._file.write(note)
         self._file.flush()
 
     def fileno(self) -> int:
-        """The descriptor to pass to a child process (``pass_fds``) that shall hold the lock as well."""
+        """Return the file descriptor; a child process that gets it (``pass_fds``) holds the lock as well."""
         assert self._file is not None, "the lock is not held"
         return self._file.fileno()
 
     def release(self) -> None:
-        """Give it back; calling it twice is fine."""
+        """Release the lock; without effect if it is not held."""
         if self._file is not None:
             self._file.close()
         self._file = None
@@ -97,7 +102,7 @@ class FileLock:
 
 
 def is_held(path: str | Path) -> bool:
-    """Whether any process holds the lock exclusively; looking takes nothing away from others that look."""
+    """Return whether a process holds the lock exclusively; the check does not disturb other such checks."""
     if not Path(path).exists():
         return False
     lock = FileLock(path)

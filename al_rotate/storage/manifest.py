@@ -1,4 +1,4 @@
-"""A folder that says what its content follows from, so that nothing made from other settings is mixed into it."""
+"""Manifests: a folder records the settings of its content, so that content of other settings is not mixed in."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from .files import atomic_write
 
 
 def claim(file: str | Path, facts: Mapping[str, Any], what: str, remedy: str, in_use: bool = True) -> dict[str, Any]:
-    """Write down in a folder what is made there, or refuse a folder in which something else was made.
+    """Record in a folder's manifest what its content is made from, or refuse a folder made from something else.
 
     Args:
-        file: the manifest, JSON, in the folder that it speaks of.
-        facts: name -> what the content follows from; values that JSON gives back as they are.
-        what: for the message, as in ``detections``: the folder "holds detections with another model".
-        remedy: for the message: what to do instead.
-        in_use: whether there is content that other facts would contradict; without it the manifest is replaced.
+        file: the manifest, a JSON file in that folder.
+        facts: name -> what the content follows from; values that survive JSON unchanged (lists, no tuples).
+        what: the content in the error message, as in ``detections``: "holds detections with another model".
+        remedy: the end of the error message: what to do instead.
+        in_use: whether the folder has content that other facts would contradict; if not, the manifest is updated.
 
     Returns:
-        What the manifest says now; facts of an earlier claim that are not named here stay.
+        The manifest's facts. Those of an earlier claim that are not in `facts` are kept.
 
     Raises:
         ValueError: when the content follows from other facts; names them.
     """
     file = Path(file)
-    there = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    changed = [name for name in facts if name in there and there[name] != facts[name]]
-    changed += [name for name in facts if there and name not in there]
+    recorded = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    changed = [name for name in facts if name in recorded and recorded[name] != facts[name]]
+    changed += [name for name in facts if recorded and name not in recorded]
     if changed and in_use:
         raise ValueError(f"{file.parent} holds {what} with another {', '.join(changed)}; {remedy}")
-    now = {**there, **facts}
-    if now != there:
-        with atomic_write(file) as text:
-            json.dump(now, text, indent=1)
-    return now
+    updated = {**recorded, **facts}
+    if updated != recorded:
+        with atomic_write(file) as manifest:
+            json.dump(updated, manifest, indent=1)
+    return updated

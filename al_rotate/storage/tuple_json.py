@@ -1,4 +1,4 @@
-"""JSON that gives tuples back as tuples: MMCV takes (640, 640) for a scale, and refuses [640, 640]."""
+"""JSON that keeps tuples: MMCV accepts (640, 640) as a scale and refuses [640, 640]."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _TUPLE = "__tuple__"
 
 
 def dumps(value: Any, **options: Any) -> str:
-    """As json.dumps, of dicts, lists, tuples and plain values."""
-    return json.dumps(_marked(value), **options)
+    """Encode dicts, lists, tuples and plain values; `options` are those of json.dumps."""
+    return json.dumps(_mark_tuples(value), **options)
 
 
 def loads(text: str) -> Any:
-    """What :func:`dumps` wrote, or any other JSON."""
-    return json.loads(text, object_hook=lambda found: tuple(found[_TUPLE]) if {*found} == {_TUPLE} else found)
+    """Decode what :func:`dumps` wrote, or any other JSON."""
+    return json.loads(text, object_hook=lambda decoded: tuple(decoded[_TUPLE]) if {*decoded} == {_TUPLE} else decoded)
 
 
-def _marked(value: Any) -> Any:
+def _mark_tuples(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _marked(one) for key, one in value.items()}
+        return {key: _mark_tuples(item) for key, item in value.items()}
     if isinstance(value, tuple):
-        return {_TUPLE: [_marked(one) for one in value]}
-    return [_marked(one) for one in value] if isinstance(value, list) else value
+        return {_TUPLE: [_mark_tuples(item) for item in value]}
+    return [_mark_tuples(item) for item in value] if isinstance(value, list) else value
