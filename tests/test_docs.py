@@ -32,8 +32,8 @@ def test_the_strategy_of_your_own():
     exec(code.partition("loop = ")[0], space)
     labels = labels_of(12)
     found = labels.replace(scores=np.linspace(0.35, 0.9, labels.n_boxes))
-    known = QueryContext(labels.where(labels.labels != 2))
-    picked = al.select(found, space["fewest_labels"], 3, np.random.default_rng(0), known)
+    context = QueryContext(labels.where(labels.labels != 2))
+    picked = al.select(found, space["fewest_labels"], 3, np.random.default_rng(0), context)
     best = {i: one.scores[one.labels == 2].max(initial=0) for i, one in found}
     assert picked == sorted(best, key=lambda i: (-best[i], i))[:3]
     assert CLASSES[2] == "court"

@@ -1,11 +1,13 @@
-"""Which images to have labelled: scores of boxes, scores of images, budgets, and the named strategies made of them."""
+"""Which images to label next: measures of boxes and images, budgets, and the named strategies built from them."""
 
-from ..evaluation import calibration
-from ..evaluation import label_errors as suspicion
+from typing import Any
+
+from ..evaluation import calibration, label_errors
 from . import costs
 from .budget import Budget
 from .context import NotCalibrated, QueryContext
-from .costs import CostModel
+from .costs import CostModel, ExpectedCost
+from .deprecated import warn_renamed
 from .explanations import explain
 from .measures import aggregate, consistency, coverage, distances, diversity, quotas, uncertainty
 from .measures.per_image import shown
@@ -17,6 +19,7 @@ __all__ = [
     "BatchStrategy",
     "Budget",
     "CostModel",
+    "ExpectedCost",
     "NotCalibrated",
     "QueryContext",
     "ScoreStrategy",
@@ -36,6 +39,21 @@ __all__ = [
     "rank_and_select",
     "select",
     "shown",
-    "suspicion",
     "uncertainty",
 ]
+
+_OLD_NAMES = {
+    "Batch": (BatchStrategy, "al_rotate.sampling.BatchStrategy"),
+    "Known": (QueryContext, "al_rotate.sampling.QueryContext"),
+    "Ranking": (ScoreStrategy, "al_rotate.sampling.ScoreStrategy"),
+    "ranked": (rank_and_select, "al_rotate.sampling.rank_and_select"),
+    "suspicion": (label_errors, "al_rotate.evaluation.label_errors"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _OLD_NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value, new = _OLD_NAMES[name]
+    warn_renamed(f"{__name__}.{name}", new)
+    return value

@@ -22,7 +22,18 @@ _PARTS = {
     "value": "uncertainty for a second of labelling",
     "diversity_gain": "distance from all labelled or picked before",
 }
-_TOLD = {"rank", "image_id", "score", "n_boxes", "n_shown", "empty", "placed", "expected_seconds", "expected_boxes"}
+_TOLD = {
+    "rank",
+    "image_id",
+    "score",
+    "n_boxes",
+    "n_shown",
+    "empty",
+    "placement",
+    "placed",
+    "expected_seconds",
+    "expected_boxes",
+}
 _RULES = {
     "last": "no box is predicted: placed last",
     "first": "no box is predicted: placed first",
@@ -66,7 +77,7 @@ def explain(ranking: pd.DataFrame, image_ids: Sequence[str] | None = None) -> li
 
 def _sentence(row: pd.Series, k: int, size: int, above: dict[str, np.ndarray], blind: bool) -> str:
     told = []
-    rule = _RULES.get(row.get("placed", ""))
+    rule = _RULES.get(row.get("placement", row.get("placed", "")))
     if rule and not blind:
         told.append(rule)
     else:

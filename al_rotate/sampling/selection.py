@@ -1,7 +1,6 @@
-"""Named strategies: which images to have labelled next.
+"""Rank a pool, or select from it, with a strategy.
 
-A strategy is a callable ``(candidates, budget, rng) -> image ids``, best first, and one of your own is a plain
-function::
+A strategy is a callable ``(candidates, budget, rng) -> image ids``, best first. Your own is a plain function::
 
     def most_ships(candidates, budget, rng):
         ships = np.bincount(candidates.image_index, candidates.labels == 0, minlength=len(candidates))
@@ -10,14 +9,13 @@ function::
 
     select(detections, most_ships, budget=100, rng=np.random.default_rng(0))
 
-One that takes a fourth argument named ``known`` is given what is known beside the detections, such as the labels so
-far: see `Known`. Those named in `STRATEGIES` are made of the parts in :mod:`al_rotate.sampling`, each a `Ranking` (a
-score an image) or a `Batch` (images picked for what they are together); docs/strategies.md has the table.
+If it has a parameter named ``context`` it gets a `QueryContext`: the labels so far, and more. The strategies named in
+`STRATEGIES` are built from the parts in :mod:`al_rotate.sampling`; each is a `ScoreStrategy` (a score for each image)
+or a `BatchStrategy` (images picked together). docs/strategies.md has the table.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -26,73 +24,76 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..data.instances import RotatedInstances
+from ..data import RotatedInstances
 from .budget import Budget
 from .context import QueryContext
+from .deprecated import call_with_context, renamed_argument
 from .measures.per_image import shown
-from .strategies.base import BatchStrategy, ScoreStrategy
+from .strategies.base import RankingStrategy
 from .strategies.registry import Strategy, make_strategy
 
 __all__ = ["rank", "rank_and_select", "select"]
 
 
+@renamed_argument("known", "context")
 def rank(
     detections: RotatedInstances | str | Path,
     strategy: str | Strategy = "entropy",
     rng: np.random.Generator | None = None,
-    known: QueryContext | None = None,
+    context: QueryContext | None = None,
     budget: Budget | int | None = None,
     **options: Any,
 ) -> pd.DataFrame:
-    """All images of a pool, most worth labelling first.
+    """Rank all images of a pool, those most worth labelling first.
 
     Args:
         detections: predictions on the pool, or the folder that they were streamed to. Strategies that score each
-            image by itself take such a folder shard by shard, so that it may be larger than memory.
-        strategy: a name of `STRATEGIES`, a `Ranking` or a `Batch`.
+            image by itself read such a folder shard by shard, so it may be larger than memory.
+        strategy: a name of `STRATEGIES`, a `ScoreStrategy` or a `BatchStrategy`.
         rng: for strategies that draw.
-        known: what is known beside the detections.
-        budget: how many images a `Batch` picks; the others stand behind these. None: all of them.
+        context: what a strategy may use besides the detections.
+        budget: how many images a `BatchStrategy` picks; the others are ranked behind these. None: all of them.
         **options: of the named strategy, such as ``how="top-k", k=3, empty="first", use_class_scores=False``.
 
     Returns:
-        A row an image: rank (from 1), image_id, score (to 10 decimals), n_boxes, empty, placed (``score`` or the rule
-        for images without a box; ``picked`` or ``rest``), n_shown (boxes scored at least 0.3, which
-        people are shown and budgets charge), expected_seconds of labelling, expected_boxes (the sum of the
-        scores, or of what they are calibrated to), and the parts of the score. Equal scores stand in the order of their
+        One row per image: rank (from 1), image_id, score (to 10 decimals), n_boxes, empty, placement (``score`` or the
+        rule for images without a box; ``picked`` or ``rest``), n_shown (boxes scored at least 0.3, which people are
+        shown and budgets charge), expected_seconds of labelling, expected_boxes (the sum of the scores, or of the
+        probabilities that they are calibrated to), and the parts of the score. Equal scores are in the order of their
         image ids.
 
     Raises:
         ValueError: for an unknown name or option, boxes without scores, columns that the strategy needs and the
-            detections have not, a strategy that draws without `rng`, or one that gives no ranking.
+            detections lack, a strategy that draws without `rng`, or one that does not rank.
     """
     chosen = make_strategy(strategy, **options)
-    if not isinstance(chosen, ScoreStrategy | BatchStrategy):
+    if not isinstance(chosen, RankingStrategy):
         raise ValueError(f"expected a strategy that ranks, got {_name(strategy)}, which only picks: use select()")
     pool: RotatedInstances | Iterable[RotatedInstances]
     if isinstance(detections, RotatedInstances):
-        pool = _check(detections, rng)
+        pool = _check_arguments(detections, rng)
     else:
-        pool = (_check(part, rng) for part in RotatedInstances.stream(detections))
-    return chosen.rank(pool, rng, known, Budget(images=budget) if isinstance(budget, int) else budget)
+        pool = (_check_arguments(part, rng) for part in RotatedInstances.stream(detections))
+    return chosen.rank(pool, rng, context, Budget(images=budget) if isinstance(budget, int) else budget)
 
 
+@renamed_argument("known", "context")
 def select(
     detections: RotatedInstances,
     strategy: str | Strategy,
     budget: Budget | int,
     rng: np.random.Generator | None = None,
-    known: QueryContext | None = None,
+    context: QueryContext | None = None,
     **options: Any,
 ) -> list[str]:
-    """The images to have labelled next.
+    """Select the images to label next.
 
     Args:
         detections: predictions on the pool.
         strategy: a name of `STRATEGIES`, or a callable ``(candidates, budget, rng) -> image ids``.
         budget: a plain number counts images.
-        rng: for strategies that draw; a function of your own always gets one.
-        known: what is known beside the detections.
+        rng: for strategies that draw; required for a function of your own, which is always given one.
+        context: what a strategy may use besides the detections.
         **options: of the named strategy, as for `rank`.
 
     Returns:
@@ -102,45 +103,46 @@ def select(
         ValueError: as for `rank`, and when a strategy returns an id that is no candidate, one twice, or more than the
             budget covers.
     """
-    _check(detections, rng)
+    _check_arguments(detections, rng)
     budget = budget if isinstance(budget, Budget) else Budget(images=budget)
     chosen = make_strategy(strategy, **options)
-    if isinstance(chosen, ScoreStrategy | BatchStrategy):
-        return chosen(detections, budget, rng, known)
+    if isinstance(chosen, RankingStrategy):
+        return chosen(detections, budget, rng, context)
     if rng is None:
         raise ValueError(f"the strategy {_name(strategy)} is given a generator: rng=np.random.default_rng(seed)")
-    more = {"known": known or QueryContext()} if "known" in inspect.signature(chosen).parameters else {}
-    return _checked(chosen(detections, budget, rng, **more), detections, budget, _name(strategy))
+    picked = call_with_context(chosen, context or QueryContext(), detections, budget, rng)
+    return _check_picks(picked, detections, budget, _name(strategy))
 
 
+@renamed_argument("known", "context")
 def rank_and_select(
-    detections: RotatedInstances, strategy: Strategy, budget: Budget, rng: np.random.Generator, known: QueryContext
+    detections: RotatedInstances, strategy: Strategy, budget: Budget, rng: np.random.Generator, context: QueryContext
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The table of `rank` and the choice of `select`, by one run of the strategy.
+    """Return both the table of `rank` and the selection of `select`, by one run of the strategy.
 
-    One that only picks has a table, too: those it picked, from score 1 down, and behind them the others, without one.
+    A strategy that only picks gets a table, too: the picked images from score 1 down, the others without a score.
     """
-    if isinstance(strategy, ScoreStrategy | BatchStrategy):
-        table = strategy.rank(_check(detections, rng), rng, known, budget)
+    if isinstance(strategy, RankingStrategy):
+        table = strategy.rank(_check_arguments(detections, rng), rng, context, budget)
         return table, budget.take(table["image_id"], table["n_shown"])
-    chosen = select(detections, strategy, budget, rng, known)
-    ids = [*chosen, *sorted({*detections.image_ids} - {*chosen})]
-    ranks = np.where(np.arange(len(ids)) < len(chosen), np.arange(1.0, len(ids) + 1), np.nan)
-    columns = {"rank": ranks, "image_id": ids, "score": 1 - (ranks - 1) / max(1, len(chosen))}
-    sorted_out = detections.subset(ids)
-    return pd.DataFrame({**columns, "n_boxes": sorted_out.counts, "n_shown": shown(sorted_out)}), chosen
+    picked = select(detections, strategy, budget, rng, context)
+    ids = [*picked, *sorted({*detections.image_ids} - {*picked})]
+    ranks = np.where(np.arange(len(ids)) < len(picked), np.arange(1.0, len(ids) + 1), np.nan)
+    columns = {"rank": ranks, "image_id": ids, "score": 1 - (ranks - 1) / max(1, len(picked))}
+    ranked = detections.subset(ids)
+    return pd.DataFrame({**columns, "n_boxes": ranked.counts, "n_shown": shown(ranked)}), picked
 
 
-def _checked(picked: object, candidates: RotatedInstances, budget: Budget, name: str) -> list[str]:
-    """What a strategy returned, if it keeps the contract."""
+def _check_picks(picked: object, candidates: RotatedInstances, budget: Budget, name: str) -> list[str]:
+    """What a strategy returned, as a list, if it keeps the contract."""
     if isinstance(picked, str) or not isinstance(picked, Sequence | np.ndarray | pd.Series | pd.Index):
         raise ValueError(f"expected a list of image ids from the strategy {name}, got {picked!r}")
     ids = list(picked)
     if strange := [i for i in ids if not isinstance(i, str) or i not in candidates]:
         raise ValueError(f"expected ids of candidates from the strategy {name}, got {strange[0]!r}")
     if len(set(ids)) < len(ids):
-        twice, times = Counter(ids).most_common(1)[0]
-        raise ValueError(f"expected each image once from the strategy {name}, got {twice!r} {times} times")
+        repeated, times = Counter(ids).most_common(1)[0]
+        raise ValueError(f"expected each image once from the strategy {name}, got {repeated!r} {times} times")
     charged = shown(candidates.subset(ids))
     if not budget.covers(charged):
         got = f"{len(ids)} images with {charged.sum()} boxes"
@@ -150,7 +152,7 @@ def _checked(picked: object, candidates: RotatedInstances, budget: Budget, name:
     return [str(i) for i in ids]
 
 
-def _check(detections: RotatedInstances, rng: np.random.Generator | None) -> RotatedInstances:
+def _check_arguments(detections: RotatedInstances, rng: np.random.Generator | None) -> RotatedInstances:
     if detections.n_boxes and detections.scores is None:
         raise ValueError(f"expected detections with scores, got {detections!r}: strategies may not see labels")
     if rng is not None and not isinstance(rng, np.random.Generator):

@@ -27,28 +27,30 @@ LABELS = made({"a": [(0, 50), (1, 90)], "b": [(0, 50)], "c": [], "d": [(1, 10)]}
 
 
 def test_nothing_is_known():
-    known = QueryContext()
-    assert known.missed_rate == 0.5
-    assert known.held_out_map == 0
-    assert known.class_counts(3).tolist() == [0, 0, 0]
-    assert known.calibration.notice
-    assert known.cost == ExpectedCost()
-    with pytest.raises(ValueError, match=r"expected Known\(views=...\) for a strategy that looks at images from"):
-        known.seen(["a"])
+    context = QueryContext()
+    assert context.missed_object_rate == 0.5
+    assert context.held_out_map == 0
+    assert context.class_counts(3).tolist() == [0, 0, 0]
+    assert context.calibration.notice
+    assert context.cost == ExpectedCost()
+    with pytest.raises(
+        ValueError, match=r"expected QueryContext\(views=...\) for a strategy that compares views of an image"
+    ):
+        context.predict_views(["a"])
 
 
 def test_counts_and_rates():
     """Of the two images without a detection one held something: (1 + 1) / (2 + 2)."""
-    known = QueryContext(LABELS, made({"a": [(0, 50)], "c": [], "d": []}, [0.9]))
-    assert known.class_counts(2).tolist() == [2, 2]
-    assert known.missed_rate == 0.5
-    assert QueryContext(LABELS, made({"b": [], "d": []}, [])).missed_rate == 0.75
-    assert QueryContext(LABELS, made({"c": []}, [])).missed_rate == pytest.approx(1 / 3)
+    context = QueryContext(LABELS, made({"a": [(0, 50)], "c": [], "d": []}, [0.9]))
+    assert context.class_counts(2).tolist() == [2, 2]
+    assert context.missed_object_rate == 0.5
+    assert QueryContext(LABELS, made({"b": [], "d": []}, [])).missed_object_rate == 0.75
+    assert QueryContext(LABELS, made({"c": []}, [])).missed_object_rate == pytest.approx(1 / 3)
 
 
 def test_held_out_map_is_over_the_images_that_were_detected_on():
-    known = QueryContext(LABELS, made({"a": [(0, 50), (1, 90)], "c": []}, [0.9, 0.8]))
-    assert known.held_out_map == 1.0
+    context = QueryContext(LABELS, made({"a": [(0, 50), (1, 90)], "c": []}, [0.9, 0.8]))
+    assert context.held_out_map == 1.0
     assert QueryContext(LABELS, made({"a": [(0, 50), (1, 70)]}, [0.9, 0.8])).held_out_map == pytest.approx(0.5)
 
 
@@ -65,6 +67,6 @@ def test_detections_on_images_without_labels():
 
 def test_views_are_asked_for_as_they_are():
     asked = []
-    known = QueryContext(views=lambda ids, views: asked.append((ids, len(views))) or [])
-    assert known.seen(["a", "b"]) == []
+    context = QueryContext(views=lambda ids, views: asked.append((ids, len(views))) or [])
+    assert context.predict_views(["a", "b"]) == []
     assert asked == [(["a", "b"], 7)]

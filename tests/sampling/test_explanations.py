@@ -12,7 +12,7 @@ TABLE = pd.DataFrame(
         "n_boxes": [40, 1, 30, 0],
         "n_shown": [12, 1, 3, 0],
         "empty": [False, False, False, True],
-        "placed": ["score", "score", "score", "last"],
+        "placement": ["score", "score", "score", "last"],
         "expected_seconds": [70.4, 11.5, 24.5, 5.0],
         "expected_boxes": [8.0, 0.5, 1.0, 0.0],
         "uncertainty_mean": [0.6, 0.5, 0.2, np.nan],
@@ -59,7 +59,7 @@ def test_columns_of_your_own():
 
 
 def test_nothing_detected_and_random():
-    blind = TABLE.assign(n_boxes=0, drawn=True).drop(columns=["uncertainty_mean", "uncertainty_max", "placed"])
+    blind = TABLE.assign(n_boxes=0, drawn=True).drop(columns=["uncertainty_mean", "uncertainty_max", "placement"])
     assert explain(blind)[0] == "Rank 1 of 4: drawn at random; nothing is detected yet."
 
 

@@ -1,18 +1,20 @@
-"""TODO sampling.measures.per_image."""
+"""Counts, sums and features of each image, from the rows of its boxes."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...data.instances import SHOWN_SCORE, RotatedInstances
-from ..context import QueryContext
+from ...data import RotatedInstances
+from ...data.instances import SHOWN_SCORE
+
+__all__ = ["features_of", "n_classes", "shown", "sums", "sums_by_class"]
 
 
 def shown(candidates: RotatedInstances, least_score: float = SHOWN_SCORE) -> NDArray[np.int64]:
     """(M,) boxes of each image that people are shown to correct: what budgets and costs count.
 
-    A detector's own threshold lets dozens of boxes of hardly a score through, which nobody will see.
+    A detector's own threshold lets dozens of boxes with scores near 0 through, which nobody will see.
     """
     if candidates.scores is None:
         return candidates.counts
@@ -21,23 +23,23 @@ def shown(candidates: RotatedInstances, least_score: float = SHOWN_SCORE) -> NDA
 
 
 def sums(values: ArrayLike, candidates: RotatedInstances) -> NDArray[np.float64]:
-    """(M,) of the values (N,) over each image's boxes."""
+    """(M,) sums of the values (N,) over each image's boxes."""
     weights = np.asarray(values, np.float64)
     return np.bincount(candidates.image_index, weights, minlength=len(candidates)).astype(np.float64, copy=False)
 
 
-def sums_by_class(values: ArrayLike, candidates: RotatedInstances, many: int) -> NDArray[np.float64]:
-    """(M, C) of the values (N,) over each image's boxes of each class."""
-    cell = candidates.image_index * many + candidates.labels
-    found = np.bincount(cell, np.asarray(values, np.float64), minlength=len(candidates) * many)
-    return found.astype(np.float64, copy=False).reshape(len(candidates), many)
+def sums_by_class(values: ArrayLike, candidates: RotatedInstances, n_classes: int) -> NDArray[np.float64]:
+    """(M, C) sums of the values (N,) over each image's boxes of each class."""
+    cell = candidates.image_index * n_classes + candidates.labels
+    total = np.bincount(cell, np.asarray(values, np.float64), minlength=len(candidates) * n_classes)
+    return total.astype(np.float64, copy=False).reshape(len(candidates), n_classes)
 
 
-def n_classes(candidates: RotatedInstances, known: QueryContext) -> int:
-    """Of the candidates, or as many as are seen in them and in the labels."""
+def n_classes(candidates: RotatedInstances, labels: RotatedInstances) -> int:
+    """The number of classes that the candidates name, or else of those that occur in them and in the labels."""
     if candidates.classes:
         return len(candidates.classes)
-    return 1 + int(max(candidates.labels.max(initial=0), known.labels.labels.max(initial=0)))
+    return 1 + int(max(candidates.labels.max(initial=0), labels.labels.max(initial=0)))
 
 
 def features_of(candidates: RotatedInstances) -> NDArray:

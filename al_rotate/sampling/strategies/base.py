@@ -1,11 +1,12 @@
-"""What a strategy is made of: a score an image (`ScoreStrategy`), or a choice of images for what they are together (`BatchStrategy`).
+"""The two kinds of strategy that rank: by a score for each image, or by picking images that go well together.
 
-Both give a table of all candidates, best first, with the parts that its order comes from, and both are strategies:
-callables ``(candidates, budget, rng) -> image ids``, which is the table cut at the budget.
+Both give a table of all candidates, best first, with the parts that the order comes from. Both are callables
+``(candidates, budget, rng, context) -> image ids``: the table, cut at the budget.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -13,175 +14,186 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from ...data.instances import RotatedInstances
+from ...data import RotatedInstances
 from ..budget import Budget
 from ..context import QueryContext
+from ..deprecated import renamed_argument, renamed_field, renamed_key
 from ..measures.aggregate import Empty, place_empty
 from ..measures.per_image import shown, sums
 
 __all__ = [
+    "DECIMALS",
     "NEEDS",
     "BatchStrategy",
+    "Columns",
     "Needs",
+    "Picker",
+    "Picks",
+    "RankingStrategy",
     "Rng",
     "ScoreStrategy",
+    "Scorer",
 ]
 
 Needs = frozenset[str]
 NEEDS = ("class_scores", "features", "views", "labelled_features", "labels")
 Rng = np.random.Generator | None
 Columns = dict[str, NDArray]
+Picks = tuple[NDArray, Columns]
 Scorer = Callable[[RotatedInstances, Rng, QueryContext], Mapping[str, ArrayLike]]
 Picker = Callable[[RotatedInstances, int, Rng, QueryContext], tuple[ArrayLike, Mapping[str, ArrayLike]]]
 
+# The last bits of equal scores differ between machines and with the order of a sum. They must not decide.
+DECIMALS = 10
 
-# Equal scores differ in their last bits between machines, and with the order of a sum: these bits may not decide.
-_DECIMALS = 10
 
+class RankingStrategy(ABC):
+    """A strategy that ranks all candidates; a call gives the ranking cut at the budget."""
 
-class _Ranked:
-    """What has a table is a strategy: the table cut at the budget."""
-
+    @abstractmethod
     def rank(
         self,
         candidates: RotatedInstances | Iterable[RotatedInstances],
         rng: Rng = None,
-        known: QueryContext | None = None,
+        context: QueryContext | None = None,
         budget: Budget | None = None,
     ) -> pd.DataFrame:
-        """All candidates, best first."""
-        raise NotImplementedError
+        """Rank all candidates, best first, see :func:`al_rotate.sampling.rank`."""
 
+    @renamed_argument("known", "context")
     def __call__(
-        self, candidates: RotatedInstances, budget: Budget, rng: Rng = None, known: QueryContext | None = None
+        self, candidates: RotatedInstances, budget: Budget, rng: Rng = None, context: QueryContext | None = None
     ) -> list[str]:
-        ranking = self.rank(candidates, rng, known, budget)
+        ranking = self.rank(candidates, rng, context, budget)
         return budget.take(ranking["image_id"], ranking["n_shown"])
 
 
+@renamed_field("apart", "per_image")
 @dataclass(frozen=True)
-class ScoreStrategy(_Ranked):
-    """A strategy that gives each image a score and takes the best.
+class ScoreStrategy(RankingStrategy):
+    """A strategy that scores each image and takes the best.
 
     Args:
-        scorer: ``(candidates, rng, known)`` -> columns of (M,) values, in the order of the candidates. ``score`` is one
-            of them, higher is better; the others are its parts and go into the ranking beside it.
-        empty: where images without a box stand, see :func:`al_rotate.sampling.aggregate.place_empty`; None: by the
-            score that the scorer gives them.
-        needs: what it looks at beside boxes and scores, so that a loop can have it made.
-        apart: whether an image's columns do not depend on the other images, so that a pool can be scored in parts.
+        scorer: ``(candidates, rng, context)`` -> columns of (M,) values, in the order of the candidates. One is
+            ``score``, higher is better; the others are its parts and go into the ranking.
+        empty: where images without a box are placed, see :func:`al_rotate.sampling.aggregate.place_empty`; None: by
+            the score that the scorer gives them.
+        needs: what it uses besides boxes and scores, some of `NEEDS`; a loop provides it.
+        per_image: whether the columns of an image do not depend on other images, so that a pool larger than memory
+            can be scored in parts.
     """
 
     scorer: Scorer
     empty: Empty | None = None
     needs: Needs = field(default_factory=frozenset)
-    apart: bool = False
+    per_image: bool = False
 
+    @renamed_argument("known", "context")
     def rank(
         self,
         candidates: RotatedInstances | Iterable[RotatedInstances],
         rng: Rng = None,
-        known: QueryContext | None = None,
+        context: QueryContext | None = None,
         budget: Budget | None = None,
     ) -> pd.DataFrame:
-        """All candidates, best first, see `rank`; in parts one after the other where a ranking is `apart`.
+        """Rank all candidates, best first, see :func:`al_rotate.sampling.rank`; part by part if `per_image`.
 
         Raises:
             ValueError: for a score that is missing or not finite; names the image.
         """
-        known = known or QueryContext()
+        context = context or QueryContext()
         parts = [candidates] if isinstance(candidates, RotatedInstances) else candidates
-        if not isinstance(candidates, RotatedInstances) and not self.apart:
+        if not isinstance(candidates, RotatedInstances) and not self.per_image:
             parts = [RotatedInstances.concat(parts)]
-        frames = [self._columns(part, rng, known) for part in parts]
-        table = pd.concat(frames, ignore_index=True) if len(frames) != 1 else frames[0]
+        tables = [self._score(part, rng, context) for part in parts]
+        table = pd.concat(tables, ignore_index=True) if len(tables) != 1 else tables[0]
         empty = table["empty"].to_numpy()
         score: NDArray = table["score"].to_numpy(np.float64)
         if self.empty:
-            score = place_empty(score, empty, self.empty, known.missed_rate)
-        table["score"] = np.round(score, _DECIMALS)
-        table.insert(
-            5, "placed", pd.Series(np.where(empty & bool(self.empty), self.empty or "score", "score"), dtype=object)
-        )
-        ahead = {"first": -1, "last": 1}.get(self.empty or "", 0) * empty
+            score = place_empty(score, empty, self.empty, context.missed_object_rate)
+        table["score"] = np.round(score, DECIMALS)
+        placement = np.where(empty & bool(self.empty), self.empty or "score", "score")
+        table.insert(5, "placement", pd.Series(placement, dtype=object))
+        # Equal scores: the rule for images without a box decides first, then the order of the ids (the sort is stable).
+        group = {"first": -1, "last": 1}.get(self.empty or "", 0) * empty
         by_id = np.argsort(table["image_id"].to_numpy(), kind="stable")
-        order = by_id[
-            np.lexsort((-table["score"].to_numpy()[by_id], ahead[by_id]))
-        ]  # stable: ties keep their ids' order
-        return _ranked(table.take(order))
+        order = by_id[np.lexsort((-table["score"].to_numpy()[by_id], group[by_id]))]
+        return _number(table.take(order))
 
-    def _columns(self, candidates: RotatedInstances, rng: Rng, known: QueryContext) -> pd.DataFrame:
-        parts = {name: np.asarray(values) for name, values in self.scorer(candidates, rng, known).items()}
-        score = np.asarray(parts.pop("score"), np.float64)
+    def _score(self, candidates: RotatedInstances, rng: Rng, context: QueryContext) -> pd.DataFrame:
+        columns = {name: np.asarray(values) for name, values in self.scorer(candidates, rng, context).items()}
+        score = np.asarray(columns.pop("score"), np.float64)
         if score.shape != (len(candidates),):
             raise ValueError(f"expected a score for each of {len(candidates)} images, got {score.shape}")
         bad = ~np.isfinite(score)
         if self.empty:
-            bad &= candidates.counts > 0  # the others' scores are the rule's
+            bad &= candidates.counts > 0  # images without a box are scored by the rule
         if bad.any():
             position = int(np.flatnonzero(bad)[0])
             raise ValueError(
                 f"expected finite scores, got {score[position]} for image {candidates.image_ids[position]!r}"
             )
-        return _table(candidates, score, known, parts)
+        return _table(candidates, score, context, columns)
 
 
 @dataclass(frozen=True)
-class BatchStrategy(_Ranked):
+class BatchStrategy(RankingStrategy):
     """A strategy that picks images together: each for what it adds to those picked before.
 
     Args:
-        picker: ``(candidates, n, rng, known)`` -> the rows of the n images in the order picked (fewer where it wants no
-            more), and columns of (M,) values. It sees at least one candidate, sorted by id, and ``1 <= n <= M``. A
-            column ``otherwise``, higher is better, puts the images that were not picked in order behind those that
+        picker: ``(candidates, n, rng, context)`` -> the rows of the n images in the order picked (fewer if it wants no
+            more), and columns of (M,) values. It sees at least one candidate, sorted by id, and ``1 <= n <= M``. The
+            column ``fallback_score``, higher is better, orders the images that were not picked, behind those that
             were; it does not go into the table.
-        needs: what it looks at beside boxes and scores.
+        needs: what it uses besides boxes and scores, some of `NEEDS`; a loop provides it.
     """
 
     picker: Picker
     needs: Needs = field(default_factory=frozenset)
 
+    @renamed_argument("known", "context")
     def rank(
         self,
         candidates: RotatedInstances | Iterable[RotatedInstances],
         rng: Rng = None,
-        known: QueryContext | None = None,
+        context: QueryContext | None = None,
         budget: Budget | None = None,
     ) -> pd.DataFrame:
-        """All candidates, those picked first, see `rank`.
+        """Rank all candidates, those picked first, see :func:`al_rotate.sampling.rank`.
 
-        ``score`` falls evenly from 1 over the picked ones and is 0 for all others. As many are picked as the budget can
-        cover when it goes to the smallest images; None: all.
+        ``score`` falls evenly from 1 over the picked images and is 0 for all others. As many are picked as the budget
+        can cover if it goes to the smallest images; without a budget, all.
         """
-        known = known or QueryContext()
-        whole = candidates if isinstance(candidates, RotatedInstances) else RotatedInstances.concat(candidates)
-        by_id = np.argsort(whole.image_ids, kind="stable")
-        if (by_id[1:] < by_id[:-1]).any():  # what is picked may not depend on the order in which images come
-            whole = whole.subset(whole.image_ids[by_id])
-        n = len(whole) if budget is None else min(len(whole), budget.most(shown(whole)))
-        rows, columns = self.picker(whole, n, rng, known) if n else ((), {})
+        context = context or QueryContext()
+        pool = candidates if isinstance(candidates, RotatedInstances) else RotatedInstances.concat(candidates)
+        by_id = np.argsort(pool.image_ids, kind="stable")
+        if (by_id[1:] < by_id[:-1]).any():  # the picks must not depend on the order in which images come
+            pool = pool.subset(pool.image_ids[by_id])
+        n = len(pool) if budget is None else min(len(pool), budget.most(shown(pool)))
+        rows, values = self.picker(pool, n, rng, context) if n else ((), {})
         picked: NDArray = np.asarray(rows, np.int64)
-        parts = {name: np.asarray(values) for name, values in columns.items()}
-        otherwise = parts.pop("otherwise", np.zeros(len(whole)))
-        rest = np.setdiff1d(np.arange(len(whole)), picked)
-        order = np.concatenate([picked, rest[np.argsort(-otherwise[rest], kind="stable")]])
-        score = np.zeros(len(whole))
+        columns = {name: np.asarray(column) for name, column in values.items()}
+        renamed_key(columns, "otherwise", "fallback_score")
+        fallback = columns.pop("fallback_score", np.zeros(len(pool)))
+        rest = np.setdiff1d(np.arange(len(pool)), picked)
+        order = np.concatenate([picked, rest[np.argsort(-fallback[rest], kind="stable")]])
+        score = np.zeros(len(pool))
         score[picked] = 1 - np.arange(len(picked)) / max(len(picked), 1)
-        table = _table(whole, np.round(score, _DECIMALS), known, parts)
-        table.insert(5, "placed", pd.Series(np.where(score > 0, "picked", "rest"), dtype=object))
-        return _ranked(table.take(order))
+        table = _table(pool, np.round(score, DECIMALS), context, columns)
+        table.insert(5, "placement", pd.Series(np.where(score > 0, "picked", "rest"), dtype=object))
+        return _number(table.take(order))
 
 
-def _table(candidates: RotatedInstances, score: NDArray, known: QueryContext, parts: Columns) -> pd.DataFrame:
-    counts = candidates.counts
-    columns = {"image_id": candidates.image_ids, "score": score, "n_boxes": counts, "empty": counts == 0}
-    seen = shown(candidates)
-    if "expected_boxes" not in parts:
+def _table(candidates: RotatedInstances, score: NDArray, context: QueryContext, columns: Columns) -> pd.DataFrame:
+    counts, n_shown = candidates.counts, shown(candidates)
+    common = {"rank": 0, "image_id": candidates.image_ids, "score": score, "n_boxes": counts, "empty": counts == 0}
+    common |= {"n_shown": n_shown, "expected_seconds": context.cost.seconds(n_shown)}
+    if "expected_boxes" not in columns:
         scores = candidates.scores
-        parts = {"expected_boxes": sums(np.zeros(0) if scores is None else scores, candidates), **parts}
-    return pd.DataFrame({"rank": 0, **columns, "n_shown": seen, "expected_seconds": known.cost.seconds(seen), **parts})
+        common["expected_boxes"] = sums(np.zeros(0) if scores is None else scores, candidates)
+    return pd.DataFrame(common | columns)
 
 
-def _ranked(table: pd.DataFrame) -> pd.DataFrame:
+def _number(table: pd.DataFrame) -> pd.DataFrame:
     table["rank"] = np.arange(1, len(table) + 1)
     return table.reset_index(drop=True)

@@ -1,24 +1,25 @@
-"""TODO sampling.strategies.baselines."""
+"""Strategies to compare others with: at random, and the most boxes."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ...data.instances import RotatedInstances
+from ...data import RotatedInstances
 from ..context import QueryContext
 from ..measures.per_image import shown
-from .base import Rng, ScoreStrategy
+from .base import Columns, Rng, ScoreStrategy
+
+__all__ = ["box_count", "random"]
 
 
 def random() -> ScoreStrategy:
-    """Images at random, each as likely as any other: the baseline that a strategy must beat."""
+    """Pick images at random, each as likely as any other: the baseline that a strategy must beat."""
 
-    def score(candidates: RotatedInstances, rng: Rng, known: QueryContext) -> dict[str, NDArray]:
+    def score(candidates: RotatedInstances, rng: Rng, context: QueryContext) -> Columns:
         if rng is None:
             raise ValueError("the strategy 'random' draws from a generator of yours: rng=np.random.default_rng(seed)")
         scores = np.empty(len(candidates))
-        # Drawn in the order of the ids, so that the same seed picks the same images in whatever order they come.
+        # Drawn in the order of the ids, so that a seed picks the same images in whatever order they come.
         scores[np.argsort(candidates.image_ids, kind="stable")] = rng.random(len(candidates))
         return {"score": scores, "drawn": np.full(len(candidates), True)}
 
@@ -26,9 +27,9 @@ def random() -> ScoreStrategy:
 
 
 def box_count() -> ScoreStrategy:
-    """Images with the most boxes that people would be shown: a control.
+    """Pick the images with the most boxes that people would be shown: a control.
 
-    It looks good where the budget counts images, only because crowded images carry more labels, and falls behind
-    where it counts boxes. A strategy that does no better has learnt to count.
+    It looks good if the budget counts images, only because crowded images carry more labels, and falls behind if the
+    budget counts boxes. A strategy that does no better has learnt to count.
     """
-    return ScoreStrategy(lambda candidates, rng, known: {"score": shown(candidates)}, apart=True)
+    return ScoreStrategy(lambda candidates, rng, context: {"score": shown(candidates)}, per_image=True)

@@ -23,19 +23,19 @@ PLACES = {"a": (0, 0), "a2": (0, 0.1), "b": (10, 0), "b2": (10, 0.1), "c": (0, 6
 
 class TestFeatures:
     def test_core_set_goes_far_and_avoids_the_near_duplicate(self):
-        known = QueryContext(features=np.array([[0.0, 0.0]]))
-        assert select(at(PLACES), "core-set", 2, rng(), known) == ["b2", "c"]
-        table = rank(at(PLACES), "core-set", rng(), known, budget=3)
+        context = QueryContext(features=np.array([[0.0, 0.0]]))
+        assert select(at(PLACES), "core-set", 2, rng(), context) == ["b2", "c"]
+        table = rank(at(PLACES), "core-set", rng(), context, budget=3)
         assert table["image_id"][:2].tolist() == ["b2", "c"]
         assert table["diversity_gain"][0] == pytest.approx(np.hypot(10, 0.1))
         assert table["diversity_gain"][1] == pytest.approx(6)
         assert table["diversity_gain"][2] == pytest.approx(0.1)
         assert table["diversity_gain"][3:].isna().all()
-        assert table["placed"].tolist() == ["picked"] * 3 + ["rest"] * 2
+        assert table["placement"].tolist() == ["picked"] * 3 + ["rest"] * 2
 
     def test_core_set_does_not_ask_for_what_is_labelled(self):
-        known = QueryContext(features=np.array([[10.0, 0.0]]))
-        assert select(at(PLACES), "core-set", 1, rng(), known) == ["c"]  # sqrt(136) away
+        context = QueryContext(features=np.array([[10.0, 0.0]]))
+        assert select(at(PLACES), "core-set", 1, rng(), context) == ["c"]  # sqrt(136) away
 
     def test_typiclust_asks_for_the_middle_of_each_cluster(self):
         angles = {"a": [0, 0.1, -0.15], "b": [1.5, 1.6, 1.3], "c": [3.1, 3.0, 3.3]}
@@ -48,8 +48,8 @@ class TestFeatures:
 
     def test_typiclust_goes_where_nothing_is_labelled(self):
         places = {f"a{i}": (1, 0.01 * i) for i in range(6)} | {f"b{i}": (0.01 * i, 1) for i in range(4)}
-        known = QueryContext(features=np.array([[1.0, 0.0], [1.0, 0.02]]))
-        assert select(at(places), "typiclust", 1, rng(), known)[0][0] == "b"
+        context = QueryContext(features=np.array([[1.0, 0.0], [1.0, 0.02]]))
+        assert select(at(places), "typiclust", 1, rng(), context)[0][0] == "b"
 
 
 class TestBadge:
@@ -77,18 +77,18 @@ class TestCald:
         """A steady box at 0.8 scores -|1 + 0.8 - 1.3|; one whose score falls to 0.3 agrees less."""
         candidates = pool({"calm": [(0, 0.8)], "ship": [(0, 0.8)], "court": [(2, 0.8)]})
         flipped = pool({"calm": [(0, 0.8)], "ship": [(0, 0.3)], "court": [(2, 0.3)]})
-        known = QueryContext(labelled([50, 50, 0]), views=lambda ids, views: [flipped.subset(ids)])
-        table = rank(candidates, "cald", known=known, budget=1, shortlist=2.0).set_index("image_id")
+        context = QueryContext(labelled([50, 50, 0]), views=lambda ids, views: [flipped.subset(ids)])
+        table = rank(candidates, "cald", context=context, budget=1, shortlist=2.0).set_index("image_id")
         assert table.index[0] == "court"  # as unsteady as the ship, and the labels show no court
         assert table.loc["calm", "inconsistency"] == pytest.approx(-0.5, abs=1e-6)
         assert table.loc["court", "inconsistency"] > table.loc["calm", "inconsistency"]
         assert table.loc["court", "class_divergence"] == pytest.approx(1.0, abs=1e-6)
-        assert select(candidates, "cald", 2, known=known)[:2] == ["court", "ship"]
+        assert select(candidates, "cald", 2, context=context)[:2] == ["court", "ship"]
 
     def test_images_without_a_box_come_last(self):
         candidates = pool({"a": [], "b": [(0, 0.8)]})
-        known = QueryContext(views=lambda ids, views: [candidates.subset(ids)])
-        assert select(candidates, "cald", 2, known=known, shortlist=1.0) == ["b", "a"]
+        context = QueryContext(views=lambda ids, views: [candidates.subset(ids)])
+        assert select(candidates, "cald", 2, context=context, shortlist=1.0) == ["b", "a"]
         with pytest.raises(ValueError, match=r"expected a shortlist of at least 1 .* got 0\.5"):
             rank(candidates, "cald", shortlist=0.5)
 
@@ -111,9 +111,9 @@ class TestQuotas:
         """Ten images of ships, more uncertain than the two of courts, of which the labels show none."""
         ships = {f"s{i}": [(0, 0.5), (0, 0.5)] for i in range(10)}
         candidates = pool({**ships, "c0": [(2, 0.8)], "c1": [(2, 0.8)]})
-        known = QueryContext(labelled([1000, 5, 0]))
-        table = rank(candidates, name, known=known, budget=4)
-        picked = table[table["placed"] == "picked"].set_index("image_id")
+        context = QueryContext(labelled([1000, 5, 0]))
+        table = rank(candidates, name, context=context, budget=4)
+        picked = table[table["placement"] == "picked"].set_index("image_id")
         assert {"c0", "c1"} <= {*picked.index}
         assert picked.loc["c0", "quota"] == "court"
         assert "c0" not in select(candidates, "entropy", 4)
@@ -121,7 +121,7 @@ class TestQuotas:
     def test_pal_is_calibrated(self):
         found, truth = overconfident()
         candidates = pool({"a": [(0, 0.9)], "b": [(0, 0.6)], "c": [(1, 0.6)], "d": [(1, 0.9)]})
-        table = rank(candidates, "pal", known=QueryContext(truth, found), budget=4).set_index("image_id")
+        table = rank(candidates, "pal", context=QueryContext(truth, found), budget=4).set_index("image_id")
         assert table.loc["a", "uncertainty"] == pytest.approx(np.log(2), abs=0.02)
         assert table.loc["a", "uncertainty"] > table.loc["c", "uncertainty"]
 
@@ -135,7 +135,7 @@ class TestPpal:
         labels = pool({"x": [(0, 1.0)], "y": [(1, 1.0)]}).replace(scores=None)
         found = pool({"x": [], "y": [(1, 1.0)]})
         candidates = pool({"a": [(0, 0.5), (1, 0.5)], "b": [(1, 0.5)], "n": []}, box_features=np.eye(3))
-        table = rank(candidates, "ppal", known=QueryContext(labels, found), budget=1).set_index("image_id")
+        table = rank(candidates, "ppal", context=QueryContext(labels, found), budget=1).set_index("image_id")
         weight = class_difficulty([0.0, 1.0])
         assert weight.tolist() == pytest.approx([1.2, 1.0])
         assert table["uncertainty"].to_dict() == pytest.approx({"a": 2.2 * np.log(2), "b": np.log(2), "n": 0})
@@ -147,7 +147,7 @@ class TestPpal:
         found = pool({"x": [(0, 0.5), (0, 0.8, (58, 50, 40, 10, 0))]})
         best = max(0.5**0.6, 0.8**0.6 * (2 / 3) ** 0.4)
         candidates = pool({"a": [(0, 0.5)], "b": [(2, 0.5)]}, box_features=np.eye(2))
-        table = rank(candidates, "ppal", known=QueryContext(labels, found), budget=1).set_index("image_id")
+        table = rank(candidates, "ppal", context=QueryContext(labels, found), budget=1).set_index("image_id")
         weight = class_difficulty([best / 2, 0, 0])
         assert table["uncertainty"].to_dict() == pytest.approx(
             {"a": weight[0] * entropy([0.5])[0], "b": weight[2] * entropy([0.5])[0]}

@@ -19,7 +19,7 @@ def seen(images, features=None, **options):
     return pool(images, image_features=np.eye(len(images)) if features is None else features, **options)
 
 
-def known(**more):
+def context(**more):
     return QueryContext(TRUTH, FOUND, **more)
 
 
@@ -33,25 +33,25 @@ def test_diversity_first_while_the_detector_is_weak():
         assert table["image_id"][:2].str[0].tolist() in (["a", "b"], ["b", "a"])
         assert (table["start"] == "diversity first").all()
         assert "value" not in table
-    table = rank(seen(images, features), "hybrid", rng(), known(), budget=2)
+    table = rank(seen(images, features), "hybrid", rng(), context(), budget=2)
     assert "start" not in table
 
 
 def test_weak_is_by_the_map_before_training():
     """Half of the ships and nearly all planes: their mAP is far above 0.1 and below 0.95."""
     images = {"a": [(0, 0.9)], "b": [(1, 0.6)]}
-    assert "value" in rank(seen(images), "hybrid", rng(), known(), budget=1)
-    assert "start" in rank(seen(images), "hybrid", rng(), known(), budget=1, weak_below=0.95)
+    assert "value" in rank(seen(images), "hybrid", rng(), context(), budget=1)
+    assert "start" in rank(seen(images), "hybrid", rng(), context(), budget=1, weak_below=0.95)
 
 
 def test_value_is_calibrated_and_by_the_second():
     """A ship at 0.9 is right every second time; ten sure planes cost more and teach less."""
     images = {"planes": [(1, 0.6)] * 10, "ship": [(0, 0.9)]}
     cost = ExpectedCost(image=5, box=0, correction=5, corrections_per_box=1)
-    table = rank(seen(images), "hybrid", rng(), known(cost=cost), budget=1).set_index("image_id")
+    table = rank(seen(images), "hybrid", rng(), context(cost=cost), budget=1).set_index("image_id")
     assert table.index[0] == "ship"
     assert table["expected_seconds"].to_dict() == {"ship": 10, "planes": 55}
-    faint = rank(seen({"faint": [(1, 0.2)] * 9, "ship": [(0, 0.9)]}), "hybrid", rng(), known(cost=cost), budget=1)
+    faint = rank(seen({"faint": [(1, 0.2)] * 9, "ship": [(0, 0.9)]}), "hybrid", rng(), context(cost=cost), budget=1)
     faint = faint.set_index("image_id").loc["faint"]  # none of them is shown
     assert faint["expected_seconds"] == pytest.approx(5 + 5 * faint["expected_boxes"])
     assert faint["n_shown"] == 0
@@ -65,7 +65,7 @@ IMAGES = {"one": [(0, 0.9)], "nine": [(0, 0.9)] * 9, "both": [(0, 0.9), (1, 0.6)
 
 def test_many_of_a_class_teach_less_than_as_many_times_one():
     """What boxes add to the logarithm of their class's labels, and classes add up."""
-    taught = rank(seen(IMAGES), "hybrid", rng(), known(), budget=1).set_index("image_id")["uncertainty"]
+    taught = rank(seen(IMAGES), "hybrid", rng(), context(), budget=1).set_index("image_id")["uncertainty"]
     classes = len(TRUTH.classes)
     assert np.expm1(classes * taught["nine"]) == pytest.approx(9 * np.expm1(classes * taught["one"]))
     assert taught["nine"] < 9 * taught["one"]
@@ -85,7 +85,7 @@ def test_a_class_with_few_labels_teaches_more():
     many = QueryContext(TRUTH.concat([TRUTH, more]), FOUND)
     few, lots = (
         rank(seen(IMAGES), "hybrid", rng(), one, budget=1).set_index("image_id")["uncertainty"]["one"]
-        for one in (known(), many)
+        for one in (context(), many)
     )
     n, classes = int((TRUTH.labels == 0).sum()), len(TRUTH.classes)
     assert np.expm1(classes * few) * (1 + n) == pytest.approx(np.expm1(classes * lots) * (1 + 10 * n))
@@ -93,7 +93,7 @@ def test_a_class_with_few_labels_teaches_more():
 
 def test_the_root_as_it_was_before():
     """Nine ships teach three times what one does."""
-    table = rank(seen(IMAGES), "hybrid", rng(), known(), budget=1, class_gain="root").set_index("image_id")
+    table = rank(seen(IMAGES), "hybrid", rng(), context(), budget=1, class_gain="root").set_index("image_id")
     taught = table["uncertainty"]
     assert taught["nine"] == pytest.approx(3 * taught["one"])
     assert taught["both"] == pytest.approx(taught["one"] + taught["plane"])
@@ -105,7 +105,7 @@ def test_near_duplicates_do_not_come_together():
     """Three images of doubtful ships, two of which look and hold the same: the odd one is among two picks."""
     images = {"a": [(0, 0.9)], "a2": [(0, 0.9)], "b": [(0, 0.9, (50, 50, 20, 20, 0.5))], "sure": [(1, 0.6)]}
     features = [[1, 0, 0], [1, 0.01, 0], [0, 1, 0], [0, 0, 1]]
-    picked = select(seen(images, features), "hybrid", 2, rng(), known())
+    picked = select(seen(images, features), "hybrid", 2, rng(), context())
     assert "b" in picked
     assert len({"a", "a2"} & {*picked}) == 1
 
@@ -114,10 +114,10 @@ def test_tiles_of_one_scene_do_not_fill_a_batch():
     tiles = {f"P1__{i}": [(0, 0.9)] for i in range(6)}
     others = {f"P{k}__0": [(0, 0.9), (1, 0.6)] for k in range(2, 6)}
     candidates = seen({**tiles, **others})
-    picked = select(candidates, "hybrid", 4, rng(), known(), shortlist=1.0, per_scene=1)
+    picked = select(candidates, "hybrid", 4, rng(), context(), shortlist=1.0, per_scene=1)
     assert sorted(i.partition("__")[0] for i in picked) != ["P1"] * 4
     assert len({i.partition("__")[0] for i in picked}) == 4
-    assert sum(i.startswith("P1") for i in select(candidates, "hybrid", 4, rng(), known(), per_scene=6)) > 1
+    assert sum(i.startswith("P1") for i in select(candidates, "hybrid", 4, rng(), context(), per_scene=6)) > 1
 
 
 def test_views_raise_what_moves():
@@ -131,9 +131,9 @@ def test_views_raise_what_moves():
         asked.append((ids, len(wanted)))
         return [moved.subset(ids) for _ in wanted]
 
-    assert select(candidates, "hybrid", 1, rng(), known(views=views)) == ["calm"]  # a tie
+    assert select(candidates, "hybrid", 1, rng(), context(views=views)) == ["calm"]  # a tie
     assert not asked
-    table = rank(candidates, "hybrid", rng(), known(views=views), budget=1, views=True).set_index("image_id")
+    table = rank(candidates, "hybrid", rng(), context(views=views), budget=1, views=True).set_index("image_id")
     assert table.index[0] == "moves"
     assert asked == [(["calm", "moves"], 7)]
     overlap = 20 / 60
@@ -151,7 +151,7 @@ def test_only_the_shortlist_is_looked_at_from_other_sides():
         asked.extend(ids)
         return [candidates.subset(ids) for _ in wanted]
 
-    table = rank(candidates, "hybrid", rng(), known(views=views), budget=2, views=True, shortlist=2.0)
+    table = rank(candidates, "hybrid", rng(), context(views=views), budget=2, views=True, shortlist=2.0)
     assert len(asked) == 4
     assert table["instability"].notna().sum() == 4
 

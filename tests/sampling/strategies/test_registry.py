@@ -68,7 +68,7 @@ def seen_from(candidates):
     return views
 
 
-def known_of(candidates, labelled=0):
+def context_of(candidates, labelled=0):
     """All that a loop would know, after so many images were labelled: half of their detections were right."""
     answered = pool([3] * labelled, seed=5)
     answered = answered.replace(image_ids=[f"labelled/{i}" for i in range(labelled)])
@@ -88,11 +88,11 @@ def labelled(request):
 class TestConformance:
     def test_same_seed_same_images_in_whatever_order_they_come(self, name, labelled):
         for candidates in (MIXED, pool([2] * 12, tied=True), pool([0] * 12)):
-            known = known_of(candidates, labelled)
+            context = context_of(candidates, labelled)
             for budget in (7, Budget(boxes=11)):
-                once = select(candidates, name, budget, rng(3), known)
-                assert select(candidates, name, budget, rng(3), known) == once
-                assert select(shuffled(candidates), name, budget, rng(3), known) == once
+                once = select(candidates, name, budget, rng(3), context)
+                assert select(candidates, name, budget, rng(3), context) == once
+                assert select(shuffled(candidates), name, budget, rng(3), context) == once
 
     @pytest.mark.parametrize("candidates", [MIXED, pool([2] * 12, tied=True), pool([0] * 12)], ids=["mix", "tie", "0"])
     @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ class TestConformance:
         ids=["1", "5", "9 boxes", "both", "seconds"],
     )
     def test_budget_holds_and_no_image_twice_or_from_outside(self, name, candidates, budget, labelled):
-        picked = select(candidates, name, budget, rng(), known_of(candidates, labelled))
+        picked = select(candidates, name, budget, rng(), context_of(candidates, labelled))
         assert type(picked) is list
         assert all(type(i) is str for i in picked)
         assert len(set(picked)) == len(picked)
@@ -113,31 +113,31 @@ class TestConformance:
         assert budget.seconds is None or (5 + 6.5 * counts).sum() <= budget.seconds
 
     def test_budget_is_used(self, name, labelled):
-        assert len(select(MIXED, name, 7, rng(), known_of(MIXED, labelled))) == 7
+        assert len(select(MIXED, name, 7, rng(), context_of(MIXED, labelled))) == 7
         empty = pool([0] * 12)
-        assert len(select(empty, name, Budget(boxes=5), rng(), known_of(empty, labelled))) == 5
+        assert len(select(empty, name, Budget(boxes=5), rng(), context_of(empty, labelled))) == 5
 
     @pytest.mark.parametrize("budget", [10_000, Budget(boxes=10_000)], ids=["images", "boxes"])
     def test_budget_beyond_the_pool_takes_all(self, name, budget, labelled):
-        picked = select(MIXED, name, budget, rng(), known_of(MIXED, labelled))
+        picked = select(MIXED, name, budget, rng(), context_of(MIXED, labelled))
         assert sorted(picked) == sorted(MIXED.image_ids)
 
     @pytest.mark.parametrize("count", [0, 3])
     def test_one_image(self, name, count, labelled):
         one = pool([count])
-        assert select(one, name, 4, rng(), known_of(one, labelled)) == ["scene0/tile000"]
+        assert select(one, name, 4, rng(), context_of(one, labelled)) == ["scene0/tile000"]
 
     def test_zero_candidates(self, name, labelled):
         for nothing in (RotatedInstances.empty(), pool([])):
-            assert select(nothing, name, 4, rng(), known_of(nothing, labelled)) == []
+            assert select(nothing, name, 4, rng(), context_of(nothing, labelled)) == []
 
     def test_an_image_dearer_than_the_budget_is_not_taken(self, name, labelled):
         dear = pool([5, 5])
-        assert select(dear, name, Budget(boxes=4), rng(), known_of(dear, labelled)) == []
+        assert select(dear, name, Budget(boxes=4), rng(), context_of(dear, labelled)) == []
 
     def test_candidates_are_left_alone(self, name, labelled):
         candidates = pool([2, 0, 3])
-        select(candidates, name, 2, rng(), known_of(candidates, labelled))
+        select(candidates, name, 2, rng(), context_of(candidates, labelled))
         assert candidates == pool([2, 0, 3])
 
     def test_labels_are_refused(self, name):
@@ -149,9 +149,9 @@ class TestConformance:
 
     def test_table(self, name, labelled):
         for candidates in (MIXED, pool([0] * 12), RotatedInstances.empty()):
-            known = known_of(candidates, labelled)
-            ranking = rank(candidates, name, rng(), known, budget=5)
-            assert ranking.columns[:6].tolist() == ["rank", "image_id", "score", "n_boxes", "empty", "placed"]
+            context = context_of(candidates, labelled)
+            ranking = rank(candidates, name, rng(), context, budget=5)
+            assert ranking.columns[:6].tolist() == ["rank", "image_id", "score", "n_boxes", "empty", "placement"]
             assert {"n_shown", "expected_seconds", "expected_boxes"} <= {*ranking.columns}
             assert ranking["rank"].tolist() == list(range(1, len(candidates) + 1))
             assert sorted(ranking["image_id"]) == sorted(candidates.image_ids)
@@ -161,43 +161,43 @@ class TestConformance:
             assert ranking["score"].is_monotonic_decreasing
             assert ranking["n_shown"].tolist() == shown(candidates.subset(ranking["image_id"])).tolist()
             np.testing.assert_allclose(ranking["expected_seconds"], 5 + 6.5 * ranking["n_shown"])
-            assert rank(shuffled(candidates), name, rng(), known, budget=5).equals(ranking)
+            assert rank(shuffled(candidates), name, rng(), context, budget=5).equals(ranking)
             assert explain(ranking, ranking["image_id"].tolist()[:5]) == explain(ranking)[:5]
 
     def test_selection_is_the_table_cut_at_the_budget(self, name, labelled):
-        known = known_of(MIXED, labelled)
+        context = context_of(MIXED, labelled)
         for budget in (Budget(images=6), Budget(boxes=17)):
-            ranking = rank(MIXED, name, rng(5), known, budget)
+            ranking = rank(MIXED, name, rng(5), context, budget)
             taken = budget.take(ranking["image_id"], ranking["n_shown"])
-            assert select(MIXED, name, budget, rng(5), known) == taken
+            assert select(MIXED, name, budget, rng(5), context) == taken
 
     def test_what_it_needs_is_what_it_looks_at(self, name, labelled):
         """Without the columns that it does not ask for it picks the same; without one that it asks for it says so."""
-        strategy, known = make_strategy(name), known_of(MIXED, labelled)
+        strategy, context = make_strategy(name), context_of(MIXED, labelled)
         columns = {"class_scores": ["class_scores"], "features": ["box_features", "image_features"]}
         spare = [c for need, those in columns.items() if need not in strategy.needs for c in those]
         less = QueryContext(
-            known.labels if "labels" in strategy.needs else known.labels.subset([]),
-            known.detections if "labels" in strategy.needs else known.detections.subset([]),
-            known.features if "labelled_features" in strategy.needs else None,
-            known.views if "views" in strategy.needs else None,
+            context.labels if "labels" in strategy.needs else context.labels.subset([]),
+            context.detections if "labels" in strategy.needs else context.detections.subset([]),
+            context.features if "labelled_features" in strategy.needs else None,
+            context.views if "views" in strategy.needs else None,
         )
         options = {"use_class_scores": False} if name in ("least-confidence", "margin", "entropy") else {}
-        full = select(MIXED, name, 6, rng(2), known, **options)
+        full = select(MIXED, name, 6, rng(2), context, **options)
         assert select(MIXED.replace(**dict.fromkeys(spare)), name, 6, rng(2), less, **options) == full
         if "features" in strategy.needs:
             bare = MIXED.replace(box_features=None, image_features=None)
             with pytest.raises(ValueError, match=r"expected detections with .*features, got .*: predict\("):
-                select(bare, name, 6, rng(2), known)
+                select(bare, name, 6, rng(2), context)
         if "views" in strategy.needs:
-            with pytest.raises(ValueError, match=r"expected Known\(views=...\)"):
+            with pytest.raises(ValueError, match=r"expected QueryContext\(views=...\)"):
                 select(MIXED, name, 6, rng(2))
 
 
 @pytest.mark.parametrize("name", BATCHES)
 def test_batches_pick_no_more_than_they_can_use(name):
-    ranking = rank(MIXED, name, rng(), known_of(MIXED, 40), Budget(boxes=4))
-    assert (ranking["placed"] == "picked").sum() == 4  # four images of one box, or none, would fit
+    ranking = rank(MIXED, name, rng(), context_of(MIXED, 40), Budget(boxes=4))
+    assert (ranking["placement"] == "picked").sum() == 4  # four images of one box, or none, would fit
     assert (ranking["score"][:4] == [1, 0.75, 0.5, 0.25]).all()
     assert (ranking["score"][4:] == 0).all()
 
@@ -206,8 +206,8 @@ def test_batches_pick_no_more_than_they_can_use(name):
 def test_a_pool_on_disk_is_ranked_shard_by_shard(name, tmp_path):
     for number in range(3):
         MIXED.subset(MIXED.image_ids[12 * number : 12 * number + 12]).save(tmp_path / f"part-{number}.parquet")
-    known = known_of(MIXED, 40)
-    pd.testing.assert_frame_equal(rank(tmp_path, name, rng(), known), rank(MIXED, name, rng(), known), rtol=1e-12)
+    context = context_of(MIXED, 40)
+    pd.testing.assert_frame_equal(rank(tmp_path, name, rng(), context), rank(MIXED, name, rng(), context), rtol=1e-12)
 
 
 def test_a_strategy_that_looks_at_all_images_loads_them(tmp_path):
@@ -281,7 +281,7 @@ def test_class_scores_are_used_where_they_are():
 def test_last_bits_do_not_decide():
     # 0.1 + 0.2 + 0.3 differs from 0.3 + 0.2 + 0.1 in the last bit
     ranking = ScoreStrategy(
-        lambda candidates, rng, known: {"score": np.array([0.1 + 0.2 + 0.3, 0.3 + 0.2 + 0.1])[::-1]}
+        lambda candidates, rng, context: {"score": np.array([0.1 + 0.2 + 0.3, 0.3 + 0.2 + 0.1])[::-1]}
     )
     assert ranking.rank(pool([1, 1]))["image_id"].tolist() == ["scene0/tile000", "scene1/tile001"]
 
@@ -349,8 +349,8 @@ class TestOwnStrategies:
             rank(MIXED, lambda_named("only_picks"))
 
     def test_it_is_told_what_is_known_if_it_asks(self):
-        def rarest(candidates, budget, rng, known):
-            rare = known.class_counts(3).argmin()
+        def rarest(candidates, budget, rng, context):
+            rare = context.class_counts(3).argmin()
             shows = np.bincount(candidates.image_index, candidates.labels == rare, minlength=len(candidates)) > 0
             return budget.take(candidates.image_ids[shows], candidates.counts[shows])
 
@@ -360,7 +360,8 @@ class TestOwnStrategies:
 
     def test_a_ranking_of_your_own(self):
         biggest = ScoreStrategy(
-            lambda candidates, rng, known: {"score": 9.0 - candidates.counts, "boxes": candidates.counts}, empty="last"
+            lambda candidates, rng, context: {"score": 9.0 - candidates.counts, "boxes": candidates.counts},
+            empty="last",
         )
         ranking = rank(pool([2, 0, 1]), biggest)
         assert ranking["n_boxes"].tolist() == ranking["boxes"].tolist() == [1, 2, 0]
@@ -368,9 +369,9 @@ class TestOwnStrategies:
 
     def test_bad_scores_name_the_image(self):
         with pytest.raises(ValueError, match="expected finite scores, got nan for image 'scene1/tile001'"):
-            rank(pool([1, 1]), ScoreStrategy(lambda candidates, rng, known: {"score": np.array([0.0, np.nan])}))
+            rank(pool([1, 1]), ScoreStrategy(lambda candidates, rng, context: {"score": np.array([0.0, np.nan])}))
         with pytest.raises(ValueError, match=r"expected a score for each of 2 images, got \(3,\)"):
-            rank(pool([1, 1]), ScoreStrategy(lambda candidates, rng, known: {"score": np.zeros(3)}))
+            rank(pool([1, 1]), ScoreStrategy(lambda candidates, rng, context: {"score": np.zeros(3)}))
 
 
 def lambda_named(name):

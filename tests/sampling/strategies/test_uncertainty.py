@@ -27,12 +27,12 @@ class TestWeights:
         share = np.exp([0.25, 0.75, 1.0])
         share *= 3 / share.sum()
         one = pool({"a": [(0, 0.5), (1, 0.8)], "b": [(2, 0.5)]})
-        table = rank(one, "least-confidence", known=QueryContext(labelled([3, 1, 0])), weight="class").set_index(
+        table = rank(one, "least-confidence", context=QueryContext(labelled([3, 1, 0])), weight="class").set_index(
             "image_id"
         )
         mean = (share[0] * 0.5 + share[1] * 0.2) / (share[0] + share[1])
         assert table["score"].to_dict() == pytest.approx({"a": mean, "b": 0.5}, abs=1e-7)
-        sums = rank(one, "least-confidence", known=QueryContext(labelled([3, 1, 0])), weight="class", how="sum")
+        sums = rank(one, "least-confidence", context=QueryContext(labelled([3, 1, 0])), weight="class", how="sum")
         assert sums.set_index("image_id")["score"]["b"] == pytest.approx(share[2] * 0.5)
 
     def test_only_where_they_mean_something(self):
@@ -51,11 +51,11 @@ class TestEmpty:
         table = rank(
             pool({"a": [(0, 0.5)], "b": [], "c": [(0, 0.9)]}),
             "least-confidence",
-            known=QueryContext(labels, held),
+            context=QueryContext(labels, held),
             empty="missed",
         ).set_index("image_id")
         assert table.loc["b", "score"] == pytest.approx(0.6 * (0.5 + 0.1) / 2)
-        assert table["placed"].to_dict() == {"a": "score", "b": "missed", "c": "score"}
+        assert table["placement"].to_dict() == {"a": "score", "b": "missed", "c": "score"}
 
 
 class TestCalibratedEntropy:
@@ -64,7 +64,7 @@ class TestCalibratedEntropy:
         found, truth = overconfident()
         candidates = pool({"ship": [(0, 0.9)], "plane": [(1, 0.6)]})
         assert order(rank(candidates, "entropy")) == ["plane", "ship"]
-        table = rank(candidates, "calibrated-entropy", known=QueryContext(truth, found))
+        table = rank(candidates, "calibrated-entropy", context=QueryContext(truth, found))
         assert order(table) == ["ship", "plane"]
         assert table["score"][0] == pytest.approx(np.log(2), abs=0.02)
         assert table["score"][1] == pytest.approx(entropy([0.97])[0], abs=0.08)
@@ -103,7 +103,7 @@ class TestStability:
         """Shifted by 8 of 40 pixels a box keeps 32 / 48 of the union; every second view has lost c."""
         moved = pool({"a": [(0, 0.8)], "b": [(0, 0.8, shifted(8))], "c": [(0, 0.8)], "n": []})
         lost = pool({"a": [(0, 0.8)], "b": [(0, 0.8, shifted(8))], "c": [], "n": []})
-        table = rank(CALM, "localisation-stability", known=with_views(moved, lost))
+        table = rank(CALM, "localisation-stability", context=with_views(moved, lost))
         assert order(table) == ["c", "b", "a", "n"]
         assert table["score"].tolist() == pytest.approx([0.5, 1 / 3, 0, 0], abs=1e-6)
         assert table["missing_rate"].tolist()[:3] == [0.5, 0, 0]
@@ -113,7 +113,7 @@ class TestStability:
         both = [(0, 0.75), (0, 0.25, (50, 150, 40, 10, 0))]
         one = pool({"a": both})
         moved = pool({"a": [both[0], (0, 0.25, (58, 150, 40, 10, 0))]})
-        assert rank(one, "localisation-stability", known=with_views(moved))["score"][0] == pytest.approx(0.25 / 3)
+        assert rank(one, "localisation-stability", context=with_views(moved))["score"][0] == pytest.approx(0.25 / 3)
 
     def test_the_unstable_angle_comes_first(self):
         """b only turns, by 0.2 to and fro; a only moves. The square c turns too, of which nothing can be said."""
@@ -123,15 +123,15 @@ class TestStability:
             pool({"a": [(0, 0.8, shifted(12))], "b": [(0, 0.8, turned(t))], "c": [(0, 0.8, (50, 50, 20, 20, 2 * t))]})
             for t in (0.2, -0.2)
         )
-        known = with_views(to, fro)
-        assert order(rank(still, "angle-stability", known=known))[0] == "b"
-        scores = rank(still, "angle-stability", known=known).set_index("image_id")["score"]
+        context = with_views(to, fro)
+        assert order(rank(still, "angle-stability", context=context))[0] == "b"
+        scores = rank(still, "angle-stability", context=context).set_index("image_id")["score"]
         # seven views and the box itself: the mean of exp(2i t) over 4 times 0.2, 3 times -0.2 and 0
         half, quarter = (1 - abs(np.mean(np.exp(1j * p * np.array([0.2] * 4 + [-0.2] * 3 + [0.0])))) for p in (2, 4))
         assert scores["b"] == pytest.approx(0.75 * (0.75 * half + 0.25 * quarter), abs=1e-6)
         assert scores["a"] == pytest.approx(0, abs=1e-6)
         assert scores["c"] == pytest.approx(0, abs=1e-6)
-        assert order(rank(still, "localisation-stability", known=known))[0] == "a"
+        assert order(rank(still, "localisation-stability", context=context))[0] == "a"
 
     def test_which_views(self):
         asked = []
@@ -140,8 +140,8 @@ class TestStability:
             asked.append([view.name for view in wanted])
             return [CALM.subset(ids) for _ in wanted]
 
-        rank(CALM, "localisation-stability", known=QueryContext(views=views))
-        rank(CALM, "localisation-stability", known=QueryContext(views=views), views="dihedral")
+        rank(CALM, "localisation-stability", context=QueryContext(views=views))
+        rank(CALM, "localisation-stability", context=QueryContext(views=views), views="dihedral")
         assert asked[0] == [f"noise{level}" for level in (8, 16, 24, 32, 40, 48)]
         assert asked[1] == ["+90", "+180", "+270", "flip", "flip+90", "flip+180", "flip+270"]
         with pytest.raises(ValueError, match="expected views to be one of noise, dihedral, got 'rain'"):
