@@ -6,15 +6,15 @@ import sys
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command of ``al-rotate``; see :mod:`al_rotate.cli.parser`.
+    """Run one command of ``al-rotate``; see :func:`al_rotate.cli.parser.run`.
 
-    ``doctor`` comes first, because it also runs where packages that the other commands need are missing or broken.
+    ``doctor`` is started without the other commands, because it must run where packages that they need are broken.
     """
     words = sys.argv[1:] if argv is None else argv
-    if words == ["doctor"]:
+    if words[:1] == ["doctor"]:
         from .doctor import main as doctor
 
-        return doctor([])
+        return doctor(words[1:])
     from .parser import run
 
     return run(words)

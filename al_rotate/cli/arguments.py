@@ -1,19 +1,24 @@
-"""What words of the command line mean, for all commands."""
+"""Arguments that several commands share, and what their values mean."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..data.formats import dota
+from ..sampling import STRATEGIES
+
+# Adds a command to the parser: its name, the function that runs it, a summary and an example.
+AddCommand = Callable[[str, Callable[[argparse.Namespace], "int | None"], str, str], argparse.ArgumentParser]
 
 CLASSES = {"dota-v1": dota.DOTA_V1, "dota-v1.5": dota.DOTA_V15, "dota-v2": dota.DOTA_V2}
 
 
 class DictAction(argparse.Action):
-    """MMEngine's DictAction, loaded when it is used: without it the core needs no MMEngine."""
+    """MMEngine's DictAction, imported when an option is parsed, so that the other commands need no MMEngine."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         from mmengine.config import DictAction
@@ -21,18 +26,40 @@ class DictAction(argparse.Action):
         DictAction(self.option_strings, self.dest, nargs="+")(parser, namespace, values, option_string)
 
 
-def as_classes(given: str | None) -> tuple[str, ...] | None:
-    if given is None:
+def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config``, ``--checkpoint``, ``--device`` and ``--cfg-options``."""
+    parser.add_argument("--config", required=True, help="path, or the name of a config shipped with MMRotate")
+    parser.add_argument("--checkpoint", help="path, or zoo for the published weights")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+
+
+def add_strategy_arguments(parser: argparse.ArgumentParser, default: str | None, with_options: bool = True) -> None:
+    """Add ``--strategy``, on request ``--options``, and ``--seed`` where the strategy has a default."""
+    parser.add_argument("--strategy", default=default, help=", ".join(STRATEGIES))
+    if with_options:
+        parser.add_argument("--options", nargs="+", metavar="KEY=VALUE", help="of the strategy, e.g. how=sum")
+    if default is not None:
+        parser.add_argument("--seed", type=int, default=0)
+
+
+def as_classes(text: str | None) -> tuple[str, ...] | None:
+    """Read class names: those of a DOTA version, one per line of a file, or separated by commas."""
+    if text is None:
         return None
-    if given in CLASSES:
-        return tuple(CLASSES[given])
-    if Path(given).is_file():
-        return tuple(line.strip() for line in Path(given).read_text(encoding="utf-8").splitlines() if line.strip())
-    return tuple(name.strip() for name in given.split(",") if name.strip())
+    if text in CLASSES:
+        return tuple(CLASSES[text])
+    if Path(text).is_file():
+        return tuple(line.strip() for line in Path(text).read_text(encoding="utf-8").splitlines() if line.strip())
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def as_options(pairs: list[str] | None) -> dict[str, Any]:
-    """``how=sum k=3 share=0.5 use_class_scores=false`` as Python values."""
+    """Convert ``how=sum k=3 share=0.5 use_class_scores=false`` to Python values.
+
+    Raises:
+        ValueError: for an option that is no ``KEY=VALUE``.
+    """
     options: dict[str, Any] = {}
     for pair in pairs or []:
         name, equals, text = pair.partition("=")

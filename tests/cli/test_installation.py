@@ -56,6 +56,12 @@ def test_runs_with_the_standard_library_alone(bare: tuple[Path, Path], tmp_path:
     assert text.count("repair:") == 1
 
 
+def test_the_command_starts_with_the_standard_library_alone(bare: tuple[Path, Path], tmp_path: Path) -> None:
+    python, _ = bare
+    code, text = run(python, tmp_path, arguments=("-m", "al_rotate", "doctor", "--help"))
+    assert (code, text.splitlines()[0]) == (0, "usage: al-rotate doctor [-h]")
+
+
 def test_real_folders_of_two_opencvs_old_mmrotate_and_mmcv_without_ops(bare: tuple[Path, Path], tmp_path: Path) -> None:
     python, site = bare
     pip = f"{python} -m pip"
@@ -83,7 +89,7 @@ def test_real_folders_of_two_opencvs_old_mmrotate_and_mmcv_without_ops(bare: tup
     assert f"mmcv has no ops: {site / 'mmcv'} holds no compiled mmcv._ext" in text
 
 
-def test_survives_a_crash_and_a_hang_and_goes_on(bare: tuple[Path, Path], tmp_path: Path) -> None:
+def test_survives_a_crash_and_a_hang(bare: tuple[Path, Path], tmp_path: Path) -> None:
     python, site = bare
     install(site, "numpy", "2.2.6", "numpy", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     install(site, "scipy", "1.15.3", "scipy", "raise SystemExit(3)")

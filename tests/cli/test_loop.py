@@ -1,0 +1,116 @@
+"""The commands of the loop on a workspace, and rank."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.noisy import NoisyLearner
+
+from al_rotate.data import RotatedInstances, synthetic
+from al_rotate.loop import ActiveLoop
+from al_rotate.sampling import rank
+
+CONFIG = "rotated_rtmdet_tiny-3x-dota"
+
+
+def test_a_round_by_commands(al, pool, work):
+    code, out, err = al("status", work)
+    assert (code, err) == (0, "")
+    assert out == f"12 unlabelled, 0 queried, 0 labelled, 0 skipped\nnext: al-rotate query {work}\n"
+
+    code, out, err = al("query", work, "--images", 4)
+    assert (code, err) == (0, "")
+    selection = work / "rounds" / "000" / "selection.csv"
+    asked = pd.read_csv(selection)["image_id"].tolist()
+    assert "round 0: 4 images queried" in out
+    assert out.endswith(f"all of them: {selection}\n")
+    assert re.findall(r"image_\d\d", out) == asked
+    assert al("query", work, "--images", 4) == (0, out, "")  # asking again is the same query
+    assert al("status", work)[1].endswith(f"next: al-rotate collect {work}\n")
+
+    code, out, err = al("collect", work)
+    assert (code, out, err) == (0, f"4 labelled\nnext: al-rotate train {work}\n", "")
+    assert al("collect", work)[:2] == (0, out)
+
+    with ActiveLoop(work, learner=NoisyLearner(pool)) as loop:
+        assert loop.workspace.labels() == pool.subset(sorted(asked))
+        loop.train()
+        code, out, err = al("status", work)  # while the loop has it
+    assert (code, err) == (0, "")
+    assert "8 unlabelled, 0 queried, 4 labelled, 0 skipped" in out
+    assert re.search(r"0 +trained +random +4 +\d+ +\d+\.\d{3}", out)
+    assert out.endswith(f"next: al-rotate query {work}\n")
+
+
+def test_report(al, work, tmp_path):
+    al("query", work, "--images", 3)
+    code, out, err = al("report", work)
+    assert (code, out, err) == (0, f"{work / 'report.html'}\n", "")
+    assert "Round 0: 3 of 12 images" in (work / "report.html").read_text()
+    code, out, _ = al("report", work, "--out", tmp_path / "elsewhere.html")
+    assert (code, out) == (0, f"{tmp_path / 'elsewhere.html'}\n")
+    assert (tmp_path / "elsewhere.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ([], {}),
+        (["--strategy", "margin", "--options", "how=sum"], {"strategy": "margin", "how": "sum"}),
+        (["--options", "how=top-k", "k=2", "empty=first"], {"how": "top-k", "k": 2, "empty": "first"}),
+        (["--options", "use_class_scores=false"], {"use_class_scores": False}),
+        (["--strategy", "mus-cdb", "--images", "4"], {"strategy": "mus-cdb", "budget": 4}),
+    ],
+)
+def test_rank_is_al_rank(al, detections, tmp_path, words, options):
+    expected = rank(RotatedInstances.load(detections), **options)
+    code, out, err = al("rank", detections, *words, "--out", tmp_path / "ranking.csv", "--top", 3)
+    assert (code, err) == (0, "")
+    written = pd.read_csv(tmp_path / "ranking.csv")
+    pd.testing.assert_frame_equal(written, expected.replace("", np.nan), check_dtype=False)
+    assert out == expected.head(3).to_string(index=False) + "\n"
+
+
+def test_rank_at_random_has_a_seed(al, detections):
+    images = RotatedInstances.load(detections)
+    for seed in (0, 5):
+        expected = rank(images, "random", np.random.default_rng(seed)).head(12).to_string(index=False)
+        assert al("rank", detections, "--strategy", "random", "--seed", seed, "--top", 12)[1] == expected + "\n"
+
+
+def test_a_workspace_that_is_held(al, pool, work):
+    with ActiveLoop(work, learner=NoisyLearner(pool)):
+        code, out, err = al("query", work)
+    assert (code, out) == (1, "")
+    assert re.fullmatch(r"al-rotate query: .* is held by process \d+ .*al-rotate status .*\n", err)
+    assert al("query", work)[0] == 0
+
+
+@pytest.mark.mm
+def test_from_images_to_a_query_by_commands(al, tmp_path):
+    for part, n in (("pool", 6), ("test", 2)):
+        synthetic.write_dataset(tmp_path / part, n, 64, prefix=part)
+    init = ["init", tmp_path / "work", "--images", tmp_path / "pool" / "images", "--config", CONFIG, "--seed", 4]
+    test = ["--test-images", tmp_path / "test" / "images", "--test-labels", tmp_path / "test" / "labelTxt"]
+    assert al(*init)[::2] == (
+        1,
+        "al-rotate init: expected --classes (dota-v1, a list, or a file with one name per line)\n",
+    )
+    simulated = [*init, "--simulate", tmp_path / "pool" / "labelTxt", "--classes", ",".join(synthetic.CLASSES)]
+    assert "--test-images and --test-labels together" in al(*simulated, *test[:2])[2]
+    assert not (tmp_path / "work").exists()
+    made = [*simulated, *test, "--device", "cpu", "--strategy", "margin"]
+    assert al(*made)[:2] == (
+        0,
+        f"{tmp_path / 'work'}: 6 images, 5 classes\nnext: al-rotate query {tmp_path / 'work'} --images 50\n",
+    )
+    assert al(*made)[0] == 0  # again: nothing new
+    code, _, err = al(*made, "--cfg-options", "model.test_cfg.score_thr=0.3")
+    assert code == 1
+    assert "was made with a detector of another config" in err
+    assert al("query", tmp_path / "work", "--images", 2)[0] == 0
+    assert al("collect", tmp_path / "work")[:2] == (0, f"2 labelled\nnext: al-rotate train {tmp_path / 'work'}\n")
+    with ActiveLoop(tmp_path / "work") as loop:
+        settings = loop.settings
+    assert (settings.strategy, settings.seed, settings.device, settings.untrained_start) == ("margin", 4, "cpu", True)
