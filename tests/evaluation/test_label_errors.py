@@ -1,11 +1,13 @@
 """Doubts about labels: by hand, and on labels that were corrupted on purpose."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.built import CLASSES, pool
 
 from al_rotate.data.instances import RotatedInstances
-from al_rotate.evaluation.label_errors import find_label_errors, rank_images
+from al_rotate.evaluation import label_errors
+from al_rotate.evaluation.label_errors import KINDS, OLD_KINDS, find_label_errors, rank_images
 
 AT = (50, 50, 40, 10, 0)  # a shift by s along it leaves (40 - s) / (40 + s)
 FAR = (50, 250, 40, 10, 0)
@@ -28,22 +30,22 @@ def test_no_doubt():
     assert doubts({"a": [(0, 0.9, AT)], "b": []}, {"a": [(0, AT)], "b": []}) == []
 
 
-def test_missed():
+def test_overlooked():
     """A detection by itself is in doubt, one that has a label nearby is not."""
     table = find_label_errors(pool({"a": [(0, 0.9, AT), (1, 0.75, FAR)]}), labels({"a": [(0, AT)]}))
     row = table.iloc[0]
     assert len(table) == 1
-    assert (row["kind"], row["label"], row["detection"], row["was"], row["found"]) == ("missed", -1, 1, "", "plane")
+    assert (row["kind"], row["label"], row["detection"], row["was"], row["found"]) == ("overlooked", -1, 1, "", "plane")
     assert row["suspicion"] == row["probability"] == 0.75
     assert (row["cx"], row["cy"]) == (50, 250)
-    assert doubts({"a": [(0, 0.9, shifted(30))]}, {"a": [(0, AT)]})[0][0] == "place"  # IoU 1/7
+    assert doubts({"a": [(0, 0.9, shifted(30))]}, {"a": [(0, AT)]})[0][0] == "badly_located"  # IoU 1/7
 
 
-def test_class():
+def test_swapped():
     """Less what a detection of the label's own class says."""
-    assert doubts({"a": [(1, 0.75, AT)]}, {"a": [(0, AT)]}) == [("class", 0.75, 0, 0)]
+    assert doubts({"a": [(1, 0.75, AT)]}, {"a": [(0, AT)]}) == [("swapped", 0.75, 0, 0)]
     both = {"a": [(1, 0.75, AT), (0, 0.5, shifted(4))]}
-    assert doubts(both, {"a": [(0, AT)]}) == [("class", 0.25, 0, 0)]
+    assert doubts(both, {"a": [(0, AT)]}) == [("swapped", 0.25, 0, 0)]
     assert doubts({"a": [(1, 0.5, AT), (0, 0.75, shifted(4))]}, {"a": [(0, AT)]}) == []
     # Below the threshold they are not at the same place: one more object, perhaps, and no doubt about this one.
     assert doubts({"a": [(1, 0.75, shifted(30))]}, {"a": [(0, AT)]}) == []
@@ -53,12 +55,12 @@ def test_class():
 def test_a_faint_box_of_the_labels_class_hides_nothing(order):
     """As NMS by class leaves them: one box twice, 0.875 plane and 0.125 ship; whichever comes first."""
     twice = [(0, 0.125, AT), (1, 0.875, AT)]
-    assert doubts({"a": [twice[k] for k in order]}, {"a": [(0, AT)]}) == [("class", 0.75, 0, order.index(1))]
+    assert doubts({"a": [twice[k] for k in order]}, {"a": [(0, AT)]}) == [("swapped", 0.75, 0, order.index(1))]
 
 
-def test_place():
+def test_badly_located():
     """Shifted by 20 of 40: IoU 20 / 60, so that 0.75 becomes 0.5; not where another detection confirms the label."""
-    assert doubts({"a": [(0, 0.75, shifted(20))]}, {"a": [(0, AT)]}) == [("place", 0.5, 0, 0)]
+    assert doubts({"a": [(0, 0.75, shifted(20))]}, {"a": [(0, AT)]}) == [("badly_located", 0.5, 0, 0)]
     assert doubts({"a": [(0, 0.75, shifted(20)), (0, 0.1, AT)]}, {"a": [(0, AT)]}) == []
 
 
@@ -93,7 +95,7 @@ def test_order_of_images_does_not_matter():
 
 
 def test_images_by_the_gravest_of_each_kind():
-    """a: 1 - (1 - 0.5)(1 - 0.25); the second missed one counts for nothing, the faint one is not told."""
+    """a: 1 - (1 - 0.5)(1 - 0.25); the second overlooked one counts for nothing, the faint one is not told."""
     found = {"a": [(0, 0.5, AT), (0, 0.4, FAR), (0, 0.04, (150, 150, 40, 10, 0)), (0, 0.375, (250, 50, 40, 10, 0))]}
     truth = {"a": [(0, (270, 50, 40, 10, 0))], "b": [], "c": []}
     table = find_label_errors(pool(found | {"b": [(1, 0.75, AT)], "c": []}), labels(truth))
@@ -101,7 +103,7 @@ def test_images_by_the_gravest_of_each_kind():
     assert images["image_id"].tolist() == ["b", "a", "c"]
     assert images["rank"].tolist() == [1, 2, 3]
     assert images["score"].tolist() == pytest.approx([0.75, 1 - 0.5 * 0.75, 0])
-    assert images[["n_missed", "n_place"]].to_numpy().tolist() == [[1, 0], [2, 1], [0, 0]]
+    assert images[["n_overlooked", "n_badly_located"]].to_numpy().tolist() == [[1, 0], [2, 1], [0, 0]]
     assert images["why"].tolist() == [
         "plane at (50, 50) has no label (0.75).",
         "ship at (50, 50) has no label (0.50); ship at (50, 250) has no label (0.40); "
@@ -109,6 +111,34 @@ def test_images_by_the_gravest_of_each_kind():
         "No label of this image is in doubt.",
     ]
     assert rank_images(table.iloc[:0], []).empty
+
+
+def test_an_older_table_says_the_same(tmp_path):
+    found = {"a": [(0, 0.5, AT), (1, 0.75, FAR)], "b": [(1, 0.75, AT)], "c": [(0, 0.75, shifted(20))], "d": []}
+    truth = {"a": [(0, FAR)], "b": [], "c": [(0, AT)], "d": [(0, AT)]}
+    table = find_label_errors(pool(found), labels(truth))
+    assert {*table["kind"]} == {*KINDS}
+    old = {new: old for old, new in OLD_KINDS.items()}
+    table.assign(kind=table["kind"].replace(old)).to_csv(tmp_path / "old.csv", index=False)
+    older = pd.read_csv(tmp_path / "old.csv")
+    assert {*older["kind"]} == {"missed", "class", "place", "spurious"}
+    assert rank_images(older, "abcd").equals(rank_images(table, "abcd"))
+
+
+def test_errors_of_one_suspicion_keep_their_order():
+    """Swapped, overlooked, badly located; the kinds' names do not matter."""
+    found = {"a": [(0, 0.75, (150, 50, 40, 10, 0)), (1, 0.75, FAR), (2, 0.75, AT), (1, 0.75, (250, 50, 40, 10, 0))]}
+    truth = {"a": [(0, FAR), (2, (250, 50, 40, 10, 0))]}
+    assert find_label_errors(pool(found), labels(truth))["kind"].tolist() == ["swapped"] * 2 + ["overlooked"] * 2
+
+
+@pytest.mark.parametrize(("old", "new"), [("suspicions", find_label_errors), ("by_image", rank_images)])
+def test_old_names_warn(old, new):
+    with pytest.warns(DeprecationWarning, match=rf"use {new.__name__}, {old} will go in 0\.3") as caught:
+        assert getattr(label_errors, old) is new
+    assert caught[0].filename == __file__
+    with pytest.raises(AttributeError, match="has no attribute 'doubts'"):
+        _ = label_errors.doubts
 
 
 def test_corrupted_labels_come_first():
