@@ -24,7 +24,7 @@ def nms(
         boxes: (N, 5) rotated boxes.
         scores: (N,); of equal scores the earlier row ranks first.
         labels: (N,); boxes of different labels do not suppress each other. None: all have the same label.
-        iou_threshold: a box is suppressed from this rotated IoU on (computed in float64); above 0.
+        iou_threshold: rotated IoU (computed in float64) from which a box is suppressed; above 0.
 
     Returns:
         (K,) rows of the kept boxes, by descending score.

@@ -1,4 +1,4 @@
-"""Labels together with the files of their images, on disk: what a training or a test set is made of."""
+"""Labels on disk together with the paths of their images: a training or test set."""
 
 from __future__ import annotations
 
@@ -11,10 +11,19 @@ from .instances import RotatedInstances
 
 
 def write(path: str | Path, files: Mapping[str, str | Path], labels: RotatedInstances, classes: Sequence[str]) -> Path:
-    """Write ``path`` (Parquet) and beside it ``.files.json`` with the absolute path of each image.
+    """Write labels to a Parquet file, and the absolute paths of their images to ``.files.json`` next to it.
+
+    Args:
+        path: the Parquet file.
+        files: image id -> file; further images are ignored.
+        labels: written as :meth:`RotatedInstances.as_labels` has them.
+        classes: the class names.
+
+    Returns:
+        The path.
 
     Raises:
-        ValueError: for labels of other classes, or without an image file.
+        ValueError: for labels of other classes, or an image without a file.
     """
     path, labels = Path(path), labels.as_labels(classes)
     missing = [image_id for image_id in labels.image_ids if image_id not in files]
@@ -26,7 +35,7 @@ def write(path: str | Path, files: Mapping[str, str | Path], labels: RotatedInst
 
 
 def read(path: str | Path) -> tuple[RotatedInstances, dict[str, Path]]:
-    """The labels and the image files of :func:`write`."""
+    """Read the labels and image files that :func:`write` wrote."""
     files = json.loads(_listing(Path(path)).read_text(encoding="utf-8"))
     return RotatedInstances.load(path), {image_id: Path(file) for image_id, file in files.items()}
 

@@ -1,4 +1,4 @@
-"""What a detector is given: images by id, as files or arrays, decoded ahead of their use."""
+"""A detector's input: images by id, as files, arrays or functions that return arrays."""
 
 from __future__ import annotations
 
@@ -16,18 +16,22 @@ Source = Path | NDArray[np.uint8] | Callable[[], NDArray[np.uint8]]
 Images = str | Path | Sequence[str | Path] | Mapping[str, str | Path] | Iterable[Any]
 
 
-def as_pairs(given: Images) -> tuple[Iterator[tuple[str, Source]], int | None]:
-    """(image id, file or array) one after the other, and how many if that is known."""
-    if isinstance(given, (str, Path, Mapping)) or (
-        isinstance(given, Sequence) and all(isinstance(item, (str, Path)) for item in given)
+def as_pairs(inputs: Images) -> tuple[Iterator[tuple[str, Source]], int | None]:
+    """Turn a detector's input into pairs (image id, source), and their number if it is known.
+
+    Raises:
+        TypeError: while iterating, for an item that is neither a file nor an array.
+    """
+    if isinstance(inputs, (str, Path, Mapping)) or (
+        isinstance(inputs, Sequence) and all(isinstance(item, (str, Path)) for item in inputs)
     ):
-        files = images.resolve(given)  # type: ignore[arg-type]
+        files = images.resolve(inputs)  # type: ignore[arg-type]
         return iter(files.items()), len(files)
-    return _pairs(given), len(given) if isinstance(given, Sized) else None
+    return _pairs(inputs), len(inputs) if isinstance(inputs, Sized) else None
 
 
-def _pairs(given: Iterable[Any]) -> Iterator[tuple[str, Source]]:
-    for position, item in enumerate(given):
+def _pairs(inputs: Iterable[Any]) -> Iterator[tuple[str, Source]]:
+    for position, item in enumerate(inputs):
         image_id, source = item if isinstance(item, tuple) else (None, item)
         if isinstance(source, (str, Path)):
             yield image_id or Path(source).stem, Path(source)
@@ -38,10 +42,16 @@ def _pairs(given: Iterable[Any]) -> Iterator[tuple[str, Source]]:
 
 
 def read(pair: tuple[str, Source]) -> NDArray[np.uint8] | images.UnreadableImage:
-    """The pixels (H, W, 3) BGR, or why a file has none; a source that is called may raise UnreadableImage too.
+    """Read the pixels of an image.
+
+    Args:
+        pair: image id and source; a callable source may raise UnreadableImage.
+
+    Returns:
+        (H, W, 3) uint8 BGR, or the error of an unreadable image.
 
     Raises:
-        ValueError: for an array of another kind: that is the caller's mistake, not a broken file.
+        ValueError: for an array of another shape or dtype, which is the caller's mistake.
     """
     image_id, source = pair
     try:
@@ -52,16 +62,16 @@ def read(pair: tuple[str, Source]) -> NDArray[np.uint8] | images.UnreadableImage
     except images.UnreadableImage as error:
         return error
     if source.ndim != 3 or source.shape[2] != 3 or not source.size or source.dtype != np.uint8:
-        what = f"{source.dtype} {source.shape} for image {image_id!r}"
-        raise ValueError(f"expected image arrays (H, W, 3) uint8 BGR, got {what}")
+        got = f"{source.dtype} {source.shape} for image {image_id!r}"
+        raise ValueError(f"expected image arrays (H, W, 3) uint8 BGR, got {got}")
     return np.ascontiguousarray(source)
 
 
 def size_of(source: Source) -> tuple[int, int]:
-    """Width and height in pixels, of a file from its header alone.
+    """Return width and height in pixels; of a file, only the header is read.
 
     Raises:
-        UnreadableImage: for a file that has none.
+        UnreadableImage: for a file that is no image.
     """
     if isinstance(source, Path):
         return images.size(source)
@@ -70,30 +80,35 @@ def size_of(source: Source) -> tuple[int, int]:
 
 
 class Shared:
-    """An image that several look at, each once: decoded when the first does, forgotten after the last."""
+    """An image that is used several times: decoded at the first use, released after the last.
+
+    Args:
+        pair: image id and source.
+        uses: number of calls to come, from any thread.
+    """
 
     def __init__(self, pair: tuple[str, Source], uses: int) -> None:
         self._pair: tuple[str, Source] | None = pair
-        self._left = uses
+        self._uses_left = uses
         self._lock = threading.Lock()
-        self._pixels: NDArray[np.uint8] | images.UnreadableImage | None = None
+        self._decoded: NDArray[np.uint8] | images.UnreadableImage | None = None
 
     def __call__(self) -> NDArray[np.uint8]:
-        """(H, W, 3) BGR, not to be written to.
+        """Return the pixels, (H, W, 3) BGR, which all uses share: do not write to them.
 
         Raises:
-            UnreadableImage: for a file that has no pixels.
+            UnreadableImage: for a file that cannot be decoded.
         """
         with self._lock:
-            found = self._pixels
-            if found is None:
-                assert self._pair is not None, "looked at more often than was said"
-                found = read(self._pair)
-            self._left -= 1
-            if self._left:
-                self._pixels = found
+            decoded = self._decoded
+            if decoded is None:
+                assert self._pair is not None, "expected no more calls than `uses`"
+                decoded = read(self._pair)
+            self._uses_left -= 1
+            if self._uses_left:
+                self._decoded = decoded
             else:
-                self._pixels = self._pair = None  # an array given by the caller, too
-        if isinstance(found, images.UnreadableImage):
-            raise found
-        return found
+                self._decoded = self._pair = None  # releases the caller's array as well
+        if isinstance(decoded, images.UnreadableImage):
+            raise decoded
+        return decoded

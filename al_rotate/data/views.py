@@ -1,7 +1,7 @@
-"""Other views of the same image, and the way back: what a steady detector finds in each, it finds at the same places.
+"""Transformed views of an image, and the way back for boxes: a stable detector finds the same objects in each view.
 
-Flips and quarter turns move pixels and change none, so that boxes come back exactly. Small rotations and scales
-resample, and noise changes the pixels; their boxes come back exactly too, but the picture was another one.
+Flips and quarter turns move pixels without changing them. Small rotations and scales resample, and noise changes
+pixels. Boxes are mapped back exactly from all of them.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from .. import boxes as rboxes
+from ..boxes import Floats, from_corners, to_corners
 from .instances import RotatedInstances
 from .sources import Shared, Source, size_of
 
 __all__ = ["DIHEDRAL", "View"]
 
-_BETWEEN = "\t"  # image id and view
-_GREY = (114, 114, 114)  # beyond the picture's edge, as MMDetection pads
+_SEPARATOR = "\t"  # between image id and view name
+_GREY = (114, 114, 114)  # MMDetection's padding
 
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at an image: flipped, then turned by quarters, then turned and scaled about the middle.
+    """A transformation of an image: a flip, then quarter turns, then rotation and scaling about the centre, then noise.
 
     Args:
-        flip: left and right change places.
+        flip: mirror left and right.
         quarters: quarter turns, clockwise on the screen.
-        degrees: a further turn, clockwise; the frame stays, and what leaves it is cut off.
-        scale: of both sides of the frame, with all that is in it.
-        noise: standard deviation of Gaussian noise on each channel, of 255.
+        degrees: a further rotation, clockwise; the frame stays, and what leaves it is cut off.
+        scale: factor for both sides of the frame and its content.
+        noise: standard deviation of Gaussian noise on each channel, in units of 1/255.
 
     Raises:
         ValueError: for a scale that is not positive, negative noise, or a number that is not finite.
@@ -54,7 +54,7 @@ class View:
 
     @property
     def name(self) -> str:
-        """Short and distinct: ``flip+90``, ``+7.5deg``; ``same`` where nothing changes."""
+        """A short distinct name: ``flip+90``, ``+7.5deg``; ``same`` for the identity."""
         parts = [
             "flip" if self.flip else "",
             f"+{90 * (self.quarters % 4)}" if self.quarters % 4 else "",
@@ -65,12 +65,12 @@ class View:
         return "".join(parts) or "same"
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height of the view of an image of that size."""
+        """Return width and height of the view of an image of this size."""
         w, h = (height, width) if self.quarters % 2 else (width, height)
         return max(1, round(w * self.scale)), max(1, round(h * self.scale))
 
     def pixels(self, image: NDArray[np.uint8], seed: int = 0) -> NDArray[np.uint8]:
-        """What it looks like.
+        """Transform an image.
 
         Args:
             image: (H, W, 3) uint8.
@@ -79,88 +79,107 @@ class View:
         Returns:
             (h, w, 3) uint8 with ``(w, h) == self.size(W, H)``.
         """
-        seen = np.rot90(image[:, ::-1] if self.flip else image, -self.quarters)
+        view = np.rot90(image[:, ::-1] if self.flip else image, -self.quarters)
         if self.degrees or self.scale != 1:
             size = self.size(image.shape[1], image.shape[0])
-            back = _inverse(self._last(seen.shape[1], seen.shape[0])).ravel().tolist()
-            picture = Image.fromarray(np.ascontiguousarray(seen))
-            how = (Image.Transform.AFFINE, back, Image.Resampling.BILINEAR)
-            seen = np.asarray(picture.transform(size, *how, fillcolor=_GREY))
+            inverse = _inverse(self._rotation_and_scale(view.shape[1], view.shape[0])).ravel().tolist()
+            source = Image.fromarray(np.ascontiguousarray(view))
+            method = (Image.Transform.AFFINE, inverse, Image.Resampling.BILINEAR)
+            view = np.asarray(source.transform(size, *method, fillcolor=_GREY))
         if self.noise:
-            speckled = seen + np.random.default_rng(seed).normal(0, self.noise, seen.shape)
-            seen = np.clip(np.rint(speckled), 0, 255).astype(np.uint8)
-        return np.ascontiguousarray(seen)
+            noisy = view + np.random.default_rng(seed).normal(0, self.noise, view.shape)
+            view = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+        return np.ascontiguousarray(view)
 
     def matrix(self, width: int, height: int) -> NDArray[np.float64]:
-        """(2, 3): a place x, y of an image of that size -> where the view has it."""
-        whole = _square([[-1, 0, width], [0, 1, 0]]) if self.flip else np.eye(3)
+        """Return the (2, 3) affine matrix from points x, y of an image of this size to points of the view."""
+        matrix = _square([[-1, 0, width], [0, 1, 0]]) if self.flip else np.eye(3)
         for _ in range(self.quarters % 4):
-            whole = _square([[0, -1, height], [1, 0, 0]]) @ whole
+            matrix = _square([[0, -1, height], [1, 0, 0]]) @ matrix
             width, height = height, width
-        return (_square(self._last(width, height)) @ whole)[:2]
+        return (_square(self._rotation_and_scale(width, height)) @ matrix)[:2]
 
-    def boxes(self, boxes: ArrayLike, width: int, height: int) -> rboxes.Floats:
-        """(N, 5) boxes of an image of that size -> where the view has them, canonical le90."""
-        return _moved(boxes, self.matrix(width, height))
+    def boxes(self, boxes: ArrayLike, width: int, height: int) -> Floats:
+        """Map (N, 5) boxes of an image of this size into the view; canonical le90."""
+        return _map_boxes(boxes, self.matrix(width, height))
 
-    def back(self, boxes: ArrayLike, width: int, height: int) -> rboxes.Floats:
-        """(N, 5) boxes found in the view of an image of that size -> where the image has them, canonical le90."""
-        return _moved(boxes, _inverse(self.matrix(width, height)))
+    def back(self, boxes: ArrayLike, width: int, height: int) -> Floats:
+        """Map (N, 5) boxes of the view of an image of this size back into the image; canonical le90."""
+        return _map_boxes(boxes, _inverse(self.matrix(width, height)))
 
-    def _last(self, width: int, height: int) -> NDArray[np.float64]:
-        """(2, 3) of the small turn and the scale: the middle of the flipped and turned picture stays the middle."""
-        across, down = (self.scale * function(math.radians(self.degrees)) for function in (math.cos, math.sin))
-        linear = np.array([[across, -down], [down, across]])
-        # The frame's sides are whole pixels, the scale is not: half a pixel may be cut off or added at the edges.
+    def _rotation_and_scale(self, width: int, height: int) -> NDArray[np.float64]:
+        """Return the (2, 3) matrix of `degrees` and `scale`, from the flipped and turned image of this size."""
+        cos, sin = (self.scale * function(math.radians(self.degrees)) for function in (math.cos, math.sin))
+        linear = np.array([[cos, -sin], [sin, cos]])
+        # The view's sides are rounded to pixels and centres coincide: edges may lose or gain half a pixel.
         frame = np.maximum(1, np.rint([width * self.scale, height * self.scale]))
         return np.column_stack([linear, frame / 2 - linear @ [width / 2, height / 2]])
 
 
 DIHEDRAL: Sequence[View] = tuple(View(flip, quarters) for flip in (False, True) for quarters in range(4))[1:]
-"""The seven exact views beside the image itself."""
+"""The seven exact views besides the identity: flips and quarter turns."""
 
 
 def sources(pairs: Sequence[tuple[str, Source]], views: Sequence[View]) -> Iterator[tuple[str, Source]]:
-    """Every view of every image, to be decoded where the detector decodes; the views of one image after each other.
+    """Yield every view of every image as a source for a detector, all views of an image in a row.
+
+    An image is decoded once, where the detector decodes.
+
+    Args:
+        pairs: image id and source.
+        views: with distinct names.
 
     Raises:
-        ValueError: for views of one name.
+        ValueError: for no views, or two with the same name.
     """
     names = [view.name for view in views]
     if not names or len({*names}) < len(names):
         raise ValueError(f"expected distinct views, got {', '.join(names) or 'none'}")
 
-    def seen(pixels: Shared, image_id: str, view: View) -> NDArray[np.uint8]:
-        return view.pixels(pixels(), zlib.crc32(f"{image_id}{_BETWEEN}{view.name}".encode()))
+    def pixels(shared: Shared, name: str, view: View) -> NDArray[np.uint8]:
+        return view.pixels(shared(), seed=zlib.crc32(name.encode()))
 
     for pair in pairs:
         shared = Shared(pair, len(views))
         for view in views:
-            yield f"{pair[0]}{_BETWEEN}{view.name}", partial(seen, shared, pair[0], view)
+            name = _view_id(pair[0], view)
+            yield name, partial(pixels, shared, name, view)
 
 
-def apart(
-    found: RotatedInstances, pairs: Sequence[tuple[str, Source]], views: Sequence[View]
+def split_by_view(
+    detections: RotatedInstances, pairs: Sequence[tuple[str, Source]], views: Sequence[View]
 ) -> list[RotatedInstances]:
-    """What was detected in `sources`, view by view, mapped back into the images."""
-    sizes = {image_id: size_of(source) for image_id, source in pairs if f"{image_id}{_BETWEEN}{views[0].name}" in found}
-    parts = []
+    """Split the detections on :func:`sources` by view, and map them back into the images.
+
+    Args:
+        detections: on all views of the images that could be read.
+        pairs, views: that :func:`sources` was called with.
+
+    Returns:
+        For each view the detections on the images, with image sizes.
+    """
+    sizes = {image_id: size_of(source) for image_id, source in pairs if _view_id(image_id, views[0]) in detections}
+    failed = [(*name.rpartition(_SEPARATOR), reason) for name, reason in detections.skipped.items()]
+    split = []
     for view in views:
-        ids = [f"{image_id}{_BETWEEN}{view.name}" for image_id in sizes]
-        part = found.subset(ids)
-        back = [view.back(one.boxes, *size) for (_, one), size in zip(part, sizes.values(), strict=True)]
-        skipped = {
-            i.rpartition(_BETWEEN)[0]: why for i, why in found.skipped.items() if i.endswith(_BETWEEN + view.name)
-        }
-        parts.append(
-            part.replace(
+        in_view = detections.subset(_view_id(image_id, view) for image_id in sizes)
+        boxes = [view.back(image.boxes, *size) for (_, image), size in zip(in_view, sizes.values(), strict=True)]
+        split.append(
+            in_view.replace(
                 image_ids=list(sizes),
-                boxes=np.concatenate(back) if back else part.boxes,
+                boxes=np.concatenate(boxes) if boxes else in_view.boxes,
                 image_sizes=np.array(list(sizes.values())).reshape(-1, 2),
-                skipped=skipped,
+                skipped={image_id: reason for image_id, _, name, reason in failed if name == view.name},
             )
         )
-    return parts
+    return split
+
+
+apart = split_by_view
+
+
+def _view_id(image_id: str, view: View) -> str:
+    return f"{image_id}{_SEPARATOR}{view.name}"
 
 
 def _square(matrix: ArrayLike) -> NDArray[np.float64]:
@@ -171,6 +190,6 @@ def _inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.linalg.inv(_square(matrix))[:2], np.float64)
 
 
-def _moved(boxes: ArrayLike, matrix: NDArray[np.float64]) -> rboxes.Floats:
-    corners = rboxes.to_corners(np.asarray(boxes, np.float64).reshape(-1, 5))
-    return rboxes.from_corners(corners @ matrix[:, :2].T + matrix[:, 2])
+def _map_boxes(boxes: ArrayLike, matrix: NDArray[np.float64]) -> Floats:
+    corners = to_corners(np.asarray(boxes, np.float64).reshape(-1, 5))
+    return from_corners(corners @ matrix[:, :2].T + matrix[:, 2])

@@ -159,7 +159,7 @@ def test_32_bits_are_refused(tmp_path: Path) -> None:
     Image.fromarray(noise(dtype=np.uint16).astype(np.int32) * 9).save(tmp_path / "int.tif")
     Image.fromarray(noise().astype(np.float32) / 255).save(tmp_path / "float.tif")
     for name in ("int.tif", "float.tif"):
-        with pytest.raises(images.UnreadableImage, match=rf"{name}: expected 8 or 16 bits a channel"):
+        with pytest.raises(images.UnreadableImage, match=rf"{name}: expected 8 or 16 bits per channel"):
             images.read(tmp_path / name)
 
 

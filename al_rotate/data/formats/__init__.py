@@ -1,1 +1,1 @@
-"""Label formats on disk, each read into and written from RotatedInstances."""
+"""Label formats on disk, read into and written from RotatedInstances."""

@@ -1,4 +1,4 @@
-"""COCO's JSON with the rotated box kept beside the polygon and the axis-aligned box that COCO knows."""
+"""COCO's JSON, with the exact rotated box next to COCO's own polygon and axis-aligned box."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from ... import boxes
-from ...storage import files as _files
+from ...boxes import area, canonical, from_corners, to_corners, to_hbb
+from ...storage.files import atomic_write
 from ..images import SUFFIXES
 from ..instances import RotatedInstances
 
@@ -22,24 +22,24 @@ _ROWS_AT_ONCE = 10_000
 
 
 def write(instances: RotatedInstances, path: str | Path, image_files: Mapping[str, str | Path] | None = None) -> Path:
-    """Write labels or detections as one COCO file, annotation by annotation.
+    """Write labels or detections as one COCO file, atomically.
 
     Each annotation has the four corners as `segmentation`, the axis-aligned hull as `bbox` (x, y, w, h), the
-    rotated box's `area`, a `score` for detections, and under `attributes` the box itself, exact: `rotated_box`
-    (cx, cy, w, h, theta in radians, le90), its angle as `rotation` in degrees, and `difficult` where there is
-    one. All ids count from 1, in the container's order. Features and class scores have no place in COCO.
+    rotated box's `area` and, for detections, a `score`. Its `attributes` are `rotated_box`, the exact box (cx, cy, w,
+    h, theta in radians, le90), `rotation`, the angle in degrees, and `difficult` if the container has it. All ids count
+    from 1, in the container's order. Features and class scores are not written: COCO has no place for them.
 
     Args:
         instances: with `classes` and `image_sizes`.
-        path: the file, which appears whole or not at all.
-        image_files: image id -> file, as :func:`al_rotate.images.find` gives it. `file_name` is the image id with
+        path: the file.
+        image_files: image id -> file, as :func:`al_rotate.images.find` returns it. `file_name` is the image id with
             that file's suffix; without this mapping it is the image id alone.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: without classes or sizes, or for an image that `image_files` lacks.
+        ValueError: without classes or sizes, or for an image without a file in `image_files`.
     """
     if instances.classes is None:
         raise ValueError("expected instances with classes, got None; give them by instances.replace(classes=...)")
@@ -60,7 +60,7 @@ def write(instances: RotatedInstances, path: str | Path, image_files: Mapping[st
     )
     categories = ({"id": number, "name": name} for number, name in enumerate(instances.classes, start=1))
     path = Path(path)
-    with _files.atomic_write(path) as file:
+    with atomic_write(path) as file:
         file.write('{"info": {"description": "rotated boxes: attributes.rotated_box is cx, cy, w, h, radians"}')
         _write_list(file, "images", images)
         _write_list(file, "categories", categories)
@@ -70,23 +70,23 @@ def write(instances: RotatedInstances, path: str | Path, image_files: Mapping[st
 
 
 def read(path: str | Path, classes: Sequence[str] | None = None) -> RotatedInstances:
-    """Read a COCO file; the JSON is held in memory while it is read.
+    """Read a COCO file; the whole JSON is in memory meanwhile.
 
-    The box of an annotation is, in this order of preference: `attributes.rotated_box`; the rectangle of least area
-    around its polygons; `bbox` turned about its centre by `attributes.rotation` degrees, clockwise, as CVAT
-    writes it; `bbox` as it is. Masks (RLE) and crowds are refused: they are regions, not objects with a box.
+    The box of an annotation is the first available of: `attributes.rotated_box`; the rectangle of least area around
+    its polygons; `bbox` rotated about its centre by `attributes.rotation` degrees clockwise, as CVAT writes it;
+    `bbox` as it is. Masks (RLE) and crowds are refused: they are regions, not objects with a box.
 
     Args:
         path: a COCO file with images, categories and annotations.
-        classes: the class names in order; None takes the categories, by their ids.
+        classes: the class names in order; None takes the categories, ordered by id.
 
     Returns:
-        Images in the order of the file, their ids the `file_name` without an image's suffix; with `image_sizes` (0
-        where the file has none), and with `scores` and `difficult` where annotations have them.
+        Images in the order of the file. An image id is the `file_name` without its suffix. With `image_sizes` (0 if
+        the file has none), and with `scores` and `difficult` if annotations have them.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: for anything that cannot be read; names file and annotation.
+        FileNotFoundError: when the file does not exist.
+        ValueError: for content that cannot be read; names file and annotation.
     """
     path = Path(path)
     images, categories, annotations = _load(path)
@@ -135,33 +135,33 @@ def _annotations(instances: RotatedInstances) -> Iterator[dict[str, Any]]:
     for start in range(0, instances.n_boxes, _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
         rotated = instances.boxes[rows].astype(np.float64)
-        hulls = boxes.to_hbb(rotated)
+        hulls = to_hbb(rotated)
         hulls[:, 2:] -= hulls[:, :2]
         columns = (
             index[rows] + 1,
             instances.labels[rows] + 1,
-            boxes.to_corners(rotated).reshape(-1, 8),
+            to_corners(rotated).reshape(-1, 8),
             hulls,
-            boxes.area(rotated),
+            area(rotated),
             rotated,
         )
         lists: list[list[Any]] = [column.tolist() for column in columns]
-        for number, (image, category, corners, hull, area, box) in enumerate(zip(*lists, strict=True), start=start):
+        for row, (image, category, corners, hull, square_pixels, box) in enumerate(zip(*lists, strict=True), start):
             attributes = {"rotation": math.degrees(box[4]), "rotated_box": box}
             if instances.difficult is not None:
-                attributes["difficult"] = int(instances.difficult[number])
+                attributes["difficult"] = int(instances.difficult[row])
             annotation = {
-                "id": number + 1,
+                "id": row + 1,
                 "image_id": image,
                 "category_id": category,
                 "segmentation": [corners],
                 "bbox": hull,
-                "area": area,
+                "area": square_pixels,
                 "iscrowd": 0,
                 "attributes": attributes,
             }
             if instances.scores is not None:
-                annotation["score"] = float(instances.scores[number])
+                annotation["score"] = float(instances.scores[row])
             yield annotation
 
 
@@ -193,7 +193,7 @@ def _load(path: Path) -> tuple[list[dict], list[dict], list[dict]]:
 
 
 def _shape(annotation: dict[str, Any]) -> list[float]:
-    """An annotation's rotated box (5 numbers) or its corners (8)."""
+    """Return an annotation's rotated box (5 numbers) or its corners (8)."""
     attributes, outline = _attributes(annotation), annotation.get("segmentation")
     if annotation.get("iscrowd"):
         raise ValueError("expected single objects, got a crowd; remove the annotations with iscrowd 1")
@@ -223,19 +223,19 @@ def _shape(annotation: dict[str, Any]) -> list[float]:
 
 
 def _rectangle(outline: list[float]) -> list[float]:
-    """Corners of the rectangle of least area around any number of points."""
-    around = shapely.oriented_envelope(shapely.MultiPoint(np.reshape(outline, (-1, 2))))
-    # Points on one line give that line, equal points one point: repeated, they are flat rectangles.
-    return np.resize(shapely.get_coordinates(around)[:4], 8).tolist()
+    """Return the corners of the rectangle of least area around any number of points."""
+    envelope = shapely.oriented_envelope(shapely.MultiPoint(np.reshape(outline, (-1, 2))))
+    # Of collinear points the envelope is a line, of equal points a point; repeated, both make a flat rectangle.
+    return np.resize(shapely.get_coordinates(envelope)[:4], 8).tolist()
 
 
 def _boxes(shapes: list[list[float]]) -> NDArray[np.floating]:
-    corners = np.array([len(shape) == 8 for shape in shapes], bool)
-    out = np.zeros((len(shapes), 5), np.float32)
-    out[corners] = boxes.from_corners(np.array([s for s in shapes if len(s) == 8]).reshape(-1, 8))
-    # As float32, in which a box that was written is canonical and stays bit for bit.
-    out[~corners] = boxes.canonical(np.array([s for s in shapes if len(s) == 5], np.float32).reshape(-1, 5))
-    return out
+    is_corners = np.array([len(shape) == 8 for shape in shapes], bool)
+    boxes = np.zeros((len(shapes), 5), np.float32)
+    boxes[is_corners] = from_corners(np.array([s for s in shapes if len(s) == 8]).reshape(-1, 8))
+    # In float32 a box that `write` wrote is canonical, so it is kept bit for bit.
+    boxes[~is_corners] = canonical(np.array([s for s in shapes if len(s) == 5], np.float32).reshape(-1, 5))
+    return boxes
 
 
 def _numbers(values: Any, name: str, count: int | None = None) -> list[float]:

@@ -1,4 +1,4 @@
-"""DOTA's label files: one ``ID.txt`` an image, one object a line, as ``x1 y1 x2 y2 x3 y3 x4 y4 class difficulty``."""
+"""DOTA's label files: one ``ID.txt`` per image, one object per line, ``x1 y1 x2 y2 x3 y3 x4 y4 class difficulty``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import boxes
-from ...storage import files as _files
+from ...boxes import from_corners, to_corners
+from ...storage.files import atomic_write, path_for_image
 from ..instances import RotatedInstances
 
-# In the order of MMRotate's datasets, so that labels mean the same in its configs and checkpoints.
+# In the order of MMRotate's datasets, so that labels agree with its configs and checkpoints.
 DOTA_V1: tuple[str, ...] = (
     "plane",
     "baseball-diamond",
@@ -37,26 +37,27 @@ DOTA_V1: tuple[str, ...] = (
 DOTA_V15: tuple[str, ...] = (*DOTA_V1, "container-crane")
 DOTA_V2: tuple[str, ...] = (*DOTA_V15, "airport", "helipad")
 
-DECIMALS = 9  # of written coordinates, so that even the angle of a box of ten pixels survives as float32
+DECIMALS = 9  # of written coordinates: enough for the float32 angle of a box of ten pixels
+_ROWS_AT_ONCE = 10_000
 _HEADERS = ("imagesource:", "gsd:", "acquisition dates:")
 
 
 def read(source: str | Path | Iterable[str | Path], classes: Sequence[str] | None = None) -> RotatedInstances:
-    """Read DOTA labels, whoever wrote them.
+    """Read DOTA labels.
 
-    A line is eight numbers, then the class (which may have spaces), then the difficulty, a whole number from 0
-    to 255 that may be missing (0). So a last word that is a number is the difficulty: ``plane 2`` is a plane of
-    difficulty 2, and ``plane 2 0`` is an object of the class ``plane 2``. A word alone is the class, number or
-    not. DOTA's header lines and blank lines are passed over; a blank file is an image without objects. Four
-    corners that are no rectangle become their rectangle of least area (:func:`al_rotate.boxes.from_corners`).
+    A line is eight numbers, the class (which may have spaces), and the difficulty, an integer from 0 to 255 that may be
+    missing (0). A last word that is a number is the difficulty: ``plane 2`` is a plane of difficulty 2, and
+    ``plane 2 0`` is an object of the class ``plane 2``. A single word is the class, even if it is a number. DOTA's
+    header lines and blank lines are ignored; a blank file is an image without objects. Four corners that form no
+    rectangle become their rectangle of least area (:func:`al_rotate.boxes.from_corners`).
 
     Args:
-        source: a folder with ``.txt`` files, or one that holds such a folder ``labelTxt``; or one file, or several.
-            The image id is the path under that folder, for files the name alone, without ``.txt``.
-        classes: the class names in order; None takes those found, sorted.
+        source: a folder with ``.txt`` files, or one with such a folder ``labelTxt`` in it; or one file, or several.
+            The image id is the path below that folder, for single files the name, without ``.txt``.
+        classes: the class names in order; None takes those in the files, sorted.
 
     Returns:
-        Labels with ``difficult``, images sorted by id (files: in the order given).
+        Labels with ``difficult``, images sorted by id (single files: in the order of `source`).
 
     Raises:
         FileNotFoundError: when there are no label files.
@@ -64,59 +65,60 @@ def read(source: str | Path | Iterable[str | Path], classes: Sequence[str] | Non
     """
     if classes is not None:
         return RotatedInstances.concat(stream(source, classes))
-    found: defaultdict[str, int] = defaultdict()
-    found.default_factory = found.__len__  # a class not met before is the next index
-    labels = RotatedInstances.concat(_shards(find(source), found))
-    names = sorted(found)
-    rank = np.array([names.index(name) for name in found], np.int32)
+    index: defaultdict[str, int] = defaultdict()
+    index.default_factory = index.__len__  # a new class gets the next index
+    labels = RotatedInstances.concat(_shards(find(source), index))
+    names = sorted(index)
+    rank = np.array([names.index(name) for name in index], np.int32)
     return labels.replace(labels=rank[labels.labels], classes=names)
 
 
 def stream(
     source: str | Path | Iterable[str | Path], classes: Sequence[str], images_at_once: int = 256
 ) -> Iterator[RotatedInstances]:
-    """As :func:`read`, some images at a time, for labels larger than memory."""
+    """Read as :func:`read` does, yielding some images at a time, for labels larger than memory."""
     index = {name: position for position, name in enumerate(classes)}
     for shard in _shards(find(source), index, images_at_once):
         yield shard.replace(classes=classes)
 
 
 def find(source: str | Path | Iterable[str | Path]) -> dict[str, Path]:
-    """image id -> label file, for the sources that :func:`read` takes.
+    """Find the label files of a source of :func:`read`: image id -> file.
 
     Raises:
         FileNotFoundError: when there are none.
-        ValueError: when two files of a list would have one id.
+        ValueError: when two files of a list have the same id.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     if isinstance(source, (str, Path)) and not Path(source).is_file():
         root = Path(source) / "labelTxt" if (Path(source) / "labelTxt").is_dir() else Path(source)
         for file in root.rglob("*.txt"):
             path = file.relative_to(root).with_suffix("")
             if file.is_file() and not any(part.startswith(".") for part in path.parts):
-                found[path.as_posix()] = file
-        found = dict(sorted(found.items()))
+                files[path.as_posix()] = file
+        files = dict(sorted(files.items()))
     else:
         for file in map(Path, [source] if isinstance(source, (str, Path)) else source):
-            if file.stem in found:
+            if file.stem in files:
                 raise ValueError(
-                    f"expected one file per image id, got {found[file.stem]} and {file}; give their folder"
+                    f"expected one file per image id, got {files[file.stem]} and {file}; give their folder"
                 )
-            found[file.stem] = file
-    if not found:
+            files[file.stem] = file
+    if not files:
         raise FileNotFoundError(f"expected DOTA labels: .txt files, their folder or one with labelTxt/, got {source}")
-    return found
+    return files
 
 
 def write(instances: RotatedInstances, folder: str | Path) -> Path:
-    """Write labels as one ``ID.txt`` an image; an image without boxes gets a blank file.
+    """Write labels as one ``ID.txt`` per image; an image without boxes gets a blank file.
 
-    Corners have nine decimals, below what a float32 box resolves, so boxes come back as they were; an angle at the
-    end of its range, or a square's, may come back as its twin that makes the same rectangle. Each file appears
-    whole or not at all; other files in the folder stay. The format has no place for features and image sizes.
+    Corners have nine decimals, finer than the resolution of a float32 box, so :func:`read` recovers the boxes. Only an
+    angle at the end of its range, or of a square, may be read as another angle of the same rectangle. Each file is
+    written atomically; other files in the folder are kept. Features and image sizes are not written: the format has no
+    place for them.
 
     Args:
-        instances: labels with `classes`. Their `difficult` is written, 0 where there is none.
+        instances: labels with `classes`. Without `difficult`, 0 is written.
         folder: ids with ``/`` become sub-folders.
 
     Returns:
@@ -131,22 +133,24 @@ def write(instances: RotatedInstances, folder: str | Path) -> Path:
             "expected labels, got detections with scores; use write_submission, or instances.replace(scores=None)"
         )
     names = _names(instances)
-    files = [_files.path_for_image(folder, image_id, ".txt") for image_id in instances.image_ids]
+    files = [path_for_image(folder, image_id, ".txt") for image_id in instances.image_ids]
     folder.mkdir(parents=True, exist_ok=True)
     for path, (_, image) in zip(files, instances, strict=True):
         flags = np.zeros(image.n_boxes, np.uint8) if image.difficult is None else image.difficult
         lines = zip(_corners(image.boxes), image.labels.tolist(), flags.tolist(), strict=True)
-        with _files.atomic_write(path) as file:
+        with atomic_write(path) as file:
             file.writelines(f"{corners} {names[label]} {flag}\n" for corners, label, flag in lines)
     return folder
 
 
 def write_submission(detections: RotatedInstances, folder: str | Path) -> Path:
-    """Write detections for DOTA's evaluation server (task 1): one ``Task1_CLASS.txt`` a class, ``ID score x1 ... y4``.
+    """Write detections for DOTA's evaluation server (task 1).
+
+    There is one ``Task1_CLASS.txt`` per class, with lines ``ID score x1 ... y4``. The server expects them zipped.
 
     Args:
         detections: with `scores` and `classes`. A class without detections gets a blank file.
-        folder: for nothing else; the server takes it zipped.
+        folder: a folder of its own.
 
     Returns:
         The folder.
@@ -165,10 +169,10 @@ def write_submission(detections: RotatedInstances, folder: str | Path) -> Path:
         rows = np.flatnonzero(detections.labels == label)
         if "/" in name or "\\" in name:
             raise ValueError(f"expected class names that can be file names, got {name!r}")
-        with _files.atomic_write(folder / f"Task1_{name}.txt") as file:
-            for start in range(0, len(rows), 10_000):
-                some = rows[start : start + 10_000]
-                lines = zip(ids[some], scores[some], _corners(detections.boxes[some]), strict=True)
+        with atomic_write(folder / f"Task1_{name}.txt") as file:
+            for start in range(0, len(rows), _ROWS_AT_ONCE):
+                chunk = rows[start : start + _ROWS_AT_ONCE]
+                lines = zip(ids[chunk], scores[chunk], _corners(detections.boxes[chunk]), strict=True)
                 file.writelines(f"{image_id} {score!s} {corners}\n" for image_id, score, corners in lines)
     return folder
 
@@ -177,20 +181,20 @@ def _shards(
     files: Mapping[str, Path], index: Mapping[str, int], images_at_once: int = 256
 ) -> Iterator[RotatedInstances]:
     remaining = iter(files.items())
-    while part := dict(islice(remaining, images_at_once)):
+    while shard := dict(islice(remaining, images_at_once)):
         corners, labels, difficult, offsets = array("d"), array("i"), array("B"), [0]
-        for file in part.values():
+        for file in shard.values():
             for numbers, label, flag in _objects(file, index):
                 corners.extend(numbers)
                 labels.append(label)
                 difficult.append(flag)
             offsets.append(len(labels))
-        rectangles = boxes.from_corners(np.array(corners).reshape(-1, 8))
-        yield RotatedInstances(list(part), offsets, rectangles, np.array(labels), difficult=np.array(difficult))
+        boxes = from_corners(np.array(corners).reshape(-1, 8))
+        yield RotatedInstances(list(shard), offsets, boxes, np.array(labels), difficult=np.array(difficult))
 
 
 def _objects(file: Path, index: Mapping[str, int]) -> Iterator[tuple[list[float], int, int]]:
-    """The eight coordinates, the label and the difficulty of each object in a file."""
+    """Yield the eight coordinates, the label and the difficulty of each object in a file."""
     number = 0
     try:
         with open(file, encoding="utf-8-sig") as lines:
@@ -199,10 +203,10 @@ def _objects(file: Path, index: Mapping[str, int]) -> Iterator[tuple[list[float]
                 if not words or line.lstrip().lower().startswith(_HEADERS):
                     continue
                 try:
-                    found = _object(words, index)
+                    parsed = _object(words, index)
                 except ValueError as error:
                     raise ValueError(f"{file}:{number}: {error}; the line is {line.strip()[:200]!r}") from None
-                yield found
+                yield parsed
     except UnicodeDecodeError as error:
         raise ValueError(f"{file}: expected UTF-8 text, got other bytes after line {number}: {error}") from None
 
@@ -236,9 +240,9 @@ def _is_number(word: str) -> bool:
     return True
 
 
-def _corners(rectangles: NDArray[np.float32]) -> list[str]:
-    """The text of each box's corners."""
-    corners = boxes.to_corners(rectangles.astype(np.float64)).reshape(-1, 8)
+def _corners(boxes: NDArray[np.float32]) -> list[str]:
+    """Format each box's corners."""
+    corners = to_corners(boxes.astype(np.float64)).reshape(-1, 8)
     return [" ".join([f"{value:.{DECIMALS}f}" for value in row]) for row in corners.tolist()]
 
 

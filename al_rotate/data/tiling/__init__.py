@@ -1,4 +1,4 @@
-"""Scenes larger than a detector's input: cut into overlapping tiles, and detections on tiles merged on the scene."""
+"""Scenes larger than a detector's input: cut into overlapping tiles, and the tiles' detections merged per scene."""
 
 from .cut import cut, cut_labels
 from .merge import merge

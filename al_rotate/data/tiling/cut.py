@@ -1,4 +1,4 @@
-"""TODO data.tiling.cut."""
+"""Scenes and their labels cut into tiles."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ... import boxes
-from ...storage import files as _files
+from ...boxes import area, iou
+from ...storage.files import path_for_image, temporary_sibling
 from .. import images
 from ..instances import RotatedInstances
 from .tiles import Tile, Tiling, window
@@ -23,8 +23,9 @@ def cut(
 
     Args:
         scenes: a folder, files, or a mapping scene id -> file.
-        out: folder for ``TILE.png``; a tile that is there already is not written again.
-        tiling: by default 1024 pixels with 200 of overlap.
+        out: folder for ``TILE.png``. A scene whose tiles all exist is not cut again, so a run that was interrupted
+            resumes.
+        tiling: by default 1024 pixels with an overlap of 200.
 
     Returns:
         tile id -> file.
@@ -33,22 +34,17 @@ def cut(
         UnreadableImage: for a scene that cannot be decoded.
     """
     tiling, folder = tiling or Tiling(), Path(out)
-    written: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     with images.allow_large_images():
         for scene_id, file in images.resolve(scenes).items():
-            files = {
-                tile: _files.path_for_image(folder, tile.id, ".png")
-                for tile in tiling.tiles(scene_id, *images.size(file))
-            }
-            if not all(path.is_file() for path in files.values()):
+            tiles = tiling.tiles(scene_id, *images.size(file))
+            of_scene = {tile.id: path_for_image(folder, tile.id, ".png") for tile in tiles}
+            if not all(path.is_file() for path in of_scene.values()):
                 pixels = images.read(file)
-                for tile, path in files.items():
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    scratch = _files.temporary_sibling(path)
-                    Image.fromarray(window(pixels, tile)).save(scratch, "png")
-                    scratch.replace(path)
-            written |= {tile.id: path for tile, path in files.items()}
-    return written
+                for tile in tiles:
+                    _write_png(window(pixels, tile), of_scene[tile.id])
+            paths |= of_scene
+    return paths
 
 
 def cut_labels(
@@ -57,45 +53,54 @@ def cut_labels(
     tiling: Tiling | None = None,
     visible: float = 0.7,
 ) -> RotatedInstances:
-    """The labels of scenes on their tiles.
+    """Distribute the labels of scenes to their tiles.
 
     Args:
         labels: of scenes.
-        sizes: width and height in pixels of each scene.
-        tiling: that the tiles were cut by.
-        visible: a box belongs to every tile that shows at least this share of its area, and stays whole there, as in
-            MMRotate's ``img_split``; and to the tile that shows most of it, so that none is lost.
+        sizes: scene id -> width and height in pixels.
+        tiling: of the tiles; by default as :func:`cut`.
+        visible: a box goes to every tile that shows at least this share of its area, uncropped, as in MMRotate's
+            ``img_split``. Unlike there it also goes to the tile that shows most of it, so that no label is lost.
 
     Returns:
-        Labels on all tiles, those without a box too, in the order of the scenes and their tiles.
+        Labels on all tiles, including those without a box, in the order of the scenes and their tiles.
 
     Raises:
         ValueError: for a scene without a size.
     """
     tiling = tiling or Tiling()
     ids: list[str] = []
-    parts: list[tuple[NDArray[np.intp], NDArray]] = []
-    for position, (scene_id, one) in enumerate(labels):
+    rows_of_tile: list[NDArray[np.intp]] = []
+    boxes_of_tile: list[NDArray[np.float32]] = []
+    for start, (scene_id, scene) in zip(labels.offsets[:-1], labels, strict=True):
         if scene_id not in sizes:
             raise ValueError(f"expected the size of every scene, got none of {scene_id!r}")
         tiles = tiling.tiles(scene_id, *sizes[scene_id])
-        frame = np.array([(t.x + t.side / 2, t.y + t.side / 2, t.side, t.side, 0.0) for t in tiles])
-        overlap = boxes.iou(one.boxes, frame)
-        areas = boxes.area(one.boxes.astype(np.float64))[:, None]
-        shown = overlap * (areas + frame[:, 2] * frame[:, 3]) / (1 + overlap) / np.maximum(areas, 1e-12)
+        frames = np.array([(t.x + t.side / 2, t.y + t.side / 2, t.side, t.side, 0.0) for t in tiles])
+        overlap = iou(scene.boxes, frames)
+        areas = area(scene.boxes.astype(np.float64))[:, None]
+        # With intersection I, IoU = I / (A + B - I), so I = IoU (A + B) / (1 + IoU).
+        shown = overlap * (areas + frames[:, 2] * frames[:, 3]) / (1 + overlap) / np.maximum(areas, 1e-12)
         best = np.eye(len(tiles), dtype=bool)[shown.argmax(axis=1)] & (shown > 0)
         for k, tile in enumerate(tiles):
             rows = np.flatnonzero((shown[:, k] >= visible) | best[:, k])
-            moved = one.boxes[rows] - np.array([tile.x, tile.y, 0, 0, 0], np.float32)
             ids.append(tile.id)
-            parts.append((labels.offsets[position] + rows, moved))
-    rows = np.concatenate([np.zeros(0, np.int64), *(part for part, _ in parts)])
+            rows_of_tile.append(start + rows)
+            boxes_of_tile.append(scene.boxes[rows] - np.array([tile.x, tile.y, 0, 0, 0], np.float32))
+    rows = np.concatenate([np.zeros(0, np.int64), *rows_of_tile])
     return RotatedInstances(
         ids,
-        np.cumsum([0, *(len(part) for part, _ in parts)]),
-        np.concatenate([np.zeros((0, 5), np.float32), *(moved for _, moved in parts)]),
+        np.cumsum([0, *map(len, rows_of_tile)]),
+        np.concatenate([np.zeros((0, 5), np.float32), *boxes_of_tile]),
         labels.labels[rows],
         classes=labels.classes,
         difficult=None if labels.difficult is None else labels.difficult[rows],
-        image_sizes=np.array([(side, side) for side in (Tile.of(i).side for i in ids)]).reshape(-1, 2),
+        image_sizes=np.repeat([Tile.of(tile_id).side for tile_id in ids], 2).reshape(-1, 2).astype(np.int64),
     )
+
+
+def _write_png(pixels: NDArray[np.uint8], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = temporary_sibling(path)
+    Image.fromarray(pixels).save(scratch, "png")
+    scratch.replace(path)

@@ -1,8 +1,8 @@
-"""Scenes larger than a detector's input: cut into overlapping tiles, and what was found on them put together again.
+"""Tiles: overlapping square windows of a scene.
 
-A tile is a window of the scene in the scene's own pixels, filled up with grey where the scene ends before it does, so
-that the detector's test pipeline brings all tiles to its size alike. Tiles are named as MMRotate's ``img_split`` names
-them, ``SCENE__SIZE__X___Y``: the window's side and its left upper corner. Nothing else is needed to come back.
+A tile has the scene's own pixels, padded with grey beyond the scene's end, so that the detector's test pipeline scales
+all tiles alike. Tiles are named as by MMRotate's ``img_split``, ``SCENE__SIZE__X___Y``: the window's side and its upper
+left corner. The name is all that is needed to map boxes back to the scene.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 __all__ = ["Tile", "Tiling", "window"]
 
-_GREY = 114  # as MMDetection pads
+_GREY = 114  # MMDetection's padding
 _NAME = re.compile(r"(?P<scene>.+)__(?P<side>\d+)__(?P<x>\d+)___(?P<y>\d+)")
 
 
 class Tile(NamedTuple):
-    """A square window of a scene: its side and its left upper corner, in the scene's pixels."""
+    """A square window of a scene: its side and its upper left corner, in the scene's pixels."""
 
     scene: str
     side: int
@@ -30,14 +30,15 @@ class Tile(NamedTuple):
 
     @property
     def id(self) -> str:
+        """The tile's image id, ``SCENE__SIZE__X___Y``."""
         return f"{self.scene}__{self.side}__{self.x}___{self.y}"
 
     @classmethod
     def of(cls, image_id: str) -> Tile:
-        """The tile of that name.
+        """Parse a tile's image id.
 
         Raises:
-            ValueError: for an image that is not named as a tile.
+            ValueError: for an id that is not a tile's.
         """
         match = _NAME.fullmatch(image_id)
         if match is None:
@@ -50,9 +51,9 @@ class Tiling:
     """How scenes are cut.
 
     Args:
-        size: side of a tile in pixels of the scaled scene: what the detector was trained on.
-        overlap: pixels that neighbours share; an object up to this size is whole in one of them.
-        scales: of the scene. 0.5 cuts windows of twice the size, which the detector's pipeline shrinks to its own.
+        size: side of a tile in pixels of the scaled scene, usually the detector's input size in training.
+        overlap: pixels that neighbours share; an object up to this size is complete in one of them.
+        scales: of the scene. 0.5 cuts windows of twice the size, which the detector's pipeline shrinks to its input.
 
     Raises:
         ValueError: for an overlap that is not smaller than the size, or a scale that is not positive.
@@ -69,21 +70,21 @@ class Tiling:
             raise ValueError(f"expected distinct positive scales, got {self.scales}")
 
     def tiles(self, scene: str, width: int, height: int) -> list[Tile]:
-        """The tiles of a scene, scale by scale, row by row; the last of a row or column ends where the scene does."""
-        found = []
+        """List the tiles of a scene by scale, row and column; the last tile of a row or column ends with the scene."""
+        tiles = []
         for scale in self.scales:
             side = max(1, round(self.size / scale))
             step = max(1, side - round(self.overlap / scale))
             starts = [[*range(0, max(0, length - side), step), max(0, length - side)] for length in (width, height)]
-            found += [Tile(scene, side, x, y) for y in dict.fromkeys(starts[1]) for x in dict.fromkeys(starts[0])]
-        return list(dict.fromkeys(found))
+            tiles += [Tile(scene, side, x, y) for y in dict.fromkeys(starts[1]) for x in dict.fromkeys(starts[0])]
+        return list(dict.fromkeys(tiles))
 
 
 def window(scene: NDArray[np.uint8], tile: Tile) -> NDArray[np.uint8]:
-    """The pixels of a tile, (side, side, 3): those of the scene (H, W, 3), grey beyond it."""
-    part = scene[tile.y : tile.y + tile.side, tile.x : tile.x + tile.side]
-    if part.shape[:2] == (tile.side, tile.side):
-        return part
-    whole = np.full((tile.side, tile.side, 3), _GREY, np.uint8)
-    whole[: part.shape[0], : part.shape[1]] = part
-    return whole
+    """Return the pixels of a tile, (side, side, 3), of a scene (H, W, 3); grey beyond the scene."""
+    inside = scene[tile.y : tile.y + tile.side, tile.x : tile.x + tile.side]
+    if inside.shape[:2] == (tile.side, tile.side):
+        return inside
+    padded = np.full((tile.side, tile.side, 3), _GREY, np.uint8)
+    padded[: inside.shape[0], : inside.shape[1]] = inside
+    return padded

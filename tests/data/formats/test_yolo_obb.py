@@ -159,7 +159,7 @@ def test_boxes_that_would_cost_a_whole_image(tmp_path: Path, box: list[float], r
         ({"scores": [0.5]}, "expected labels, got detections"),
         ({"classes": None}, "expected instances with classes, got None"),
         ({"classes": ["a\nb"]}, "class names of one line"),
-        ({"image_sizes": None}, "the sizes of images, got none of 1, e.g. 'P1'"),
+        ({"image_sizes": None}, "the sizes of images, got none for 1, e.g. 'P1'"),
         ({"image_sizes": [[200, 0]]}, "the sizes of images"),
         ({"image_ids": ["../P1"]}, "without '..'"),
         ({"image_ids": ["x/images/P1"]}, "without a folder 'images'"),
