@@ -1,4 +1,4 @@
-"""How a loop opens: its workspace is made from the arguments, or found to agree with them."""
+"""How a loop opens: create its workspace, check arguments against an existing one, restore what it remembers."""
 
 from __future__ import annotations
 
@@ -9,63 +9,62 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data import dataset as labelled
-from ..data import images
-from ..data.instances import RotatedInstances
+from ..data import RotatedInstances, dataset
+from ..data import images as image_files
+from ..sampling import Strategy, make_strategy
 from ..workspace import Workspace
 from .annotator import Annotator
+from .learner import Learner
 from .mmrotate import MMRotateLearner
-from .settings import LoopSettings
+from .settings import CUSTOM, LoopSettings
 from .simulated import SimulatedAnnotator
 
 if TYPE_CHECKING:
-    from ..detection.detector import Detector
+    from ..detection import Detector
 
-Images = str | Path | Mapping[str, str | Path]
+Images = str | Path | Mapping[str, str | Path]  # a folder, or image id -> file
+TestSet = tuple[Images, RotatedInstances]
 
 
 def create_workspace(
     folder: Path,
-    pool: Images,
-    classes: Sequence[str],
-    detector: Detector | None,
-    annotator: Annotator | None,
-    test: tuple[Images, RotatedInstances] | None,
     settings: LoopSettings,
+    images: Images | None,
+    classes: Sequence[str] | None,
+    detector: Detector | None,
+    learner: Learner | None,
+    annotator: Annotator | None,
+    test: TestSet | None,
 ) -> None:
-    """A new workspace that holds all the loop needs to go on without its arguments. Killed, it is made again.
+    """Create a workspace that holds all that the loop needs to resume without arguments.
+
+    A call that was killed can be made again.
 
     Raises:
-        ValueError: for a detector or labels of other classes, test images in the pool, or a simulated annotator who
-            does not know the whole pool.
+        ValueError: for missing arguments, a detector or labels of other classes, test images in the pool, or a
+            simulated annotator without labels for the whole pool.
     """
-    files = {image_id: file.absolute() for image_id, file in images.resolve(pool).items()}
+    if images is None or classes is None or (detector is None and learner is None):
+        raise ValueError(f"{folder} is no workspace yet: give images, classes and a detector to make one")
     names = tuple(classes)
-    for what, one in (("detector", detector), ("held-back labels", getattr(annotator, "held_back", None))):
-        if one is not None and one.classes not in (None, names):
-            raise ValueError(f"expected {what} of the classes {names}, got {one.classes}")
-    folder.mkdir(parents=True, exist_ok=True)
-    for scratch in folder.glob(".*.tmp"):  # of a process that was killed here
-        scratch.unlink()
+    pool = {image_id: file.absolute() for image_id, file in image_files.resolve(images).items()}
+    test_files = None if test is None else image_files.resolve(test[0])
+    _check_classes(names, detector, annotator)
     if isinstance(annotator, SimulatedAnnotator):
-        unknown = [image_id for image_id in files if image_id not in annotator.held_back]
-        if unknown:
-            raise ValueError(
-                f"expected held-back labels of the whole pool, got none for {len(unknown)}, e.g. {unknown[0]!r}"
-            )
+        _check_held_back(annotator, pool)
+    if test is not None and test_files is not None:
+        _check_outside_pool(test[1], test_files, pool)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(".*.tmp"):  # of a process that was killed here
+        leftover.unlink()
     if remember := getattr(annotator, "remember", None):
         remember(folder)
-    if test is not None:
-        test_files, test_labels = images.resolve(test[0]), test[1]
-        pooled = {os.path.realpath(file) for file in files.values()}
-        seen = [i for i in test_labels.image_ids if i in test_files and os.path.realpath(test_files[i]) in pooled]
-        if seen:
-            raise ValueError(
-                f"expected test images outside the pool, got {len(seen)} that are in it, e.g. {test_files[seen[0]]}; "
-                "they would be trained on: take them out of one of the two"
-            )
-        labelled.write(folder / "test.parquet", test_files, test_labels, names)
+    if test is not None and test_files is not None:
+        dataset.write(folder / "test.parquet", test_files, test[1], names)
     if detector is not None:
+        detector.save(folder / "initial.pth")
+        detector.config.dump(folder / "config.py")
         settings = replace(
             settings,
             checkpoint="initial.pth",
@@ -73,66 +72,81 @@ def create_workspace(
             device=str(detector.device),
             precision=detector.precision,
         )
-        detector.save(folder / "initial.pth")
-        detector.config.dump(folder / "config.py")
-    Workspace.create(folder, files, names, settings.to_json()).close()
+    Workspace.create(folder, pool, names, settings.to_json()).close()
 
 
 def check_arguments(
     workspace: Workspace,
-    pool: Images | None,
+    images: Images | None,
     classes: Sequence[str] | None,
     detector: Detector | None,
-    test: tuple[Images, RotatedInstances] | None,
+    test: TestSet | None,
 ) -> None:
-    """Refuse arguments that say something else than the workspace.
+    """Refuse arguments that contradict the workspace.
 
     Raises:
-        ValueError: naming the first contradiction.
+        ValueError: for the first contradiction.
     """
     folder = workspace.folder
     if classes is not None and tuple(classes) != workspace.classes:
         raise ValueError(f"{folder} has the classes {workspace.classes}, got {tuple(classes)}")
-    if pool is not None:
-        known, got = {i for status in workspace.counts() for i in workspace.ids(status)}, set(images.resolve(pool))
-        if known != got:
-            other = min(known ^ got)
+    if images is not None:
+        expected = {image_id for status in workspace.counts() for image_id in workspace.ids(status)}
+        got = set(image_files.resolve(images))
+        if expected != got:
             raise ValueError(
-                f"{folder} was made with {len(known)} images, got {len(got)} of which {len(known & got)} are the same "
-                f"({other!r} is not in both); a new pool needs a new folder"
+                f"{folder} was made with {len(expected)} images, got {len(got)} of which {len(expected & got)} are the "
+                f"same ({min(expected ^ got)!r} is not in both); a new pool needs a new folder"
             )
     config = folder / "config.py"
     if detector is not None and config.exists() and config.read_text(encoding="utf-8") != detector.config.pretty_text:
         raise ValueError(
-            f"{folder} was made with a detector of another config, see {config}; to go on with that one give no "
+            f"{folder} was made with a detector of another config, see {config}; to resume with that one give no "
             "detector, for another one a new folder"
         )
     if test is not None:
         file = folder / "test.parquet"
-        if not file.exists() or labelled.read(file)[0] != labelled.plain(test[1], workspace.classes):
+        if not file.exists() or dataset.read(file)[0] != test[1].as_labels(workspace.classes):
             had = "other test labels" if file.exists() else "no test set"
             raise ValueError(f"{folder} was made with {had}; a new test set needs a new folder")
 
 
-def restore_annotator(folder: Path) -> Annotator | None:
-    """The annotator that a workspace's folder remembers; None where it remembers none.
-
-    Every entry point of the group ``al_rotate.annotators`` is a function ``folder -> annotator or None`` that looks for
-    what its annotator left there. They are asked by name, and ``simulated`` last: a workspace that was made with
-    held-back labels and connected to people later is answered by the people.
-    """
-    found = sorted(
-        entry_points(group="al_rotate.annotators"), key=lambda point: (point.name == "simulated", point.name)
-    )
-    answers = (point.load()(folder) for point in found)
-    return next((annotator for annotator in answers if annotator is not None), None)
-
-
-def restore_learner(workspace: Workspace, settings: LoopSettings) -> MMRotateLearner:
-    """MMRotate with the workspace's config.
+def restore_strategy(folder: Path, settings: LoopSettings, strategy: str | Strategy | None) -> Strategy:
+    """Make the strategy of these settings; a function of the user's own cannot be remembered.
 
     Raises:
-        ValueError: when the workspace was made without one.
+        ValueError: for an unknown name or option, or if the function is missing.
+    """
+    if callable(strategy):
+        return make_strategy(strategy, **settings.strategy_options)
+    if settings.strategy == CUSTOM:
+        raise ValueError(f"{folder} was made with a strategy of your own: give it again, or a name")
+    return make_strategy(settings.strategy, **settings.strategy_options)
+
+
+def restore_annotator(folder: Path) -> Annotator | None:
+    """Restore the annotator that a workspace's folder remembers.
+
+    Every entry point of the group ``al_rotate.annotators`` is a function ``folder -> annotator or None`` that looks
+    for what its annotator left there. They are called in the order of their names, and ``simulated`` last: a workspace
+    that was made with held-back labels and connected to people later is answered by the people.
+
+    Returns:
+        None if the workspace remembers none.
+    """
+    points = entry_points(group="al_rotate.annotators")
+    for point in sorted(points, key=lambda point: (point.name == "simulated", point.name)):
+        annotator = point.load()(folder)
+        if annotator is not None:
+            return annotator
+    return None
+
+
+def restore_learner(workspace: Workspace, settings: LoopSettings) -> Learner:
+    """Restore MMRotate with the workspace's config.
+
+    Raises:
+        ValueError: if the workspace was made with another learner, which cannot be remembered.
     """
     config = workspace.folder / "config.py"
     if not config.exists():
@@ -140,3 +154,28 @@ def restore_learner(workspace: Workspace, settings: LoopSettings) -> MMRotateLea
     return MMRotateLearner(
         config, workspace.classes, settings.device, settings.precision, settings.train_options, settings.seed
     )
+
+
+def _check_classes(classes: tuple[str, ...], detector: Detector | None, annotator: Annotator | None) -> None:
+    held_back = getattr(annotator, "held_back", None)
+    for name, owner in (("detector", detector), ("held-back labels", held_back)):
+        if owner is not None and owner.classes not in (None, classes):
+            raise ValueError(f"expected {name} of the classes {classes}, got {owner.classes}")
+
+
+def _check_held_back(annotator: SimulatedAnnotator, pool: Mapping[str, Path]) -> None:
+    missing = [image_id for image_id in pool if image_id not in annotator.held_back]
+    if missing:
+        raise ValueError(
+            f"expected held-back labels of the whole pool, got none for {len(missing)}, e.g. {missing[0]!r}"
+        )
+
+
+def _check_outside_pool(labels: RotatedInstances, files: Mapping[str, Path], pool: Mapping[str, Path]) -> None:
+    pool_files = {os.path.realpath(file) for file in pool.values()}
+    shared = [i for i in labels.image_ids if i in files and os.path.realpath(files[i]) in pool_files]
+    if shared:
+        raise ValueError(
+            f"expected test images outside the pool, got {len(shared)} that are in it, e.g. {files[shared[0]]}; "
+            "they would be trained on: take them out of one of the two"
+        )

@@ -1,36 +1,41 @@
-"""What the loop asks of a detector: predict with given weights, and train new ones from labels."""
+"""What the loop needs of a detector: predict with given weights, and train new ones from labels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from ..data.instances import RotatedInstances
+from ..data import RotatedInstances
 from ..data.views import View
-
-if TYPE_CHECKING:
-    pass
 
 
 class Learner(Protocol):
-    """Both calls must go on where they stood when they are made again after a kill, and end alike."""
+    """Predicts and trains for a loop. Every call that was killed must resume when it is made again, and end alike."""
 
-    def predict(self, checkpoint: Path, images: Mapping[str, Path], out: Path, **keep: bool) -> RotatedInstances:
-        """Detections with scores on `images`, and the same in the folder `out` (see RotatedInstances.save).
+    def predict(self, checkpoint: Path, images: Mapping[str, Path], out: Path, **outputs: bool) -> RotatedInstances:
+        """Return detections with scores on `images`, and write the same to the folder `out`.
 
-        `keep` is empty, or has what the loop's strategy needs of them: ``class_scores=True``, ``features=True``.
+        Args:
+            checkpoint: the weights.
+            images: image id -> file.
+            out: a folder of Parquet files, see :meth:`RotatedInstances.save`.
+            **outputs: what the loop's strategy needs besides: ``class_scores=True``, ``features=True``, or nothing.
         """
 
     def predict_views(
         self, checkpoint: Path, images: Mapping[str, Path], views: Sequence[View], out: Path
     ) -> Sequence[RotatedInstances]:
-        """Detections in views of `images`, mapped back; only strategies that look at views ask for them."""
+        """Return detections in each view of `images`, mapped back. Only strategies that compare views call it."""
 
     def train(
         self, checkpoint: Path | None, images: Mapping[str, Path], labels: RotatedInstances, work_dir: Path
     ) -> tuple[Path, dict[str, float]]:
-        """New weights in `work_dir`, started from `checkpoint`, and what the training has to say of itself.
+        """Train new weights in `work_dir` and return their file and the training's metrics.
 
-        `checkpoint` is None in the first training of a loop that was made without a detector.
+        Args:
+            checkpoint: the weights to start from; None in the first training of a loop without a detector.
+            images: image id -> file, of the labelled images.
+            labels: to train on; images without a box are negatives.
+            work_dir: of this training alone.
         """

@@ -1,47 +1,58 @@
-"""How a loop hands its open questions to whoever answers them."""
+"""Between a loop and its annotator: hand over the queries that are open, take over the answers."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from ..data.instances import RotatedInstances
-from ..workspace import REVIEW, Round, Workspace
-from ..workspace import artefacts as _round_files
-from .annotator import Annotator, Query
+from ..data import RotatedInstances
+from ..workspace import REVIEW, STATUSES, Round, Workspace, current_weights
+from ..workspace.artefacts import read_explanations, update_tables
+from .annotator import Annotator, Answer, Query
 
 
-def push(workspace: Workspace, annotator: Annotator) -> None:
-    """Hand over what has no answer yet, of all rounds: an answered task may since be gone, and is not asked again."""
-    asked_since: set[str] = set()
+def push_open_queries(workspace: Workspace, annotator: Annotator) -> None:
+    """Push the unanswered images of all rounds, oldest round first.
+
+    Answered images are not pushed again: an annotator may have deleted their tasks since.
+    """
+    queried_later: set[str] = set()
     queries = []
-    for one in reversed(workspace.rounds()):
-        asked = workspace.query(one.number).assign(rank=lambda query: range(1, len(query) + 1))
-        open_ones = asked[(asked["status"] == "queried") & ~asked["image_id"].isin(asked_since)]
-        asked_since |= {*asked["image_id"]}  # what is asked again is no longer the earlier round's question
-        if len(open_ones):
-            queries.append(_query(workspace, one, open_ones))
-    for query in reversed(queries):
-        annotator.push(query)
+    for past in reversed(workspace.rounds()):
+        query = workspace.query(past.number).assign(rank=lambda rows: range(1, len(rows) + 1))
+        is_open = (query["status"] == "queried") & ~query["image_id"].isin(queried_later)
+        queried_later |= {*query["image_id"]}  # an image that is queried again belongs to the later round
+        if is_open.any():
+            queries.append(_query_of(workspace, past, query[is_open]))
+    for open_query in reversed(queries):
+        annotator.push(open_query)
 
 
-def _query(workspace: Workspace, one: Round, asked: pd.DataFrame) -> Query:
-    ids, folder = asked["image_id"].tolist(), one.folder / "detections"
-    found = RotatedInstances.load(folder, ids) if folder.exists() else RotatedInstances.empty(classes=workspace.classes)
-    whys = _round_files.read_explanations(one.folder)
-    return Query(
-        ids,
-        workspace.paths(ids),
-        found.subset(i for i in ids if i in found),
-        [None if pd.isna(score) else float(score) for score in asked["score"]],
-        asked["rank"].tolist(),
-        [whys.get(image_id, "") for image_id in ids],
-        one.number,
-        _weights(workspace, one) if folder.exists() else None,
-        again=one.strategy == REVIEW,
+def record_answer(workspace: Workspace, current: Round, answer: Answer) -> None:
+    """Record the answers to images that were queried; the round's tables tell of the others."""
+    queried = {image_id for status in STATUSES[1:] for image_id in workspace.ids(status)}
+    answer = answer.only(queried)
+    tables = {"corrections": answer.corrections, "account": answer.account}
+    update_tables(current.folder, tables, answer.reported)
+    workspace.record_answers(
+        current.number, answer.labels, answer.skipped, answer.costs, answer.unanswered, answer.cursor
     )
 
 
-def _weights(workspace: Workspace, one: Round) -> str:
-    """The name of the weights that a round's detections come from."""
-    trained = [r.number for r in workspace.rounds()[: one.number] if r.checkpoint is not None]
-    return f"round-{trained[-1]:03d}" if trained else "initial"
+def _query_of(workspace: Workspace, past: Round, images: pd.DataFrame) -> Query:
+    ids, folder = images["image_id"].tolist(), past.folder / "detections"
+    detections = RotatedInstances.empty(classes=workspace.classes)
+    weights = None
+    if folder.exists():
+        detections, weights = RotatedInstances.load(folder, ids), current_weights(workspace, before_round=past.number)
+    explanations = read_explanations(past.folder)
+    return Query(
+        ids,
+        workspace.paths(ids),
+        detections.subset(i for i in ids if i in detections),
+        scores=[None if pd.isna(score) else float(score) for score in images["score"]],
+        ranks=images["rank"].tolist(),
+        whys=[explanations.get(image_id, "") for image_id in ids],
+        round=past.number,
+        model_version=weights.version if weights else None,
+        again=past.strategy == REVIEW,
+    )

@@ -1,4 +1,4 @@
-"""What a loop is set to do: the part of its arguments that its workspace remembers."""
+"""What a loop is set to do: those of its arguments that its workspace remembers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..sampling import Budget
 if TYPE_CHECKING:
     from ..detection.networks.precision import Precision
 
-CUSTOM = "custom"  # the strategy's name where it is a function of the user's own
+CUSTOM = "custom"  # the name of a strategy that is a function of the user's own
 _NAMES_ON_DISK = {"untrained_start": "cold"}  # as al_rotate 0.1 writes and reads them
 
 
@@ -23,15 +23,15 @@ class LoopSettings:
     Args:
         strategy: name of the sampling strategy, or :data:`CUSTOM`.
         strategy_options: options of a named strategy.
-        budget: of each query; a number counts images.
+        budget: of each query.
         train_options: ``cfg_options`` of the trainings.
         warm_start: train each round from the last round's weights; False: from the initial ones each time.
         seed: of everything random.
-        checkpoint: the initial weights, relative to the workspace; None: made without a detector.
-        untrained_start: whether the initial weights are random (or missing), so that the first round is random too.
+        checkpoint: the initial weights, relative to the workspace; None: it was made without a detector.
+        untrained_start: whether the initial weights are random or missing. The first round is then sampled at random.
         device: of the detector.
         precision: of predictions.
-        other: further keys that a workspace holds, such as those of a newer version; they are kept.
+        other: further keys that a workspace holds, such as a newer version's; they are kept.
     """
 
     strategy: str = "pal"
@@ -48,17 +48,17 @@ class LoopSettings:
 
     @classmethod
     def from_json(cls, settings: Mapping[str, Any]) -> LoopSettings:
-        """Read a workspace's settings, of this version or an older one."""
-        current_names = {on_disk: name for name, on_disk in _NAMES_ON_DISK.items()}
-        values = {current_names.get(name, name): value for name, value in settings.items()}
+        """Read the settings of a workspace, made by this version or an older one."""
+        names = {on_disk: name for name, on_disk in _NAMES_ON_DISK.items()}
+        values = {names.get(key, key): value for key, value in settings.items()}
         if "budget" in values:
             values["budget"] = Budget(**values["budget"])
         known = {entry.name for entry in fields(cls)} - {"other"}
-        other = {name: values.pop(name) for name in [*values] if name not in known}
+        other = {key: values.pop(key) for key in [*values] if key not in known}
         return cls(**values, other=other)
 
     def to_json(self) -> dict[str, Any]:
-        """Give the settings as a workspace keeps them, under the names that older versions read."""
+        """Return the settings as a workspace keeps them, under names that older versions can read."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         other = values.pop("other")
         values["budget"] = asdict(self.budget)
@@ -66,14 +66,28 @@ class LoopSettings:
             del values["train_options"]
         return {**other, **{_NAMES_ON_DISK.get(name, name): value for name, value in values.items()}}
 
-    def merged(self, **changes: Any) -> LoopSettings:
-        """Replace what is not None; another strategy does not inherit the options of this one."""
-        given = {name: value for name, value in changes.items() if value is not None}
-        if given.get("strategy", self.strategy) != self.strategy:
-            given.setdefault("strategy_options", {})
-        return replace(self, **given)
+    def merged(self, **arguments: Any) -> LoopSettings:
+        """Apply arguments of :class:`~al_rotate.ActiveLoop` that are not None.
 
-    def __getitem__(self, name: str) -> Any:
-        """Accept ``loop.settings["seed"]`` of al_rotate 0.1."""
-        warnings.warn("use loop.settings.NAME, loop.settings[NAME] will go in 0.3", DeprecationWarning, stacklevel=2)
-        return self.to_json()[name]
+        Another strategy does not inherit the options of the one that these settings name.
+        """
+        changes = {name: value for name, value in arguments.items() if value is not None}
+        if callable(changes.get("strategy")):
+            changes["strategy"] = CUSTOM
+        if "budget" in changes:
+            changes["budget"] = as_budget(changes["budget"])
+        if changes.get("strategy", self.strategy) != self.strategy:
+            changes.setdefault("strategy_options", {})
+        return replace(self, **changes)
+
+    def __getitem__(self, key: str) -> Any:
+        """Accept ``loop.settings["seed"]``, as al_rotate 0.1 had it."""
+        warnings.warn(
+            f"use loop.settings.{key}, loop.settings[{key!r}] will go in 0.3", DeprecationWarning, stacklevel=2
+        )
+        return self.to_json()[key]
+
+
+def as_budget(budget: Budget | int) -> Budget:
+    """Return a budget; a number counts images."""
+    return budget if isinstance(budget, Budget) else Budget(images=budget)

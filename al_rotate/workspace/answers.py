@@ -1,4 +1,4 @@
-"""Answers as a workspace keeps them: one row an image to compare and to count, and the labels as plain labels."""
+"""Answers as a workspace keeps them: one database row per image, and the labels as a batch of boxes."""
 
 from __future__ import annotations
 
@@ -9,53 +9,56 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..data.instances import RotatedInstances
+from ..data import RotatedInstances
 
-# What answering one image took, all the work on it so far; None where it is not known.
+# What answering one image took, over all the work on it so far; None where it is unknown.
 COST_COLUMNS = ("annotator", "seconds", "n_added", "n_moved", "n_relabelled", "n_deleted")
 COLUMNS = ("status", "reason", "digest", "n_boxes", *COST_COLUMNS)
+Row = tuple[Any, ...]  # the values of COLUMNS
 
-WITHDRAWN = ("queried", "withdrawn", None, 0, *(None,) * len(COST_COLUMNS))  # the values of COLUMNS
+WITHDRAWN: Row = ("queried", "withdrawn", None, 0, *(None,) * len(COST_COLUMNS))
 
 
-def plain(labels: RotatedInstances, classes: tuple[str, ...]) -> RotatedInstances:
-    """Labels with only what labels have, in these classes.
+def check_labels(labels: RotatedInstances, classes: tuple[str, ...]) -> RotatedInstances:
+    """Return labels with only the columns that labels have.
 
     Raises:
         ValueError: for detections, or labels of other classes.
     """
     if labels.scores is not None:
-        raise ValueError("expected labels, which have no scores, got detections; take them off: replace(scores=None)")
-    if labels.classes not in (None, classes):
-        raise ValueError(f"expected labels of the classes {classes}, got {labels.classes}")
-    return labels.replace(classes=classes, class_scores=None, box_features=None, image_features=None, skipped=None)
+        raise ValueError("expected labels, which have no scores, got detections; remove them: replace(scores=None)")
+    return labels.as_labels(classes)
 
 
-def rows(
-    labels: RotatedInstances, skipped: Mapping[str, str], costs: pd.DataFrame | None
-) -> dict[str, tuple[Any, ...]]:
-    """image id -> the values of COLUMNS. Two answers to an image are the same where these are.
+def as_rows(labels: RotatedInstances, skipped: Mapping[str, str], costs: pd.DataFrame | None) -> dict[str, Row]:
+    """Return image id -> row. Two answers to an image are the same if their rows are equal.
 
     Raises:
         ValueError: for an image both labelled and skipped, or costs that do not fit.
     """
-    twice = sorted(skipped.keys() & set(labels.image_ids))
-    if twice:
-        raise ValueError(f"expected images labelled or skipped, got {twice[0]!r} both ways")
-    cost = _costs(costs, {*labels.image_ids, *skipped})
+    both = sorted(skipped.keys() & set(labels.image_ids))
+    if both:
+        raise ValueError(f"expected images labelled or skipped, got {both[0]!r} both ways")
+    cost_of = _costs_by_image(costs, {*labels.image_ids, *skipped})
     unknown = (None,) * len(COST_COLUMNS)
-    found = {i: ("labelled", None, _digest(one), one.n_boxes, *cost.get(i, unknown)) for i, one in labels}
-    return found | {i: ("skipped", str(reason), None, 0, *cost.get(i, unknown)) for i, reason in skipped.items()}
+    rows: dict[str, Row] = {
+        image_id: ("labelled", None, _digest(image), image.n_boxes, *cost_of.get(image_id, unknown))
+        for image_id, image in labels
+    }
+    for image_id, reason in skipped.items():
+        rows[image_id] = ("skipped", str(reason), None, 0, *cost_of.get(image_id, unknown))
+    return rows
 
 
-def batch_name(found: Mapping[str, tuple[Any, ...]], image_ids: Iterable[str]) -> str:
-    """A name that follows from the labels of these images."""
+def batch_name(rows: Mapping[str, Row], image_ids: Iterable[str]) -> str:
+    """Derive a name from the labels of these images."""
     digest = COLUMNS.index("digest")
-    return hashlib.sha256("".join(f"{i}\n{found[i][digest]}\n" for i in image_ids).encode()).hexdigest()[:20]
+    lines = "".join(f"{image_id}\n{rows[image_id][digest]}\n" for image_id in image_ids)
+    return hashlib.sha256(lines.encode()).hexdigest()[:20]
 
 
-def join(parts: Sequence[RotatedInstances], classes: tuple[str, ...]) -> RotatedInstances:
-    """All images of all parts, sorted by id. Where only some parts know an optional column, the others get zeros."""
+def join_batches(parts: Sequence[RotatedInstances], classes: tuple[str, ...]) -> RotatedInstances:
+    """Join batches of labels, sorted by image id. An optional column that only some batches have is 0 in the others."""
     if any(part.difficult is not None for part in parts):
         parts = [p if p.difficult is not None else p.replace(difficult=np.zeros(p.n_boxes, int)) for p in parts]
     if any(part.image_sizes is not None for part in parts):
@@ -64,13 +67,14 @@ def join(parts: Sequence[RotatedInstances], classes: tuple[str, ...]) -> Rotated
     return labels.subset(sorted(labels.image_ids))
 
 
-def _costs(costs: pd.DataFrame | None, answered: set[str]) -> dict[str, tuple[Any, ...]]:
-    """image id -> its values of COST_COLUMNS as SQLite keeps them."""
+def _costs_by_image(costs: pd.DataFrame | None, answered: set[str]) -> dict[str, Row]:
+    """Return image id -> its values of COST_COLUMNS, as SQLite takes them."""
     if costs is None:
         return {}
-    wanted = ("image_id", *COST_COLUMNS)
-    if set(costs.columns) != set(wanted):
-        raise ValueError(f"expected costs with columns {', '.join(wanted)}, got {', '.join(map(str, costs.columns))}")
+    expected = ("image_id", *COST_COLUMNS)
+    if set(costs.columns) != set(expected):
+        got = ", ".join(map(str, costs.columns))
+        raise ValueError(f"expected costs with columns {', '.join(expected)}, got {got}")
     ids = costs["image_id"].tolist()
     stray = sorted(set(ids) - answered)
     if stray or len(set(ids)) != len(ids):
@@ -84,7 +88,7 @@ def _costs(costs: pd.DataFrame | None, answered: set[str]) -> dict[str, tuple[An
     return dict(zip(ids, zip(*columns, strict=True), strict=True))
 
 
-def _digest(one: RotatedInstances) -> str:
-    """What tells one image's labels from others."""
-    columns = (one.boxes, one.labels, one.difficult, one.image_sizes)
+def _digest(image: RotatedInstances) -> str:
+    """Digest the labels of one image."""
+    columns = (image.boxes, image.labels, image.difficult, image.image_sizes)
     return hashlib.sha256(b"|".join(b"-" if c is None else c.tobytes() for c in columns)).hexdigest()

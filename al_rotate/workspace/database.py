@@ -1,4 +1,4 @@
-"""The SQLite database of a workspace: its schema, and how it is made and opened."""
+"""The SQLite database of a workspace: its schema, how it is created and how it is opened."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ..storage.files import fsync
 
-_APPLICATION, _SCHEMA = 0x616C726F, 1
+_APPLICATION_ID, _SCHEMA_VERSION = 0x616C726F, 1
 _TABLES = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    # round: which queried the image; answer: its current row in answers
+    # round: that queried the image last; answer: its current row in answers
     """CREATE TABLE images (
         image_id TEXT PRIMARY KEY, path TEXT NOT NULL, status TEXT NOT NULL DEFAULT 'unlabelled',
         round INTEGER, answer INTEGER
@@ -32,13 +32,22 @@ _TABLES = (
 )
 
 
-def make(file: Path, meta: Mapping[str, str], images: Iterable[tuple[str, str]]) -> None:
-    """A new database with these images (id, path; sorted by id is quickest); it appears whole or not at all."""
+def create(file: Path, meta: Mapping[str, str], images: Iterable[tuple[str, str]]) -> None:
+    """Create a database that appears whole or not at all.
+
+    Args:
+        file: that must not exist.
+        meta: key -> value.
+        images: (id, path) each; sorted by id they go in fastest.
+
+    Raises:
+        ValueError: for an id or path that is not UTF-8.
+    """
     scratch = file.with_name(f".{file.name}.new")
     scratch.unlink(missing_ok=True)
     db = sqlite3.connect(scratch, isolation_level=None)
     try:
-        # A scratch file needs no journal: killed half-way it is started again.
+        # The scratch file needs no journal: the next attempt deletes what a kill left of it.
         db.execute("PRAGMA journal_mode = OFF")
         db.execute("PRAGMA synchronous = OFF")
         db.execute("BEGIN")
@@ -47,8 +56,8 @@ def make(file: Path, meta: Mapping[str, str], images: Iterable[tuple[str, str]])
         db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
         db.executemany("INSERT INTO images (image_id, path) VALUES (?, ?)", images)
         db.execute("CREATE INDEX images_by_status ON images (status)")
-        db.execute(f"PRAGMA application_id = {_APPLICATION}")
-        db.execute(f"PRAGMA user_version = {_SCHEMA}")
+        db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         db.execute("COMMIT")
     except UnicodeEncodeError as error:
         raise ValueError(f"expected image ids and paths in UTF-8, got {error.object!r}; rename the file") from None
@@ -60,13 +69,13 @@ def make(file: Path, meta: Mapping[str, str], images: Iterable[tuple[str, str]])
 
 
 def connect(file: Path, read_only: bool) -> sqlite3.Connection:
-    """An existing database, in autocommit mode.
+    """Open an existing database in autocommit mode.
 
     Raises:
-        ValueError: when the file is something else, or has a newer schema.
+        ValueError: if the file is something else, or has a newer schema.
     """
-    # A reader opens for writing too where it may: only so can it undo the half transaction of a killed process.
-    # SQLite's plain journal, not WAL, because a workspace may lie on a network file system.
+    # Readers open for writing too, where they may: only then can they roll back what a killed process left half-done.
+    # SQLite's plain journal, not WAL, because a workspace may be on a network file system.
     db = sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=60)
     try:
         db.execute("PRAGMA synchronous = FULL")
@@ -74,11 +83,12 @@ def connect(file: Path, read_only: bool) -> sqlite3.Connection:
         application, schema = (
             db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
         )
-        if application != _APPLICATION:
+        if application != _APPLICATION_ID:
             raise ValueError(f"expected the state of a workspace, {file} is another program's database")
-        if schema > _SCHEMA:
+        if schema > _SCHEMA_VERSION:
             raise ValueError(
-                f"expected a workspace of version {_SCHEMA} or older, {file} has version {schema}: update al_rotate"
+                f"expected a workspace of version {_SCHEMA_VERSION} or older, {file} has version {schema}: "
+                "update al_rotate"
             )
     except sqlite3.DatabaseError as error:
         db.close()

@@ -9,38 +9,31 @@ import pandas as pd
 
 from .answers import COST_COLUMNS
 
-_LEDGER = ("image_id", "round", "status", "reason", "n_boxes", *COST_COLUMNS)
 COLUMNS = (
-    "round",
-    "stage",
-    "strategy",
-    "n_queried",
-    "n_labelled",
-    "n_skipped",
-    "n_boxes",
-    "cost",
-    "started",
-    "finished",
+    *("round", "stage", "strategy"),
+    *("n_queried", "n_labelled", "n_skipped", "n_boxes", "cost"),
+    *("started", "finished"),
 )
+_LEDGER = ("image_id", "round", "status", "reason", "n_boxes", *COST_COLUMNS)
 
 
 def history(db: sqlite3.Connection) -> pd.DataFrame:
-    """See :meth:`al_rotate.workspace.Workspace.history`."""
+    """See :meth:`al_rotate.Workspace.history`."""
     rounds = "SELECT round, stage, strategy, started, finished, metrics AS more FROM rounds ORDER BY round"
     frame = pd.read_sql_query(rounds, db)
     answers = pd.read_sql_query("SELECT * FROM answers ORDER BY answer", db)
-    asked = dict(db.execute("SELECT round, count(*) FROM queries GROUP BY round"))
+    queried = dict(db.execute("SELECT round, count(*) FROM queries GROUP BY round"))
     totals = []
     for number in frame["round"]:
-        last = answers[answers["round"] <= number].drop_duplicates("image_id", keep="last")
-        states = last["status"].value_counts()
+        latest = answers[answers["round"] <= number].drop_duplicates("image_id", keep="last")
+        statuses = latest["status"].value_counts()
         totals.append(
             {
-                "n_queried": sum(count for past, count in asked.items() if past <= number),
-                "n_labelled": int(states.get("labelled", 0)),
-                "n_skipped": int(states.get("skipped", 0)),
-                "n_boxes": int(last["n_boxes"].sum()),
-                "cost": float(last["seconds"].astype(float).sum()),
+                "n_queried": sum(count for past, count in queried.items() if past <= number),
+                "n_labelled": int(statuses.get("labelled", 0)),
+                "n_skipped": int(statuses.get("skipped", 0)),
+                "n_boxes": int(latest["n_boxes"].sum()),
+                "cost": float(latest["seconds"].astype(float).sum()),
             }
         )
     metrics = pd.DataFrame([json.loads(text) for text in frame.pop("more")], index=frame.index)
@@ -49,7 +42,7 @@ def history(db: sqlite3.Connection) -> pd.DataFrame:
 
 
 def ledger(db: sqlite3.Connection) -> pd.DataFrame:
-    """See :meth:`al_rotate.workspace.Workspace.ledger`."""
+    """See :meth:`al_rotate.Workspace.ledger`."""
     columns = ", ".join(f"answers.{column}" for column in _LEDGER)
     frame = pd.read_sql_query(
         f"SELECT {columns} FROM images JOIN answers USING (answer, image_id) "

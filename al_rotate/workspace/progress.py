@@ -1,38 +1,40 @@
-"""TODO workspace.progress."""
+"""How far a workspace has come, and whether another round is worth it."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
 
-from ..data.instances import RotatedInstances
+from ..data import RotatedInstances
 from ..sampling.stopping import Advice, advise, agreement
+from .held_out import boxes_and_scores
 from .workspace import Workspace
 
-_COMPARED = 2000  # images whose detections are compared where there is no test set
+_COMPARED_IMAGES = 2000  # per round, where there is no test set
+_COMPARED_ROUNDS = 4
 
 
 def advise_on(workspace: Workspace) -> Advice:
-    """:func:`advise` on a workspace: its history, and how far the detections of its last rounds agree.
+    """Advise on a workspace by its history and by how far the detections of its last rounds agree.
 
-    Detections are compared on the test images; without a test set on up to 2,000 images that were in the pool in both
-    rounds.
+    Detections are compared on the test images. Without a test set, on up to 2,000 images that were in the pool in both
+    rounds. See :func:`al_rotate.sampling.stopping.advise`.
     """
     folders = [r.folder / "test_detections" for r in workspace.rounds() if r.stage == "trained"]
     if not any(folder.exists() for folder in folders):
         folders = [r.folder / "detections" for r in workspace.rounds() if r.stage != "new"]
-    found = [_some(folder) for folder in folders[-4:] if folder.exists()]
-    values = []
-    for before, after in pairwise(found):
-        if common := [image_id for image_id in before.image_ids if image_id in after]:
-            values.append(agreement(before.subset(common), after.subset(common)))
-    return advise(workspace.history(), values)
+    detections = [_load(folder) for folder in folders[-_COMPARED_ROUNDS:] if folder.exists()]
+    agreements = []
+    for before, after in pairwise(detections):
+        if shared := [image_id for image_id in before.image_ids if image_id in after]:
+            agreements.append(agreement(before.subset(shared), after.subset(shared)))
+    return advise(workspace.history(), agreements)
 
 
-def _some(folder: Path) -> RotatedInstances:
+def _load(folder: Path) -> RotatedInstances:
     parts: list[RotatedInstances] = []
-    for part in RotatedInstances.stream(folder):
-        parts.append(part.replace(class_scores=None, box_features=None, image_features=None))
-        if sum(map(len, parts)) >= _COMPARED:
+    for shard in RotatedInstances.stream(folder):
+        parts.append(boxes_and_scores(shard))
+        if sum(map(len, parts)) >= _COMPARED_IMAGES:
             break
     return RotatedInstances.concat(parts)

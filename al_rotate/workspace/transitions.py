@@ -1,4 +1,4 @@
-"""How a workspace changes: every step is one transaction, and a step that was done already changes nothing."""
+"""How a workspace changes: each step is one transaction, and a step that is done already changes nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..data.instances import RotatedInstances
+from ..data import RotatedInstances
 from ..storage.files import fsync, utc_now
 from ..storage.locks import FileLock
 from . import answers, history
@@ -21,17 +21,17 @@ from .records import ANSWERED, STAGES, Records, Round
 
 
 class Transitions(Records):
-    """The writing half of a :class:`~al_rotate.workspace.Workspace`: the steps of a round."""
+    """The writing half of a :class:`~al_rotate.Workspace`: the steps of a round."""
 
     _lock: FileLock | None
 
     def begin_round(self) -> Round:
-        """The open round; a new one at stage 'new' when there is none, or when the last one is 'trained'."""
+        """Return the open round; a new one at stage 'new' if there is none, or if the last one is 'trained'."""
         rounds = self.rounds()
         if rounds and rounds[-1].stage != "trained":
             return rounds[-1]
         with self._transaction() as db:
-            self._folder(len(rounds)).mkdir(exist_ok=True)
+            self._round_folder(len(rounds)).mkdir(exist_ok=True)
             db.execute("INSERT INTO rounds (round, started) VALUES (?, ?)", (len(rounds), utc_now()))
         return self.rounds()[-1]
 
@@ -43,40 +43,29 @@ class Transitions(Records):
         strategy: str | None = None,
         again: bool = False,
     ) -> Round:
-        """Stage new -> queried: these images are asked for, the most wanted first.
+        """Stage new -> queried: record the images that the round wants labelled, best first.
 
         Args:
             number: the open round's.
             image_ids: unlabelled images.
             scores: one for each of them.
-            strategy: what picked them.
-            again: ask for labelled images instead, whose labels are in doubt. They keep them until they are answered.
+            strategy: that chose them.
+            again: query labelled images whose labels are in doubt. They keep their labels until they are answered.
 
         Raises:
-            ValueError: for images that are not unlabelled (or labelled), or when the round has asked for others.
-            KeyError: for an image that is not here.
+            ValueError: for images that are not unlabelled (not labelled, with `again`), or if the round has queried
+                others.
+            KeyError: for an image that is not in the workspace.
         """
-        ids = [str(image_id) for image_id in image_ids]
-        if not ids or len(set(ids)) != len(ids) or (scores is not None and len(scores) != len(ids)):
-            got = f"{len(ids)} images ({len(set(ids))} distinct), {'no' if scores is None else len(scores)} scores"
-            raise ValueError(f"expected distinct images with a score each, got {got}")
-        values: list[float | None] = [None] * len(ids) if scores is None else [float(score) for score in scores]
-        for image_id, value in zip(ids, values, strict=True):
-            if value is not None and not math.isfinite(value):
-                raise ValueError(f"expected a finite score, got {value} for image {image_id!r}")
-        if self._at(number).stage != "new":
-            asked = self.query(number)["image_id"].tolist()
-            if asked == ids:
-                return self._at(number)
-            was, now = (f"{len(some)} ({', '.join(some[:3])}, ...)" for some in (asked, ids))
-            raise ValueError(
-                f"expected the query of round {number} again, {was}, or none, got {now}; a round queries once"
-            )
-        free = "labelled" if again else "unlabelled"
-        taken = [(i, status) for i, (status,) in self._images(ids, "images.status").items() if status != free]
-        if taken:
-            image_id, status = taken[0]
-            raise ValueError(f"expected {free} images, got {len(taken)} others, {image_id!r} is {status}")
+        ids, values = _check_query(image_ids, scores)
+        if self._round(number).stage != "new":
+            self._check_same_query(number, ids)
+            return self._round(number)
+        expected = "labelled" if again else "unlabelled"
+        others = [(i, status) for i, (status,) in self._image_rows(ids, "images.status").items() if status != expected]
+        if others:
+            image_id, status = others[0]
+            raise ValueError(f"expected {expected} images, got {len(others)} others, {image_id!r} is {status}")
         with self._transaction() as db:
             rows = ((number, k, *row) for k, row in enumerate(zip(ids, values, strict=True)))
             db.executemany("INSERT INTO queries VALUES (?, ?, ?, ?)", rows)
@@ -85,9 +74,9 @@ class Transitions(Records):
                 ((number, image_id) for image_id in ids),
             )
             db.execute("UPDATE rounds SET stage = 'queried', strategy = ? WHERE round = ?", (strategy, number))
-            if not again:  # what was answered before it was asked for lies behind the cursor: look at all once more
+            if not again:  # an image may have been answered before it was queried: the next pull has to read all
                 db.execute("DELETE FROM meta WHERE key = 'cursor'")
-        return self._at(number)
+        return self._round(number)
 
     def record_answers(
         self,
@@ -98,44 +87,45 @@ class Transitions(Records):
         withdrawn: Iterable[str] = (),
         cursor: str | None = None,
     ) -> list[str]:
-        """Answers to this round's query, or to an earlier one's; some of them or all, as often as they come.
+        """Record answers to this round's query or to earlier ones: some or all, as often as they come.
 
-        The latest answer to an image counts, earlier ones stay in state.db. Answers that are known already
-        change nothing.
+        The latest answer to an image counts, earlier ones stay in state.db. Answers that are recorded already change
+        nothing.
 
         Args:
             number: the open round's.
             labels: without scores; an image without a box is confirmed empty.
             skipped: image id -> reason.
-            costs: ``image_id`` and COST_COLUMNS, at most one row an answered image; None and NaN: not known.
-            withdrawn: images without an answer now; those that had one are asked for again.
+            costs: ``image_id`` and COST_COLUMNS, at most one row per answered image; None and NaN: unknown.
+            withdrawn: images that have no answer now; those that had one are queried again.
             cursor: kept as :attr:`cursor`, in the same transaction.
 
         Returns:
             The sorted ids of images whose answer is new or changed.
 
         Raises:
-            ValueError: for answers that nobody asked for, that contradict, or that come to a closed collection.
-            KeyError: for an image that is not here.
+            ValueError: for answers to images that were not queried, that contradict each other, or that come after the
+                collection has closed.
+            KeyError: for an image that is not in the workspace.
         """
-        labels = answers.plain(labels, self.classes)
-        rows = answers.rows(labels, skipped or {}, costs)
-        gone = self._images(withdrawn, "images.status")
-        rows |= {i: answers.WITHDRAWN for i, (status,) in gone.items() if status in ANSWERED and i not in rows}
-        known = self._images(rows, "images.status", *(f"answers.{name}" for name in answers.COLUMNS))
-        early = [image_id for image_id, (status, *_) in known.items() if status == "unlabelled"]
+        labels = answers.check_labels(labels, self.classes)
+        rows = answers.as_rows(labels, skipped or {}, costs)
+        statuses = self._image_rows(withdrawn, "images.status")
+        rows |= {i: answers.WITHDRAWN for i, (status,) in statuses.items() if status in ANSWERED and i not in rows}
+        recorded = self._image_rows(rows, "images.status", *(f"answers.{name}" for name in answers.COLUMNS))
+        early = [image_id for image_id, (status, *_) in recorded.items() if status == "unlabelled"]
         if early:
-            raise ValueError(f"expected answers for images that were asked for, got one for {early[0]!r}")
-        changed = sorted(image_id for image_id, (_, *was) in known.items() if rows[image_id] != tuple(was))
-        stage = self._at(number).stage
-        if changed and stage != "queried":
+            raise ValueError(f"expected answers for images that were queried, got one for {early[0]!r}")
+        changed = sorted(image_id for image_id, (_, *row) in recorded.items() if rows[image_id] != tuple(row))
+        is_open = (stage := self._round(number).stage) == "queried"
+        if changed and not is_open:
             raise ValueError(
                 f"expected answers while round {number} is at stage 'queried', got {len(changed)} new at {stage!r}; "
                 "give them to the next round once it has queried"
             )
-        # Asked for again, and answered as before: the labels are confirmed.
-        confirmed = [i for i, (status, *was) in known.items() if rows[i] == tuple(was) and status != rows[i][0]]
-        if stage != "queried":
+        # Queried again and answered as before: these labels are confirmed.
+        confirmed = [i for i, (status, *row) in recorded.items() if rows[i] == tuple(row) and status != rows[i][0]]
+        if not is_open:
             confirmed = []
         if not changed and not confirmed and cursor is None:
             return []
@@ -160,19 +150,19 @@ class Transitions(Records):
 
     def close_collection(self, number: int) -> Round:
         """Stage queried -> collected: no more answers in this round. Unanswered images stay 'queried'."""
-        return self._step(number, "queried", "collected")
+        return self._advance(number, "queried", "collected")
 
     def record_training(self, number: int, checkpoint: str | Path, metrics: Mapping[str, Any]) -> Round:
         """Stage collected -> trained, which ends the round.
 
         Args:
             number: the open round's.
-            checkpoint: a file; inside the workspace it is kept relative, so that the workspace can be moved.
+            checkpoint: a file; inside the workspace its path is kept relative, so that the workspace can be moved.
             metrics: name -> value; they become columns of :meth:`history`.
 
         Raises:
-            ValueError: at another stage, or when another training was recorded already.
-            FileNotFoundError: when the checkpoint is not there.
+            ValueError: at another stage, or if another training is recorded already.
+            FileNotFoundError: if the checkpoint is missing.
         """
         taken = sorted(set(metrics) & set(history.COLUMNS))
         if taken:
@@ -184,29 +174,36 @@ class Transitions(Records):
             raise FileNotFoundError(f"expected the checkpoint of round {number}, there is no file {path}")
         fsync(path)
         kept = path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(path)
-        values = {"checkpoint": kept, "metrics": json.dumps(dict(metrics), sort_keys=True, default=_number)}
-        return self._step(number, "collected", "trained", **values)
+        values = {"checkpoint": kept, "metrics": json.dumps(dict(metrics), sort_keys=True, default=_as_python)}
+        return self._advance(number, "collected", "trained", **values)
 
-    # Inside.
-
-    def _step(self, number: int, before: str, after: str, **values: str) -> Round:
-        """One stage on; done already with the same values, nothing happens."""
-        columns = ", ".join(values) or "NULL"
-        stage = self._at(number).stage
-        (now,) = self._db.execute(f"SELECT {columns} FROM rounds WHERE round = ?", (number,))
-        if stage == after and now == (tuple(values.values()) or (None,)):
-            return self._at(number)
-        if stage != before:
-            told = f" with {', '.join(map(str, now))}" if values and stage == after else ""
+    def _check_same_query(self, number: int, ids: list[str]) -> None:
+        queried = self.query(number)["image_id"].tolist()
+        if queried != ids:
+            recorded, got = (f"{len(names)} ({', '.join(names[:3])}, ...)" for names in (queried, ids))
             raise ValueError(
-                f"expected round {number} at stage {before!r}, to make it {after!r}; it is {stage!r}{told}"
+                f"expected the query of round {number} again, {recorded}, or none, got {got}; a round queries once"
             )
+
+    def _advance(self, number: int, before: str, after: str, **values: str) -> Round:
+        """Move a round to its next stage. If it is there already, with the same values, nothing happens."""
+        columns = ", ".join(values) or "NULL"
+        stage = self._round(number).stage
+        (recorded,) = self._db.execute(f"SELECT {columns} FROM rounds WHERE round = ?", (number,))
+        if stage == after and recorded == (tuple(values.values()) or (None,)):
+            return self._round(number)
+        if stage != before:
+            detail = f" with {', '.join(map(str, recorded))}" if values and stage == after else ""
+            raise ValueError(
+                f"expected round {number} at stage {before!r}, to make it {after!r}; it is {stage!r}{detail}"
+            )
+        changes = {**values, "stage": after}
+        if after == STAGES[-1]:
+            changes["finished"] = utc_now()
         with self._transaction() as db:
-            for name, value in (
-                values | {"stage": after} | ({"finished": utc_now()} if after == STAGES[-1] else {})
-            ).items():
+            for name, value in changes.items():
                 db.execute(f"UPDATE rounds SET {name} = ? WHERE round = ?", (value, number))
-        return self._at(number)
+        return self._round(number)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -217,8 +214,20 @@ class Transitions(Records):
             yield self._db
 
 
-def _number(value: Any) -> Any:
-    """NumPy's numbers and arrays as JSON has them."""
+def _check_query(image_ids: Sequence[str], scores: Sequence[float] | None) -> tuple[list[str], list[float | None]]:
+    ids = [str(image_id) for image_id in image_ids]
+    if not ids or len(set(ids)) != len(ids) or (scores is not None and len(scores) != len(ids)):
+        got = f"{len(ids)} images ({len(set(ids))} distinct), {'no' if scores is None else len(scores)} scores"
+        raise ValueError(f"expected distinct images with a score each, got {got}")
+    values: list[float | None] = [None] * len(ids) if scores is None else [float(score) for score in scores]
+    for image_id, value in zip(ids, values, strict=True):
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"expected a finite score, got {value} for image {image_id!r}")
+    return ids, values
+
+
+def _as_python(value: Any) -> Any:
+    """Convert NumPy's numbers and arrays to what JSON has."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     raise TypeError(f"expected metrics that JSON can hold, got {type(value).__name__}: {value!r}")

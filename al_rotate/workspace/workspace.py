@@ -4,11 +4,11 @@
 
     state.db         the state of every image, all rounds, queries and answers
     lock             held by the one process that may write
-    labels/          what people answered, one Parquet file a batch; state.db says which file is current for an image
-    rounds/000/ ...  what the loop leaves of each round for people to read
+    labels/          the answers, one Parquet file per batch; state.db says which file is current for an image
+    rounds/000/ ...  what each round leaves for people to read
 
-Every change is one SQLite transaction, and a file is on disk before the transaction that refers to it. So a
-process can be killed anywhere and its steps run again: a step that was done already changes nothing.
+Every change is one SQLite transaction, and a file is on disk before the transaction that refers to it. So a process
+can be killed anywhere and its steps run again: a step that is done already changes nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..data.instances import RotatedInstances
+from ..data import RotatedInstances
 from ..storage import tuple_json
 from ..storage.locks import FileLock, Locked
 from . import database
@@ -28,13 +28,18 @@ from .transitions import Transitions
 
 
 class WorkspaceBusy(RuntimeError):
-    """Another process is writing to this workspace; the message names it."""
+    """Another process has the workspace open for writing; the message names it."""
 
 
 class Workspace(Transitions):
-    """The state of one loop; make it with :meth:`create`, come back to it with :meth:`open`.
+    """The state of one loop; start one with :meth:`create`, return to it with :meth:`open`.
 
     One process writes at a time, any number read. Use it as a context manager, or ``close()`` it.
+
+    Attributes:
+        folder: absolute.
+        settings: of the loop, as JSON holds them.
+        classes: class names.
     """
 
     folder: Path
@@ -42,65 +47,71 @@ class Workspace(Transitions):
     classes: tuple[str, ...]
 
     def __init__(self, folder: Path, lock: FileLock | None) -> None:
-        # `create` and `open` are the ways in: they hold the lock and know that there is a state.db.
+        # Use `create` or `open`: they take the lock and know that state.db exists.
         self.folder, self._lock = folder, lock
         self._db = database.connect(folder / "state.db", read_only=lock is None)
         meta = dict(self._db.execute("SELECT key, value FROM meta"))
         self.settings, self.classes = tuple_json.loads(meta["settings"]), tuple(json.loads(meta["classes"]))
         if lock:
             for part in ("labels", "rounds"):
-                for scratch in (folder / part).rglob(".*.tmp"):  # of a process that was killed
-                    scratch.unlink()
+                for leftover in (folder / part).rglob(".*.tmp"):  # of a process that was killed
+                    leftover.unlink()
 
     @classmethod
     def create(
         cls, folder: str | Path, images: Mapping[str, str | Path], classes: Sequence[str], settings: Mapping[str, Any]
     ) -> Workspace:
-        """Make a workspace in which every image is unlabelled. If this is killed it can be run again.
+        """Create a workspace in which every image is unlabelled. A call that was killed can be made again.
 
         Args:
-            folder: made if need be.
+            folder: created if it does not exist.
             images: image id -> file; the path is kept as given.
-            classes: the names of the classes.
-            settings: anything that JSON can hold, and tuples.
+            classes: class names.
+            settings: what JSON can hold, and tuples.
 
         Raises:
-            FileExistsError: when there is a workspace already.
-            WorkspaceBusy: when another process is making one here.
-            ValueError: for no images, or ids or classes that cannot be.
+            FileExistsError: if there is a workspace already.
+            WorkspaceBusy: if another process is creating one here.
+            ValueError: for no images, or invalid ids or classes.
         """
-        names = RotatedInstances.empty(classes=classes).classes  # checks them
+        names = RotatedInstances.empty(classes=classes).classes  # refuses invalid ones
         meta = {"settings": tuple_json.dumps(dict(settings)), "classes": json.dumps(names)}
-        bad = [repr(i) for i in images if not isinstance(i, str) or not i]
-        if bad or not images:
-            raise ValueError(f"expected images with non-empty strings as ids, got {bad[0] if bad else 'no image'}")
+        invalid = [repr(i) for i in images if not isinstance(i, str) or not i]
+        if invalid or not images:
+            got = invalid[0] if invalid else "no image"
+            raise ValueError(f"expected images with non-empty strings as ids, got {got}")
         folder = Path(folder).absolute()
         for part in ("labels", "rounds"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         with _locked(folder) as lock:
-            if (folder / "state.db").exists():
+            if cls.exists(folder):
                 raise FileExistsError(
                     f"expected a folder without a workspace, {folder} already holds one; "
                     f"open it with Workspace.open, or look at it with: al-rotate status {folder}"
                 )
-            database.make(folder / "state.db", meta, ((i, os.fspath(images[i])) for i in sorted(images)))
+            database.create(folder / "state.db", meta, ((i, os.fspath(images[i])) for i in sorted(images)))
             return cls(folder, lock)
+
+    @staticmethod
+    def exists(folder: str | Path) -> bool:
+        """Return whether a folder holds a workspace."""
+        return (Path(folder) / "state.db").is_file()
 
     @classmethod
     def open(cls, folder: str | Path, read_only: bool = False) -> Workspace:
-        """Come back to a workspace.
+        """Open an existing workspace.
 
         Args:
-            folder: where it is.
-            read_only: only look; works while another process writes.
+            folder: of the workspace.
+            read_only: change nothing; works while another process writes.
 
         Raises:
-            FileNotFoundError: when there is none.
-            WorkspaceBusy: when another process has it open for writing.
-            ValueError: when state.db is something else, or of a newer al_rotate.
+            FileNotFoundError: if there is none.
+            WorkspaceBusy: if another process has it open for writing.
+            ValueError: if state.db is something else, or of a newer al_rotate.
         """
         folder = Path(folder).absolute()
-        if not (folder / "state.db").is_file():
+        if not cls.exists(folder):
             what = "holds no state.db" if folder.is_dir() else "is no folder"
             raise FileNotFoundError(f"expected a workspace, {folder} {what}; make one with: al-rotate init {folder}")
         if read_only:
@@ -109,7 +120,7 @@ class Workspace(Transitions):
             return cls(folder, lock)
 
     def close(self) -> None:
-        """Give the workspace back; calling it twice is fine."""
+        """Release the workspace; calling it twice is fine."""
         self._db.close()
         if self._lock:
             self._lock.release()
@@ -127,10 +138,10 @@ class Workspace(Transitions):
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[FileLock]:
-    """The right to write in `folder`; it stays with whoever takes it over, unless that fails.
+    """Lock a folder for writing. The lock outlives the block, unless that raises: the workspace releases it.
 
     Raises:
-        WorkspaceBusy: when somebody has it.
+        WorkspaceBusy: if another process holds it.
     """
     lock = FileLock(folder / "lock")
     try:
@@ -140,8 +151,8 @@ def _locked(folder: Path) -> Iterator[FileLock]:
         if holder.startswith(f"process {os.getpid()} "):
             holder += " (this one: an earlier Workspace that was not closed)"
         raise WorkspaceBusy(
-            f"{folder} is held by {holder}; wait for it, end it, or only look: Workspace.open(..., read_only=True), "
-            f"al-rotate status {folder}"
+            f"{folder} is held by {holder}; wait for it, end it, or open it for reading: "
+            f"Workspace.open(..., read_only=True), al-rotate status {folder}"
         ) from None
     try:
         yield lock

@@ -21,7 +21,7 @@ from al_rotate.loop.simulated import SimulatedAnnotator
 from al_rotate.sampling import STRATEGIES, Budget, needs_of
 from al_rotate.sampling.costs import CostModel
 from al_rotate.workspace import WorkspaceBusy
-from al_rotate.workspace import artefacts as _round_files
+from al_rotate.workspace import artefacts
 
 POOL, TEST = labels_of(24), labels_of(8, "test")
 TRUTH = RotatedInstances.concat([POOL, TEST])
@@ -573,7 +573,7 @@ def test_a_query_killed_under_another_strategy_detects_again(tmp_path):
         loop.run(1)
         folder = tmp_path / "rounds" / "001"
         loop.workspace.begin_round()
-        _round_files.clear_unless_made_for(folder / "detections", {})
+        artefacts.clear_unless_made_for(folder / "detections", {})
         loop.learner.predict(
             loop.workspace.rounds()[0].checkpoint, {"image_00": FILES["image_00"]}, folder / "detections"
         )

@@ -16,7 +16,7 @@ def table(*rows, columns=("image_id", "action", "detail")):
 
 
 def keep(folder, answer):
-    artefacts.update_tables(folder, {"corrections": answer.corrections, "account": answer.account}, answer.told)
+    artefacts.update_tables(folder, {"corrections": answer.corrections, "account": answer.account}, answer.reported)
 
 
 def kept(folder, name="account"):

@@ -306,7 +306,7 @@ def test_record_answers_refuses(asked):
         ("which have no scores", detections),
         ("labels of the classes", a.replace(classes=["plane", "ship"])),
         ("'a' both ways", a, {"a": "dark"}),
-        ("asked for, got one for 'f'", labels_of({"a": [BOX], "f": []})),
+        ("images that were queried, got one for 'f'", labels_of({"a": [BOX], "f": []})),
         ("got 'b', which is not answered", a, {}, costs_of(a=1, b=1)),
         ("got an image twice", a, {}, pd.concat([costs_of(a=1)] * 2)),
         ("costs with columns image_id, annotator", a, {}, costs_of(a=1).assign(mood=1)),

@@ -1,0 +1,76 @@
+"""The steps of a round that take a detector: detect on the unlabelled images, choose among them, evaluate weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..data import RotatedInstances, dataset
+from ..evaluation import evaluate
+from ..sampling import Budget, QueryContext, Strategy, explain, rank_and_select
+from ..workspace import Round, Weights, Workspace
+from ..workspace.artefacts import clear_unless_made_for
+from .learner import Learner
+
+
+def detect_candidates(
+    workspace: Workspace, learner: Learner, current: Round, weights: Weights | None, needs: frozenset[str]
+) -> RotatedInstances:
+    """Detect on the unlabelled images, with the outputs that a strategy needs.
+
+    Returns:
+        Detections on all images that can be read. Without weights: all images, none with a box.
+
+    Raises:
+        ValueError: if no unlabelled image is left, or none can be read.
+    """
+    pool = workspace.ids("unlabelled")
+    if not pool:
+        raise ValueError(f"no unlabelled image is left in {workspace.folder}: the loop is done")
+    if weights is None:
+        return RotatedInstances.empty(pool, workspace.classes)
+    folder = current.folder / "detections"
+    outputs = {name: True for name in ("class_scores", "features") if name in needs}
+    clear_unless_made_for(folder, outputs)
+    detections = learner.predict(weights.path, workspace.paths(pool), folder, **outputs)
+    if not len(detections):
+        image_id, reason = next(iter(detections.skipped.items()), (pool[0], "not detected on"))
+        raise ValueError(f"none of the {len(pool)} unlabelled images can be read, e.g. {image_id!r}: {reason}")
+    return detections
+
+
+def choose_images(
+    detections: RotatedInstances, strategy: Strategy, budget: Budget, rng: np.random.Generator, context: QueryContext
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rank the candidates and take what the budget covers; a budget in seconds is charged by the context's cost.
+
+    Returns:
+        The ranking of all candidates, and its rows that are chosen, each with a sentence ``why``.
+
+    Raises:
+        ValueError: if the budget covers no image.
+    """
+    if budget.seconds is not None:
+        budget = replace(budget, cost=context.cost)
+    ranking, chosen = rank_and_select(detections, strategy, budget, rng, context)
+    if not chosen:
+        raise ValueError(f"{budget} covers none of the {len(detections)} images: raise it")
+    selection = ranking.set_index("image_id").loc[chosen].reset_index()
+    selection["why"] = explain(ranking, chosen)
+    return ranking, selection
+
+
+def evaluate_weights(workspace: Workspace, learner: Learner, current: Round, checkpoint: Path) -> dict[str, float]:
+    """Measure new weights on the test set; no metrics without one. Unreadable test images are left out and counted."""
+    test = workspace.folder / "test.parquet"
+    if not test.exists():
+        return {}
+    labels, files = dataset.read(test)
+    detections = learner.predict(checkpoint, files, current.folder / "test_detections")
+    readable = labels.subset(i for i in labels.image_ids if i not in detections.skipped)
+    metrics = evaluate(detections, readable).metrics()
+    n_skipped = len(labels) - len(readable)
+    return {**metrics, "test_images_skipped": n_skipped} if n_skipped else metrics
