@@ -1,14 +1,13 @@
-"""Rotated boxes against shapely, OpenCV, MMRotate and numbers worked out by hand."""
+"""Corners, canonical forms, areas and hulls against shapely, OpenCV, MMRotate and numbers worked out by hand."""
 
 from __future__ import annotations
 
 import math
-import sys
 
 import numpy as np
 import pytest
 import shapely
-from helpers.shapes import apart, overlap, polygons
+from helpers.shapes import centres, corner_distance, crowd, polygons, rotated_boxes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -23,21 +22,6 @@ PI = math.pi
 RANGES = {"le90": (-PI / 2, PI / 2), "le135": (-PI / 4, 3 * PI / 4), "oc": (-PI / 2, 0.0)}
 VERSIONS = tuple(RANGES)
 
-angles = st.one_of(st.floats(-10, 10), st.sampled_from([k * PI / 4 for k in range(-9, 10)]))
-centres = st.floats(-200, 20_000)
-sides = st.one_of(st.floats(1, 2000), st.floats(1e-3, 1), st.sampled_from([0.0, 1e-3, 8.0, 512.0]))
-
-
-@st.composite
-def rows(draw: st.DrawFn, sides: st.SearchStrategy[float] = sides) -> NDArray[np.float64]:
-    """(n, 5) boxes of any angle: squares, slivers, flat ones, partly off the image."""
-    n = draw(st.integers(1, 6))
-    out = []
-    for _ in range(n):
-        w = draw(sides)
-        out.append([draw(centres), draw(centres), w, w if draw(st.booleans()) else draw(sides), draw(angles)])
-    return np.array(out)
-
 
 # Corners.
 
@@ -50,7 +34,7 @@ def test_corners_by_hand() -> None:
 
 
 @thorough
-@given(rows())
+@given(rotated_boxes())
 def test_corners_are_shapelys(rotated: NDArray) -> None:
     ring = np.stack([shapely.get_coordinates(polygon)[:4] for polygon in polygons(rotated)])
     corners = boxes.to_corners(rotated)
@@ -60,26 +44,26 @@ def test_corners_are_shapelys(rotated: NDArray) -> None:
 
 
 @thorough
-@given(rows(), st.integers(0, 3), st.booleans(), st.booleans())
+@given(rotated_boxes(), st.integers(0, 3), st.booleans(), st.booleans())
 def test_corners_round_trip_from_any_first_corner_either_way_round(
     rotated: NDArray, first: int, reverse: bool, flat: bool
 ) -> None:
     corners = np.roll(boxes.to_corners(rotated), first, axis=1)
     corners = corners[:, ::-1] if reverse else corners
     back = boxes.from_corners(corners.reshape(-1, 8) if flat else corners)
-    assert apart(rotated, back).max() < 1e-6
+    assert corner_distance(rotated, back).max() < 1e-6
     np.testing.assert_array_equal(back, boxes.canonical(back))
     np.testing.assert_allclose(back[:, 2], rotated[:, 2:4].max(axis=1), atol=1e-6)
     np.testing.assert_allclose(back[:, 3], rotated[:, 2:4].min(axis=1), atol=1e-6)
 
 
 @thorough
-@given(rows(st.floats(4, 2000)))
+@given(rotated_boxes(st.floats(4, 2000)))
 def test_corners_round_trip_in_float32(rotated: NDArray) -> None:
     rotated = rotated.astype(np.float32)
     back = boxes.from_corners(boxes.to_corners(rotated))
     assert back.dtype == np.float32
-    assert apart(rotated, back).max() < 0.02  # float32 corners at 20,000 px are 0.002 px apart
+    assert corner_distance(rotated, back).max() < 0.02  # float32 corners at 20,000 px are 0.002 px apart
 
 
 points = hnp.arrays(np.float64, (4, 2), elements=st.floats(-1000, 1000, width=16))
@@ -136,10 +120,22 @@ def test_canonical_by_hand(version: boxes.Version, given_box: list[float], expec
     np.testing.assert_array_equal(got, boxes.canonical(got, version))
 
 
+def test_the_table_of_the_module_docstring() -> None:
+    steep, gentle = [[0, 0, 4, 2, -PI / 3]], [[0, 0, 4, 2, PI / 6]]
+    for version, expected in (("le90", [4, 2, -PI / 3]), ("le135", [4, 2, 2 * PI / 3]), ("oc", [4, 2, -PI / 3])):
+        np.testing.assert_allclose(boxes.canonical(steep, version)[0, 2:], expected)
+    for version, expected in (("le90", [4, 2, PI / 6]), ("le135", [4, 2, PI / 6]), ("oc", [2, 4, -PI / 3])):
+        np.testing.assert_allclose(boxes.canonical(gentle, version)[0, 2:], expected)
+    # y points down: the side a of the steep one runs from the lower left (y > 0) to the upper right.
+    left, right = boxes.to_corners(steep)[0, :2]
+    assert left[0] < right[0]
+    assert left[1] > right[1]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("version", VERSIONS)
 @brief
-@given(rotated=rows())
+@given(rotated=rotated_boxes())
 def test_canonical_is_the_same_rectangle_in_range_and_stays(
     version: boxes.Version, dtype: type, rotated: NDArray
 ) -> None:
@@ -148,7 +144,7 @@ def test_canonical_is_the_same_rectangle_in_range_and_stays(
     assert got.dtype == dtype
     np.testing.assert_array_equal(got[:, :2], rotated[:, :2])
     np.testing.assert_array_equal(np.sort(got[:, 2:4]), np.sort(rotated[:, 2:4]))
-    assert apart(rotated, got).max() < (1e-9 if dtype is np.float64 else 1e-3)
+    assert corner_distance(rotated, got).max() < (1e-9 if dtype is np.float64 else 1e-3)
     low, high = (dtype(limit) for limit in RANGES[version])
     assert (got[:, 4] >= low).all()
     assert (got[:, 4] < high).all()
@@ -168,17 +164,17 @@ def test_canonical_next_to_the_ends_of_each_range(version: boxes.Version, dtype:
         got = boxes.canonical(rotated, version)
         low, high = (dtype(limit) for limit in RANGES[version])
         assert ((got[:, 4] >= low) & (got[:, 4] < high)).all()
-        assert apart(rotated, got).max() < (1e-12 if dtype is np.float64 else 1e-5)
+        assert corner_distance(rotated, got).max() < (1e-12 if dtype is np.float64 else 1e-5)
         np.testing.assert_array_equal(got, boxes.canonical(got, version))
 
 
 @pytest.mark.parametrize("source", VERSIONS)
 @pytest.mark.parametrize("target", VERSIONS)
 @brief
-@given(rotated=rows())
+@given(rotated=rotated_boxes())
 def test_any_version_turns_into_any_other(source: boxes.Version, target: boxes.Version, rotated: NDArray) -> None:
     through = boxes.canonical(boxes.canonical(rotated, source), target)
-    assert apart(rotated, through).max() < 1e-9
+    assert corner_distance(rotated, through).max() < 1e-9
 
 
 @thorough
@@ -196,7 +192,7 @@ def test_both_ranges_of_min_area_rect_give_one_box(
         expected[4] = -PI / 2
     for rectangle in (older, newer):
         got = boxes.canonical(rectangle[None])[0]
-        assert apart(got[None], expected[None])[0] < 1e-9
+        assert corner_distance(got[None], expected[None])[0] < 1e-9
         if abs(w - h) > 1e-9 and degrees < 89.999:
             np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9)
 
@@ -213,10 +209,10 @@ def test_boxes_come_back_from_opencv() -> None:
     for box, corners in zip(rotated, boxes.to_corners(rotated).astype(np.float32), strict=True):
         (cx, cy), (w, h), degrees = cv2.minAreaRect(corners)
         got = boxes.canonical([[cx, cy, w, h, math.radians(degrees)]])
-        assert apart(got, box[None])[0] < 0.01
+        assert corner_distance(got, box[None])[0] < 0.01
 
 
-# Area, hull, IoU.
+# Areas and hulls.
 
 
 def test_area_and_hull_by_hand() -> None:
@@ -228,87 +224,11 @@ def test_area_and_hull_by_hand() -> None:
 
 
 @thorough
-@given(rows())
+@given(rotated_boxes())
 def test_area_and_hull_are_shapelys(rotated: NDArray) -> None:
     made = polygons(rotated)
     np.testing.assert_allclose(boxes.area(rotated), shapely.area(made), rtol=1e-7, atol=1e-5)
     np.testing.assert_allclose(boxes.to_hbb(rotated), shapely.bounds(made), atol=1e-8)
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "expected"),
-    [
-        ([5, 5, 10, 10, 0], [5, 5, 10, 10, 0], 1),
-        ([5, 5, 10, 10, 0], [10, 5, 10, 10, 0], 1 / 3),
-        ([5, 5, 10, 4, 0], [5, 5, 4, 10, PI / 2], 1),
-        ([5, 5, 10, 2, 0], [5, 5, 10, 2, PI / 2], 4 / 36),  # a cross
-        ([0, 0, 2, 2, 0], [0, 0, 2, 2, PI / 4], (8 * math.sqrt(2) - 8) / (16 - 8 * math.sqrt(2))),  # an octagon
-        ([0, 0, 100, 100, 0.4], [3, 4, 10, 10, 1], 0.01),  # inside
-        ([0, 0, 10, 10, 0], [10, 0, 10, 10, 0], 0),  # a shared edge
-        ([0, 0, 10, 10, 0], [10, 10, 10, 10, 0], 0),  # a shared corner
-        ([0, 0, 10, 10, 0], [20_000, 0, 10, 10, 0], 0),
-        ([20_000, 20_000, 10, 10, 0], [20_005, 20_000, 10, 10, 0], 1 / 3),
-        ([0, 0, 100, 1e-3, 0.3], [0, 0, 100, 1e-3, 0.3], 1),
-        ([0, 0, 100, 1e-3, 0], [0, 0, 50, 1e-3, 0], 0.5),
-        ([0, 0, 100, 1e-3, 0], [0, 0, 100, 1e-3, PI / 2], 1e-6 / (0.2 - 1e-6)),
-        ([0, 0, 10, 0, 0], [0, 0, 10, 0, 0], 0),  # no area
-        ([0, 0, 0, 0, 0], [0, 0, 10, 10, 0], 0),
-    ],
-)
-def test_iou_by_hand(a: list[float], b: list[float], expected: float) -> None:
-    for first, second in ((a, b), (b, a)):
-        assert boxes.iou([first], [second], paired=True)[0] == pytest.approx(expected, abs=1e-9)
-        assert boxes.iou([first], [second])[0, 0] == pytest.approx(expected, abs=1e-9)
-
-
-@thorough
-@given(rows(st.floats(1e-3, 2000)), st.data())
-def test_iou_is_shapelys(a: NDArray, data: st.DataObject) -> None:
-    """Pairs that meet: each box against one near it."""
-    n = len(a)
-    near = st.one_of(st.floats(-1, 1), st.sampled_from([0.0, 0.5, 1.0]))
-    shift = data.draw(hnp.arrays(np.float64, (n, 2), elements=near))
-    scale = data.draw(hnp.arrays(np.float64, (n, 2), elements=st.one_of(st.floats(0.1, 4), st.just(1.0))))
-    turn = data.draw(hnp.arrays(np.float64, n, elements=st.one_of(angles, st.floats(-1e-6, 1e-6))))
-    b = a.copy()
-    b[:, :2] += shift * a[:, 2:4]
-    b[:, 2:4] *= scale
-    b[:, 4] += turn
-    got = boxes.iou(a, b, paired=True)
-    np.testing.assert_allclose(got, overlap(a, b), rtol=0, atol=1e-6)
-    np.testing.assert_allclose(boxes.iou(b, a, paired=True), got, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(boxes.iou(a, b).diagonal(), got, rtol=0, atol=1e-6)
-
-
-@thorough
-@given(rows(st.floats(1e-3, 2000)), rows(st.floats(1e-3, 2000)))
-def test_iou_matrix_is_the_pairs_and_symmetric(a: NDArray, b: NDArray) -> None:
-    matrix = boxes.iou(a, b)
-    assert matrix.shape == (len(a), len(b))
-    assert matrix.dtype == np.float64
-    i, j = (index.ravel() for index in np.indices(matrix.shape))
-    paired = boxes.iou(a[i], b[j], paired=True)
-    near = np.zeros(matrix.shape, bool)
-    near[boxes.near_pairs(a, b)] = True
-    np.testing.assert_array_equal(matrix[near], paired[near.ravel()])
-    assert (matrix[~near] == 0).all()
-    np.testing.assert_allclose(paired, overlap(a[i], b[j]), rtol=0, atol=1e-6)
-    np.testing.assert_allclose(boxes.iou(b, a).T, matrix, rtol=0, atol=1e-6)
-    # One angle convention or another: the same boxes.
-    np.testing.assert_allclose(boxes.iou(boxes.canonical(a), boxes.canonical(b, "oc")), matrix, rtol=0, atol=1e-6)
-
-
-def test_iou_of_a_scene_in_parts_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(3)
-    a, b = (rng.uniform([0, 0, 5, 5, -2], [200, 200, 60, 30, 2], (n, 5)) for n in (90, 70))
-    whole = boxes.iou(a, b)
-    i, j = (index.ravel() for index in np.indices(whole.shape))
-    np.testing.assert_allclose(whole.ravel(), overlap(a[i], b[j]), rtol=0, atol=1e-6)
-    monkeypatch.setattr(sys.modules["al_rotate.boxes.iou"], "_PAIRS_AT_ONCE", 13)
-    np.testing.assert_array_equal(boxes.iou(a, b), whole)
-    rows_, columns = boxes.near_pairs(a, b)
-    order = np.lexsort((columns, rows_))
-    np.testing.assert_array_equal(order, np.arange(len(order)))
 
 
 # Shapes, dtypes, refusals.
@@ -320,9 +240,6 @@ def test_empty_input_gives_empty_output() -> None:
     assert boxes.canonical(np.zeros((0, 5), np.float32)).shape == (0, 5)
     assert boxes.area([]).shape == (0,)
     assert boxes.to_hbb([]).shape == (0, 4)
-    assert boxes.iou([], [[1, 2, 3, 4, 0]]).shape == (0, 1)
-    assert boxes.iou([[1, 2, 3, 4, 0]], []).shape == (1, 0)
-    assert boxes.iou([], [], paired=True).shape == (0,)
 
 
 @pytest.mark.parametrize(("given_dtype", "expected"), [("f4", "f4"), ("f8", "f8"), ("i4", "f8"), ("f2", "f2")])
@@ -338,7 +255,6 @@ def test_input_is_left_alone() -> None:
     before = rotated.copy()
     for function in (boxes.to_corners, boxes.canonical, boxes.area, boxes.to_hbb):
         function(rotated)
-    boxes.iou(rotated, rotated)
     np.testing.assert_array_equal(rotated, before)
 
 
@@ -357,16 +273,9 @@ def test_refusals_say_what_was_expected_and_what_came() -> None:
         boxes.canonical([[1, 2, 3, 4, 0], [1, 2, -3, 4, 0]])
     with pytest.raises(ValueError, match="expected version to be one of le90, le135, oc, got 'le180'"):
         boxes.canonical([[1, 2, 3, 4, 0]], "le180")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="expected as many boxes in a as in b when paired, got 1 and 2"):
-        boxes.iou([[1, 2, 3, 4, 0]], [[1, 2, 3, 4, 0]] * 2, paired=True)
 
 
-# MMRotate and mmcv.
-
-
-def scene(seed: int, n: int) -> NDArray[np.float32]:
-    rng = np.random.default_rng(seed)
-    return rng.uniform([0, 0, 4, 4, -6], [300, 300, 90, 40, 6], (n, 5)).astype(np.float32)
+# MMRotate.
 
 
 @pytest.mark.mm
@@ -374,7 +283,7 @@ def scene(seed: int, n: int) -> NDArray[np.float32]:
 def test_canonical_is_mmrotates(version: boxes.Version) -> None:
     torch = pytest.importorskip("torch")
     structures = pytest.importorskip("mmrotate.structures.bbox")
-    rotated = scene(5, 2000)
+    rotated = crowd(5, 2000)
     theirs = structures.RotatedBoxes(torch.from_numpy(rotated.copy())).regularize_boxes(version).numpy()
     np.testing.assert_allclose(boxes.canonical(rotated, version), theirs, rtol=0, atol=2e-6)
 
@@ -383,16 +292,7 @@ def test_canonical_is_mmrotates(version: boxes.Version) -> None:
 def test_corners_are_mmrotates() -> None:
     torch = pytest.importorskip("torch")
     structures = pytest.importorskip("mmrotate.structures.bbox")
-    rotated = scene(6, 500)
+    rotated = crowd(6, 500)
     theirs = structures.RotatedBoxes.rbox2corner(torch.from_numpy(rotated)).numpy()
     distances = np.linalg.norm(boxes.to_corners(rotated)[:, :, None] - theirs[:, None], axis=-1)
     assert distances.min(axis=2).max() < 1e-3
-
-
-@pytest.mark.mm
-def test_iou_is_mmcvs() -> None:
-    torch = pytest.importorskip("torch")
-    ops = pytest.importorskip("mmcv.ops")
-    a, b = scene(7, 150), scene(8, 120)
-    theirs = ops.box_iou_rotated(torch.from_numpy(a), torch.from_numpy(b)).numpy()
-    np.testing.assert_allclose(boxes.iou(a, b), theirs, rtol=0, atol=1e-4)

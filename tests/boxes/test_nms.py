@@ -1,10 +1,10 @@
-"""Greedy rotated suppression against one box after the other with shapely's overlaps."""
+"""Greedy rotated suppression against the sequential algorithm with shapely's IoU."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.shapes import overlap
+from helpers.shapes import shapely_iou
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -12,23 +12,23 @@ from numpy.typing import NDArray
 from al_rotate.boxes.nms import greedy, nms
 
 
-def one_by_one(box: NDArray, scores: NDArray, labels: NDArray, threshold: float) -> list[int]:
+def sequential(box: NDArray, scores: NDArray, labels: NDArray, threshold: float) -> list[int]:
     left: list[int] = []
     for row in np.argsort(-scores, kind="stable").tolist():
         rivals = [k for k in left if labels[k] == labels[row]]
-        if not rivals or overlap(box[rivals], box[[row] * len(rivals)]).max() < threshold:
+        if not rivals or shapely_iou(box[rivals], box[[row] * len(rivals)]).max() < threshold:
             left.append(row)
     return left
 
 
 @pytest.mark.parametrize(("n", "side", "classes"), [(1, 50, 1), (60, 60, 1), (120, 150, 3), (200, 900, 2)])
 @pytest.mark.parametrize("threshold", [0.1, 0.5])
-def test_what_is_left_is_what_one_after_the_other_leaves(n: int, side: int, classes: int, threshold: float):
+def test_keeps_what_the_sequential_algorithm_keeps(n: int, side: int, classes: int, threshold: float):
     rng = np.random.default_rng(n + classes)
     box = rng.uniform([0, 0, 8, 4, -2], [side, side, 40, 20, 2], (n, 5))
     scores = rng.integers(1, 9, n) / 10  # many ties
     labels = rng.integers(0, classes, n)
-    assert nms(box, scores, labels, threshold).tolist() == one_by_one(box, scores, labels, threshold)
+    assert nms(box, scores, labels, threshold).tolist() == sequential(box, scores, labels, threshold)
 
 
 def test_a_chain_of_overlaps_leaves_every_other_box():
@@ -51,17 +51,17 @@ def test_greedy_on_any_graph(data: st.DataObject):
     for j in range(n):
         if not any((i, j) in real for i in left):
             left.append(j)
-    asked: list[tuple[int, int]] = []
+    compared: list[tuple[int, int]] = []
 
     def suppresses(i: NDArray, j: NDArray) -> NDArray:
-        asked.extend(zip(i.tolist(), j.tolist(), strict=True))
+        compared.extend(zip(i.tolist(), j.tolist(), strict=True))
         return np.array([pair in real for pair in zip(i.tolist(), j.tolist(), strict=True)], bool)
 
     rows, columns = np.array(near, np.intp).reshape(-1, 2).T
     assert greedy(n, rows, columns, suppresses).tolist() == left
-    assert len(asked) == len(set(asked))
-    # Nothing is compared that one after the other would not have compared.
-    assert {i for i, _ in asked} <= set(left)
+    assert len(compared) == len(set(compared))
+    # Only pairs that the sequential algorithm compares are compared.
+    assert {i for i, _ in compared} <= set(left)
 
 
 def test_nothing_in_nothing_out():

@@ -1,9 +1,10 @@
+"""Labels and image files written together, and read back."""
+
 from pathlib import Path
 
 import pytest
 
-from al_rotate.data import dataset as labelled
-from al_rotate.data.instances import RotatedInstances
+from al_rotate.data import RotatedInstances, dataset
 
 CLASSES = ("ship", "plane")
 LABELS = RotatedInstances(
@@ -14,26 +15,30 @@ LABELS = RotatedInstances(
 def test_labels_come_back_with_their_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     files = {"a": "images/a.png", "b/c": tmp_path / "elsewhere" / "c.jpg", "unlabelled": "d.png"}
-    path = labelled.write("sets/train.parquet", files, LABELS, list(CLASSES))
+    path = dataset.write("sets/train.parquet", files, LABELS, list(CLASSES))
     assert path == Path("sets/train.parquet")
     assert sorted(file.name for file in path.parent.iterdir()) == ["train.files.json", "train.parquet"]
     monkeypatch.chdir("/")  # files are found from anywhere
-    labels, found = labelled.read(tmp_path / path)
+    labels, images = dataset.read(tmp_path / path)
     assert labels == LABELS
-    assert list(found.items()) == [("a", tmp_path / "images/a.png"), ("b/c", tmp_path / "elsewhere" / "c.jpg")]
+    assert list(images.items()) == [("a", tmp_path / "images/a.png"), ("b/c", tmp_path / "elsewhere" / "c.jpg")]
 
 
 def test_only_what_labels_have_is_kept(tmp_path):
-    more = LABELS.replace(
-        classes=None, class_scores=[[0, 1], [1, 0]], box_features=[[1], [2]], image_features=[[1], [2]]
+    detections = LABELS.replace(
+        classes=None,
+        scores=[0.5, 0.9],
+        class_scores=[[0, 1], [1, 0]],
+        box_features=[[1], [2]],
+        image_features=[[1], [2]],
     )
-    labels, _ = labelled.read(labelled.write(tmp_path / "x.parquet", {"a": "a", "b/c": "c"}, more, CLASSES))
+    labels, _ = dataset.read(dataset.write(tmp_path / "x.parquet", {"a": "a", "b/c": "c"}, detections, CLASSES))
     assert labels == LABELS  # with their classes
 
 
 def test_labels_that_do_not_fit_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match=r"classes \('plane', 'ship'\), got \('ship', 'plane'\)"):
-        labelled.write(tmp_path / "x.parquet", {"a": "a", "b/c": "c"}, LABELS, ("plane", "ship"))
+        dataset.write(tmp_path / "x.parquet", {"a": "a", "b/c": "c"}, LABELS, ("plane", "ship"))
     with pytest.raises(ValueError, match=r"got none for 1, e\.g\. 'b/c'"):
-        labelled.write(tmp_path / "x.parquet", {"a": "a"}, LABELS, CLASSES)
+        dataset.write(tmp_path / "x.parquet", {"a": "a"}, LABELS, CLASSES)
     assert list(tmp_path.iterdir()) == []

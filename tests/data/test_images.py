@@ -25,7 +25,7 @@ def smooth() -> NDArray[np.uint8]:
 
 
 def put(path: Path) -> Path:
-    """A small image in a folder that may not be there yet."""
+    """Write a small image, and its folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(noise(3)).save(path)
     return path
@@ -45,10 +45,10 @@ def test_find_gives_posix_ids_sorted_and_passes_over_the_rest(tmp_path: Path) ->
     put(tmp_path / ".hidden.jpg")
     (tmp_path / "labels.txt").write_text("no image")
     (tmp_path / "folder.jpg").mkdir()
-    found = images.find(tmp_path)
-    assert found == expected
-    assert list(found) == sorted(expected)
-    assert images.find(str(tmp_path)) == found
+    files = images.find(tmp_path)
+    assert files == expected
+    assert list(files) == sorted(expected)
+    assert images.find(str(tmp_path)) == files
 
 
 def test_find_works_below_a_hidden_folder(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import shapely
 
-from al_rotate import boxes as rboxes
+from al_rotate.boxes import canonical, to_corners
 from al_rotate.data.views import DIHEDRAL, View
 
 WIDTH, HEIGHT = 60, 40
@@ -14,7 +14,7 @@ ODD = [View(degrees=7.5), View(scale=0.75), View(True, 1, -12, 1.3), View(quarte
 def some_boxes(seed=0, n=50):
     rng = np.random.default_rng(seed)
     place, sides = rng.uniform([-20, -20], [80, 60], (n, 2)), rng.uniform(1, 40, (n, 2))
-    return rboxes.canonical(np.column_stack([place, sides, rng.uniform(-2, 2, n)]))
+    return canonical(np.column_stack([place, sides, rng.uniform(-2, 2, n)]))
 
 
 @pytest.mark.parametrize(
@@ -38,15 +38,15 @@ def test_where_a_place_goes(view, place):
 
 @pytest.mark.parametrize("view", [*DIHEDRAL, *ODD], ids=lambda view: view.name)
 def test_boxes_come_back(view):
-    given = some_boxes()
-    there = view.boxes(given, WIDTH, HEIGHT)
-    np.testing.assert_allclose(view.back(there, WIDTH, HEIGHT), given, atol=1e-9)
+    in_image = some_boxes()
+    in_view = view.boxes(in_image, WIDTH, HEIGHT)
+    np.testing.assert_allclose(view.back(in_view, WIDTH, HEIGHT), in_image, atol=1e-9)
     # The same shape, elsewhere: as shapely moves it.
     a, b, c, d, e, f = view.matrix(WIDTH, HEIGHT).ravel()
-    for box, moved in zip(given, there, strict=True):
-        shape = shapely.Polygon(rboxes.to_corners(box[None])[0])
+    for box, moved in zip(in_image, in_view, strict=True):
+        shape = shapely.Polygon(to_corners(box[None])[0])
         expected = shapely.affinity.affine_transform(shape, [a, b, d, e, c, f])
-        assert expected.symmetric_difference(shapely.Polygon(rboxes.to_corners(moved[None])[0])).area < 1e-6
+        assert expected.symmetric_difference(shapely.Polygon(to_corners(moved[None])[0])).area < 1e-6
 
 
 @pytest.mark.parametrize("view", [View(), *DIHEDRAL], ids=lambda view: view.name)

@@ -1,3 +1,5 @@
+"""File locks: exclusive and shared, and who holds them."""
+
 import subprocess
 import sys
 

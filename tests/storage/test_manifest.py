@@ -1,3 +1,5 @@
+"""Manifests: the same facts again, and other facts."""
+
 import json
 
 import pytest

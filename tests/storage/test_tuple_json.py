@@ -1,8 +1,10 @@
+"""JSON that keeps tuples."""
+
 import json
 
 import pytest
 
-from al_rotate.storage import tuple_json as _json
+from al_rotate.storage import tuple_json
 
 
 @pytest.mark.parametrize(
@@ -15,12 +17,12 @@ from al_rotate.storage import tuple_json as _json
     ],
 )
 def test_what_is_written_comes_back(value):
-    again = _json.loads(_json.dumps(value))
+    again = tuple_json.loads(tuple_json.dumps(value))
     assert again == value
     assert repr(again) == repr(value)  # tuples as tuples, lists as lists
 
 
 def test_other_json_is_read_as_it_is():
     value = {"a": [1, [2, {"b": None}]]}
-    assert _json.loads(json.dumps(value)) == value
-    assert _json.dumps(value, indent=1) == json.dumps(value, indent=1)
+    assert tuple_json.loads(json.dumps(value)) == value
+    assert tuple_json.dumps(value, indent=1) == json.dumps(value, indent=1)

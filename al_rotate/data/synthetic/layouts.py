@@ -1,6 +1,6 @@
-"""Where things stand in a rendered scene: one function a kind of scene.
+"""Layouts of rendered scenes: one function per kind of scene places grounds and sprites on a canvas.
 
-Lengths are pixels in the canvas's (u, v) axes, times its zoom where they follow the size of objects.
+Lengths are pixels in the canvas's (u, v) axes, times its zoom where they scale with the objects.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _harbour(c: Canvas, rng: np.random.Generator) -> None:
                         long = length * rng.uniform(0.85, 1.08)
                         turn = rng.normal(0, 0.04) + pi * (rng.random() < 0.25)
                         c.put("yacht", u + side * (long / 2 + 5 * z), v, turn + pi * (side < 0), long, gap=0.5)
-    else:  # freighters, side by side with their sterns to the quay, or along it
+    else:  # freighters, side by side with their sterns to the quay, or alongside it
         u = -r + rng.uniform(0, 60)
         while u < r:
             length = rng.uniform(50, 68) * z
@@ -72,7 +72,7 @@ def _airfield(c: Canvas, rng: np.random.Generator) -> None:
     paved = pick(rng, PAVED)
     top, depth = rng.uniform(-0.2, 0.1) * c.size, rng.uniform(95, 130) * z
     c.fill(-r, r, top, top + depth, paved)
-    for u in np.arange(-r, r, 26 * z).tolist():  # the joints of its slabs
+    for u in np.arange(-r, r, 26 * z).tolist():  # joints between slabs
         c.fill(u, u + 0.7, top, top + depth, shade(paved, 0.92))
     runway = top - rng.uniform(45, 75) * z
     c.fill(-r, r, runway - 20 * z, runway + 20 * z, pick(rng, ASPHALT))
@@ -118,7 +118,7 @@ def _roads(c: Canvas, rng: np.random.Generator) -> None:
         bay, deep, aisle = 11.5 * z, 23 * z, rng.uniform(17, 24) * z
         left, right = sorted((rng.uniform(-1, -0.4) * r, rng.uniform(0.3, 1) * r))
         rows = int(rng.integers(1, 4))
-        kept = rng.uniform(0.25, 0.9) / rows  # or the first row alone would make the crowd
+        kept = rng.uniform(0.25, 0.9) / rows  # or the first row alone would use up all objects
         c.fill(left - 6, right + 6, edge, edge + rows * (deep * 2 + aisle) + 4 * z, pick(rng, ASPHALT))
         for row in range(rows):
             for half in range(2):
@@ -157,12 +157,12 @@ def _tank_farm(c: Canvas, rng: np.random.Generator) -> None:
             c.fill(u - step * 0.43, u + step * 0.43, v - step * 0.43, v + step * 0.43, shade(gravel, 0.92))
             c.fill(u - 0.8, u + 0.8, v, v + step / 2, (120, 124, 126))
             if rng.random() < kept:
-                spot = -c.turn, big * rng.uniform(0.9, 1.1)  # a tank's box lies upright in the picture
+                turn, length = -c.turn, big * rng.uniform(0.9, 1.1)  # a tank's box is upright in the image
                 if rng.random() < 0.8:
-                    c.put("tank", u + rng.normal(0, 2), v + rng.normal(0, 2), *spot)
+                    c.put("tank", u + rng.normal(0, 2), v + rng.normal(0, 2), turn, length)
                 else:
                     for du in (-0.21, 0.21):
-                        c.put("tank", u + du * step, v, -c.turn, 20 * z)
+                        c.put("tank", u + du * step, v, turn, 20 * z)
         for dv in (-1.5, 1.5):
             c.fill(-r, r, v + step / 2 + dv - 0.7, v + step / 2 + dv + 0.7, (176, 176, 170))
     _road(c, rng, -0.45 * c.size - 18 * z, 1, 0.15)
@@ -180,7 +180,7 @@ def _suburb(c: Canvas, rng: np.random.Generator) -> None:
     for _ in range(_count(c, rng, 1.1)):
         u, v, turn = rng.uniform(-0.36, 0.36) * c.size, pick(rng, streets) + block / 2, pick(rng, (0.0, pi / 2))
         length = rng.uniform(44, 54) * z
-        for k in range(int(rng.integers(1, 3))):  # often two beside each other
+        for k in range(int(rng.integers(1, 3))):  # often two next to each other
             across = 0.62 * length * k
             c.put("court", u + across * (turn > 0), v + across * (turn == 0), turn, length, gap=3)
     for v in streets:
@@ -209,6 +209,7 @@ def _empty(c: Canvas, rng: np.random.Generator) -> None:
         _scatter(c, rng, "house", 2, -c.reach, wood)
 
 
+# layout -> its share of all scenes
 LAYOUTS: tuple[tuple[Callable[[Canvas, np.random.Generator], None], float], ...] = (
     *((_roads, 0.27), (_harbour, 0.22), (_airfield, 0.2), (_tank_farm, 0.09), (_suburb, 0.14), (_empty, 0.08)),
 )
@@ -221,7 +222,7 @@ def _sea(c: Canvas, rng: np.random.Generator) -> Colour:
 
 
 def _fields(c: Canvas, rng: np.random.Generator, colours: tuple[Colour, ...]) -> None:
-    """A patchwork of fields, some with furrows."""
+    """Draw a patchwork of fields, some with furrows."""
     r = c.reach
     cuts = [np.cumsum([-r, *rng.uniform(70, 190, int(2 * r / 70) + 1)]).tolist() for _ in range(2)]
     for u0, u1 in zip(cuts[0], cuts[0][1:], strict=False):
@@ -234,7 +235,7 @@ def _fields(c: Canvas, rng: np.random.Generator, colours: tuple[Colour, ...]) ->
 
 
 def _road(c: Canvas, rng: np.random.Generator, v: float, lanes: int, traffic: float, narrow: bool = False) -> None:
-    """A road along u with `lanes` each way, cars on it, and cars parked beside it where it is narrow."""
+    """Draw a road along u with `lanes` in each direction and cars on it, and trucks unless it is narrow."""
     r, lane = c.reach, 12.5 * c.zoom
     half = lanes * lane
     c.fill(-r, r, v - half - 3, v + half + 3, (166, 160, 146))
@@ -257,25 +258,26 @@ def _hedge(c: Canvas, rng: np.random.Generator, v: float) -> None:
 
 
 def _wake(c: Canvas, u: float, v: float, turn: float, length: float, sea: Colour) -> None:
-    """Foam behind a ship under way, fading with the distance."""
+    """Draw foam behind a moving ship, fading with the distance."""
     forward, left = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
     stern = np.array([u, v]) - 0.4 * length * forward
-    for far, wide, bright in ((1.3, 0.17, 1.1), (0.9, 0.12, 1.25), (0.45, 0.08, 1.7)):
-        end = stern - far * length * forward
-        corners = (stern + 0.06 * length * left, stern - 0.06 * length * left)
-        trail = (end - wide * length * left, end + wide * length * left)
-        c.shape([(float(x), float(y)) for x, y in (*corners, *trail)], shade(sea, bright), water=True)
+    for reach, width, brightness in ((1.3, 0.17, 1.1), (0.9, 0.12, 1.25), (0.45, 0.08, 1.7)):
+        end = stern - reach * length * forward
+        near = (stern + 0.06 * length * left, stern - 0.06 * length * left)
+        far = (end - width * length * left, end + width * length * left)
+        c.shape([(float(x), float(y)) for x, y in (*near, *far)], shade(sea, brightness), water=True)
 
 
 def _scatter(
-    c: Canvas, rng: np.random.Generator, kind: str, most: int, v0: float | None = None, v1: float | None = None
+    c: Canvas, rng: np.random.Generator, kind: str, density: int, v0: float | None = None, v1: float | None = None
 ) -> None:
-    """Up to `most` things of a kind per 256 x 256 px, anywhere free between v0 and v1."""
+    """Place sprites of a kind in free places between v0 and v1, on average `density` / 2 tries per 256 x 256 pixels."""
     low, high = (-c.reach if v0 is None else v0), (c.reach if v1 is None else v1)
     gap = -2 if kind == "tree" else 2
-    for _ in range(_count(c, rng, most / 2) if high > low else 0):
+    for _ in range(_count(c, rng, density / 2) if high > low else 0):
         c.put(kind, rng.uniform(-c.reach, c.reach), rng.uniform(low, high), rng.uniform(0, 2 * pi), gap=gap)
 
 
 def _count(c: Canvas, rng: np.random.Generator, mean: float) -> int:
+    """Draw a number of sprites, of mean `mean` per 256 x 256 pixels."""
     return int(rng.poisson(mean * (c.size / 256) ** 2))

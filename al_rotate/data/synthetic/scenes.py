@@ -1,7 +1,7 @@
 """Small aerial scenes with exact rotated boxes: the data of the demo and of the tests.
 
-Six kinds of scene (harbour, airfield, roads and car parks, tank farm, suburb, empty land or water) hold five classes
-whose frequencies fall off steeply, among clutter that looks like them. Everything follows from a seed.
+Six kinds of scene (harbour, airfield, roads and car parks, tank farm, suburb, empty land or water) show five classes
+with a long-tailed distribution, among clutter that resembles them. A seed determines everything.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ def render(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int32]]:
     """Draw one scene of a random kind.
 
-    Objects keep their size in pixels whatever `size` is: a larger scene holds more of them. Boxes do not overlap; at
-    least half of each lies in the picture, and the rest of it may reach beyond.
+    The size of objects in pixels does not depend on `size`: a larger scene has more of them. Boxes do not overlap, and
+    at least half of each lies in the image.
 
     Args:
         size: side in pixels, at least 64.
-        rng: all that is random comes from it; or a seed.
+        rng: source of all random numbers, or a seed.
 
     Returns:
-        Picture (size, size, 3) RGB; boxes (n, 5) le90, where pixel i spans [i, i + 1]; labels (n,) into `CLASSES`.
+        Image (size, size, 3) RGB; boxes (n, 5) le90, where pixel i spans [i, i + 1]; labels (n,) into `CLASSES`.
 
     Raises:
         ValueError: when `size` is too small to hold anything.
@@ -43,7 +43,7 @@ def render(
     if size < 64:
         raise ValueError(f"expected size >= 64 pixels, got {size}")
     rng = np.random.default_rng(rng)
-    canvas = Canvas(size, rng, crowd=round(40 * (size / 256) ** 2))
+    canvas = Canvas(size, rng, max_objects=round(40 * (size / 256) ** 2))
     layouts, shares = zip(*LAYOUTS, strict=True)
     layouts[np.searchsorted(np.cumsum(shares), rng.random() * sum(shares), side="right")](canvas, rng)
     boxes = canonical(np.array(canvas.boxes, np.float32)).astype(np.float32)
@@ -55,15 +55,15 @@ def write_dataset(
 ) -> RotatedInstances:
     """Render `n` scenes into ``folder/images/scene_0000.jpg`` and ``folder/labelTxt/scene_0000.txt`` (DOTA).
 
-    Scene i depends on `seed` and i alone, so a larger `n` only adds scenes. JPEG (quality 95, full colour) is written
-    ten times as fast as PNG and takes a third of the space.
+    Scene i depends on `seed` and i alone, so a larger `n` only adds scenes. JPEG (quality 95, no chroma subsampling) is
+    written ten times as fast as PNG and takes a third of the space.
 
     Args:
         folder: made if missing; files of the same names are replaced.
         n: number of scenes.
         size: side in pixels.
         seed: an integer >= 0.
-        prefix: what the image ids begin with.
+        prefix: of the image ids.
 
     Returns:
         The labels, with `image_sizes`.

@@ -1,7 +1,7 @@
-"""What stands on the ground of a rendered scene, as flat polygons: the objects of its classes, and clutter.
+"""Sprites of rendered scenes, as flat polygons: the objects of the classes, and clutter.
 
-A sprite lives in its own unit frame: x along it (bow, nose and bonnet at +0.5), y across, both in [-0.5, 0.5]. Its
-outline touches all four sides of that square, so the box that the square is stretched to is tight by construction.
+A sprite has its own unit frame: x along it (bow, nose and bonnet at +0.5), y across, both in [-0.5, 0.5]. Its outline
+touches all four sides of that square, so the box that the square is stretched to is tight by construction.
 """
 
 from __future__ import annotations
@@ -20,25 +20,29 @@ Points = Sequence[tuple[float, float]]
 
 
 class Sprite(NamedTuple):
-    """Polygons painted one over the other; the first `solid` ones make up the outline."""
+    """Polygons painted one over the other."""
 
     aspect: float  # width / length
-    height: float  # above the ground in lengths: how far the shadow falls
-    solid: int
+    height: float  # above the ground, in lengths: how far the shadow falls
+    solid: int  # the first so many parts make up the outline
     parts: list[tuple[Points, Colour]]
 
 
 class Kind(NamedTuple):
+    """A kind of sprite, and the class that it belongs to."""
+
     make: Callable[[np.random.Generator, tuple[float, float]], Sprite]  # (rng, direction of the sun in the unit frame)
-    lengths: tuple[float, float]  # pixels at the usual ground sample distance
+    lengths: tuple[float, float]  # shortest and longest, in pixels at the usual ground sample distance
     name: str | None  # its class; None for clutter
 
 
 def pick(rng: np.random.Generator, values: Sequence[T]) -> T:
+    """Draw one of `values` uniformly."""
     return values[int(rng.random() * len(values))]
 
 
 def shade(colour: Colour, factor: float) -> Colour:
+    """Multiply the channels of a colour by `factor`."""
     r, g, b = (min(255, max(0, round(c * factor))) for c in colour)
     return r, g, b
 
@@ -48,7 +52,7 @@ def _bar(x0: float, x1: float, y0: float, y1: float) -> Points:
 
 
 def _mirrored(*half: tuple[float, float]) -> Points:
-    """A symmetric polygon from its side y >= 0."""
+    """Make a symmetric polygon from its half with y >= 0."""
     return (*half, *((x, -y) for x, y in reversed(half)))
 
 
@@ -182,7 +186,7 @@ def _tank(rng: np.random.Generator, sun: tuple[float, float]) -> Sprite:
         (_disc(0.465, 0.033 * x, 0.033 * y), shade(top, 1.1)),
         (_disc(0.425), top),
     ]
-    if rng.random() < 0.5:  # a floating roof lies low: the wall's shadow falls into it
+    if rng.random() < 0.5:  # a floating roof is low: the wall's shadow falls into it
         parts += [(_disc(0.41), shade(top, 0.7)), (_disc(0.365, -0.045 * x, -0.045 * y), shade(top, 0.97))]
     else:
         parts += [(_disc(0.2, 0.1 * x, 0.1 * y), shade(top, 1.07))]

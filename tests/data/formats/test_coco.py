@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from al_rotate import boxes
+from al_rotate.data import RotatedInstances
 from al_rotate.data.formats import coco
-from al_rotate.data.instances import RotatedInstances
 
 
 def some_labels(**changes: Any) -> RotatedInstances:
@@ -127,12 +127,12 @@ def test_pycocotools_opens_and_evaluates_it(tmp_path: Path) -> None:
     (turned,) = truth.loadAnns([2])
     assert truth.annToMask(turned).sum() == pytest.approx(500, abs=30)
 
-    found = coco.write(labels.replace(scores=[0.9, 0.8, 0.7]), tmp_path / "detections.json")
-    detections = truth.loadRes(json.loads(found.read_text())["annotations"])
+    path = coco.write(labels.replace(scores=[0.9, 0.8, 0.7]), tmp_path / "detections.json")
+    detections = truth.loadRes(json.loads(path.read_text())["annotations"])
     evaluation = COCOeval(truth, detections, "segm")
     evaluation.evaluate()
     evaluation.accumulate()
-    precision = evaluation.eval["precision"][:, :, :2, 0, -1]  # of the two classes that are there
+    precision = evaluation.eval["precision"][:, :, :2, 0, -1]  # of the two classes with labels
     assert precision.min() == pytest.approx(1.0)
 
 
@@ -152,7 +152,7 @@ def test_write_says_what_is_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("annotation", "expected"),
     [
-        # The first that is there, of: the rotated box, the polygon, the turned bbox, the bbox.
+        # The first available of: the rotated box, the polygon, the turned bbox, the bbox.
         (
             {
                 "attributes": {"rotated_box": [50, 40, 10, 20, 0], "rotation": 45},

@@ -11,17 +11,17 @@ import shapely
 from PIL import Image
 
 from al_rotate import boxes
+from al_rotate.data import RotatedInstances
 from al_rotate.data.formats import yolo_obb
-from al_rotate.data.instances import RotatedInstances
 
 CLASSES = ("ship", 'a "b": #c', "été")
 
 
-def one(box: list[float], size: tuple[int, int] = (200, 100), image_id: str = "P1") -> RotatedInstances:
+def one_box(box: list[float], size: tuple[int, int] = (200, 100), image_id: str = "P1") -> RotatedInstances:
     return RotatedInstances([image_id], [0, 1], boxes.canonical([box]), [0], classes=["ship"], image_sizes=[size])
 
 
-def many(seed: int = 0, images: int = 30) -> RotatedInstances:
+def many_boxes(seed: int = 0, images: int = 30) -> RotatedInstances:
     """Boxes well inside images of many sizes, some without a box."""
     rng = np.random.default_rng(seed)
     counts = rng.integers(0, 6, images) * (np.arange(images) % 4 > 0)
@@ -30,16 +30,16 @@ def many(seed: int = 0, images: int = 30) -> RotatedInstances:
     total = len(of_box)
     sides = np.sort(rng.uniform(0.02, 0.2, (total, 2)), axis=1)[:, ::-1] * of_box.min(axis=1, keepdims=True)
     place = rng.uniform(0.2, 0.8, (total, 2)) * of_box
-    some = boxes.canonical(np.column_stack([place, sides, rng.uniform(-1.5, 1.5, total)]))
+    rotated = boxes.canonical(np.column_stack([place, sides, rng.uniform(-1.5, 1.5, total)]))
     ids = [f"a/{k}" if k % 2 else f"b {k}" for k in range(images)]
     return RotatedInstances(
-        ids, np.cumsum([0, *counts]), some, rng.integers(0, 3, total), classes=CLASSES, image_sizes=sizes
+        ids, np.cumsum([0, *counts]), rotated, rng.integers(0, 3, total), classes=CLASSES, image_sizes=sizes
     )
 
 
 def test_a_line_worked_by_hand(tmp_path: Path) -> None:
     # Sides 3-4-5: along (4, 3) / 5 for 50 px, across (-3, 4) / 5 for 25: half of each is (20, 15) and (-7.5, 10).
-    labels = one([100, 50, 50, 25, np.arctan2(3, 4)])
+    labels = one_box([100, 50, 50, 25, np.arctan2(3, 4)])
     assert yolo_obb.write(labels, tmp_path / "set") == tmp_path / "set"
     (line,) = (tmp_path / "set" / "labels" / "P1.txt").read_text().splitlines()
     number, *corners = line.split()
@@ -49,7 +49,7 @@ def test_a_line_worked_by_hand(tmp_path: Path) -> None:
 
 
 def test_every_polygon_is_the_boxs(tmp_path: Path) -> None:
-    labels = many()
+    labels = many_boxes()
     yolo_obb.write(labels, tmp_path)
     for image_id, image in labels:
         assert image.image_sizes is not None
@@ -83,14 +83,14 @@ def test_the_same_corners_as_label_studios_converter(tmp_path: Path) -> None:
     }
     cos, sin, (w, h) = np.cos(np.pi / 6), np.sin(np.pi / 6), (60, 24)
     centre = 120 + w / 2 * cos - h / 2 * sin, 45 + w / 2 * sin + h / 2 * cos
-    yolo_obb.write(one([*centre, w, h, np.pi / 6], (300, 150)), tmp_path)
+    yolo_obb.write(one_box([*centre, w, h, np.pi / 6], (300, 150)), tmp_path)
     words = (tmp_path / "labels" / "P1.txt").read_text().split()
     np.testing.assert_allclose(np.array(words[1:], float).reshape(4, 2), convert(region), atol=1e-7)
 
 
 def test_the_files_around_the_labels(tmp_path: Path) -> None:
     yaml = pytest.importorskip("yaml")
-    labels = many()
+    labels = many_boxes()
     yolo_obb.write(labels, tmp_path)
     assert (tmp_path / "classes.txt").read_text(encoding="utf-8").splitlines() == list(CLASSES)
     data = yaml.safe_load((tmp_path / "data.yaml").read_text(encoding="utf-8"))
@@ -100,9 +100,9 @@ def test_the_files_around_the_labels(tmp_path: Path) -> None:
 
 
 def test_images_are_linked_where_ultralytics_looks_and_sizes_come_back(tmp_path: Path) -> None:
-    labels = many(1, 6)
-    files = {image_id: tmp_path / "there" / f"{k}.PNG" for k, image_id in enumerate(labels.image_ids)}
-    (tmp_path / "there").mkdir()
+    labels = many_boxes(1, 6)
+    files = {image_id: tmp_path / "elsewhere" / f"{k}.PNG" for k, image_id in enumerate(labels.image_ids)}
+    (tmp_path / "elsewhere").mkdir()
     assert labels.image_sizes is not None
     for file, size in zip(files.values(), labels.image_sizes.tolist(), strict=True):
         Image.new("L", size).save(file)
@@ -141,7 +141,7 @@ def test_images_are_linked_where_ultralytics_looks_and_sizes_come_back(tmp_path:
     ],
 )
 def test_boxes_that_would_cost_a_whole_image(tmp_path: Path, box: list[float], reads: bool) -> None:
-    labels = one(box)
+    labels = one_box(box)
     assert yolo_obb.readable(labels).tolist() == [reads]
     if reads:
         yolo_obb.write(labels, tmp_path)
@@ -167,7 +167,7 @@ def test_boxes_that_would_cost_a_whole_image(tmp_path: Path, box: list[float], r
 )
 def test_refuses_what_cannot_be_written(tmp_path: Path, changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        yolo_obb.write(one([100, 50, 40, 20, 0]).replace(**changes), tmp_path)
+        yolo_obb.write(one_box([100, 50, 40, 20, 0]).replace(**changes), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -177,7 +177,7 @@ def test_an_image_without_boxes_needs_no_size(tmp_path: Path) -> None:
 
 
 def test_refuses_images_that_are_not_there(tmp_path: Path) -> None:
-    labels = one([100, 50, 40, 20, 0])
+    labels = one_box([100, 50, 40, 20, 0])
     with pytest.raises(ValueError, match="a file for every image in image_files, got none for 'P1'"):
         yolo_obb.write(labels, tmp_path, {})
     with pytest.raises(ValueError, match="expected an image file, got none at"):
@@ -197,7 +197,7 @@ def test_refuses_images_that_are_not_there(tmp_path: Path) -> None:
 )
 def test_names_the_line_that_cannot_be_read(tmp_path: Path, line: str, message: str) -> None:
     Image.new("L", (200, 100)).save(tmp_path / "P1.png")
-    yolo_obb.write(one([100, 50, 40, 20, 0]), tmp_path / "set")
+    yolo_obb.write(one_box([100, 50, 40, 20, 0]), tmp_path / "set")
     file = tmp_path / "set" / "labels" / "P1.txt"
     file.write_text(file.read_text() + f"\n{line}\n")
     with pytest.raises(ValueError, match=f"P1.txt:3: expected .*{message}"):

@@ -1,4 +1,4 @@
-"""Rendered scenes: the boxes are exact, the mixture of classes is as promised, and everything follows from the seed."""
+"""Rendered scenes: the boxes are exact, the classes have a long tail, and everything follows from the seed."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ def test_each_class_takes_all_directions(scenes: Scenes) -> None:
 
 @pytest.mark.parametrize("kind", OBJECTS)
 def test_box_is_tight_around_the_drawn_object(kind: str) -> None:
-    # The oracle is the picture: what differs between a flat scene with the object and the same one without it.
+    # The oracle is the image: the pixels in which a flat scene with the object differs from the same scene without.
     gaps = []
     for seed in range(12):
         pictures, rows = [], []
         for present in (False, True):
-            canvas = Canvas(160, np.random.default_rng(seed), crowd=1)
+            canvas = Canvas(160, np.random.default_rng(seed), max_objects=1)
             canvas.fill(-160, 160, -160, 160, (255, 0, 255))
             canvas.shadow_length = 0.0
             if present:
@@ -124,25 +124,25 @@ def test_box_is_tight_around_the_drawn_object(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_painted_outside_the_outline(kind: str) -> None:
     # It would be added to the ground instead of hiding it.
-    canvas = Canvas(256, np.random.default_rng(1), crowd=1)
+    canvas = Canvas(256, np.random.default_rng(1), max_objects=1)
     assert canvas.put(kind, 0, 0, turn=0.7, length=150.0)
-    assert (canvas._layer("objects").max(axis=0) > canvas._layer("cover")[0] + 64).sum() == 0
+    assert (canvas.layer("objects").max(axis=0) > canvas.layer("cover")[0] + 64).sum() == 0
 
 
-def test_rectangles_apart_agrees_with_shapely() -> None:
+def test_separation_of_rectangles_agrees_with_shapely() -> None:
     rng = np.random.default_rng(5)
     x, y = rng.uniform(0, 40, (2, 400))
     w, h, theta = rng.uniform(2, 30, 400), rng.uniform(2, 30, 400), rng.uniform(-4, 4, 400)
     rows = np.column_stack([x, y, w, h, theta])
-    things = [Rectangle(a, b, c, d, np.cos(t), np.sin(t)) for a, b, c, d, t in rows.tolist()]
+    rectangles = [Rectangle(a, b, c, d, np.cos(t), np.sin(t)) for a, b, c, d, t in rows.tolist()]
     outlines = polygons(rows)
-    found = [things[i].apart(things[i + 1], 0.0) for i in range(399)]
-    assert found == [not outlines[i].intersects(outlines[i + 1]) for i in range(399)]
-    assert 50 < sum(found) < 350
+    separate = [rectangles[i].is_separate(rectangles[i + 1], 0.0) for i in range(399)]
+    assert separate == [not outlines[i].intersects(outlines[i + 1]) for i in range(399)]
+    assert 50 < sum(separate) < 350
 
 
 def test_a_taken_place_is_refused() -> None:
-    canvas = Canvas(128, np.random.default_rng(0), crowd=5)
+    canvas = Canvas(128, np.random.default_rng(0), max_objects=5)
     assert canvas.put("yacht", 0, 0)
     assert not canvas.put("yacht", 5, 0)
     assert not canvas.put("house", 0, 5)
@@ -190,13 +190,13 @@ def test_write_dataset_comes_back(tmp_path: Path) -> None:
 
 
 def test_more_scenes_leave_the_first_ones_as_they_were(tmp_path: Path) -> None:
-    few = synthetic.write_dataset(tmp_path / "few", 2, size=128, seed=1, prefix="train")
-    many = synthetic.write_dataset(tmp_path / "many", 4, size=128, seed=1, prefix="train")
-    assert few == many.subset(few.image_ids)
+    small = synthetic.write_dataset(tmp_path / "small", 2, size=128, seed=1, prefix="train")
+    large = synthetic.write_dataset(tmp_path / "large", 4, size=128, seed=1, prefix="train")
+    assert small == large.subset(small.image_ids)
     for name in ("images/train_0001.jpg", "labelTxt/train_0001.txt"):
-        assert (tmp_path / "few" / name).read_bytes() == (tmp_path / "many" / name).read_bytes()
+        assert (tmp_path / "small" / name).read_bytes() == (tmp_path / "large" / name).read_bytes()
     other = synthetic.write_dataset(tmp_path / "other", 2, size=128, seed=2)
-    assert not np.array_equal(other.boxes, few.boxes)
+    assert not np.array_equal(other.boxes, small.boxes)
 
 
 def test_no_scenes(tmp_path: Path) -> None:
