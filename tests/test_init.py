@@ -1,6 +1,8 @@
 import ast
+import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ NEEDS_MM = ["Detector", "finetune"]
 
 
 def run(code):
-    """What `code` prints in a Python of its own."""
+    """Run code in a new interpreter; what it prints."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -51,9 +53,9 @@ for file in sorted(root.rglob("*.py")):
 
 
 def test_the_core_needs_no_torch():
-    needs = set(run(CORE).split())
-    assert {"registered", "detection.detector", "detection.training"} <= needs
-    assert {name.partition(".")[0] for name in needs} == {"registered", "detection"}
+    modules = set(run(CORE).split())
+    assert {"registered", "detection.detector", "detection.training"} <= modules
+    assert {name.partition(".")[0] for name in modules} == {"registered", "detection"}
 
 
 def test_public_names():
@@ -81,5 +83,14 @@ def test_an_unknown_name_is_an_attribute_error():
 def test_type_checkers_see_what_users_get():
     tree = ast.parse(Path(al_rotate.__file__).read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
-    shown = {name.asname or name.name for statement in block.body for name in statement.names}
-    assert {*al_rotate.__all__} == {*shown, "__version__"}
+    names = {alias.asname or alias.name for statement in block.body for alias in statement.names}
+    assert {*al_rotate.__all__} == {*names, "__version__"}
+
+
+def test_the_changelog_says_where_modules_went():
+    text = (Path(__file__).parents[1] / "CHANGELOG.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(al_rotate[\w.]+)`[^|]*\|([^|]+)\|$", text, re.M)
+    assert len(rows) > 30
+    for old, new in rows:
+        assert (find_spec(old) is None) == (old != "al_rotate.registered"), old
+        assert all(find_spec(name) for name in re.findall(r"`(al_rotate[\w.]+)`", new)), new
