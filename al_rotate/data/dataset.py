@@ -37,18 +37,8 @@ def write(path: str | Path, files: Mapping[str, str | Path], labels: RotatedInst
 def read(path: str | Path) -> tuple[RotatedInstances, dict[str, Path]]:
     """Read the labels and image files that :func:`write` wrote."""
     files = json.loads(_listing(Path(path)).read_text(encoding="utf-8"))
-    return RotatedInstances.load(path), {image_id: Path(file) for image_id, file in files.items()}
-
-
-def plain(labels: RotatedInstances, classes: Sequence[str]) -> RotatedInstances:
-    """Labels as :func:`write` keeps them.
-
-    Raises:
-        ValueError: for labels of other classes.
-    """
-    if labels.classes not in (None, tuple(classes)):
-        raise ValueError(f"expected labels of the classes {tuple(classes)}, got {labels.classes}")
-    return labels.replace(classes=tuple(classes), class_scores=None, box_features=None, image_features=None)
+    labels = RotatedInstances.load(path).as_labels()  # older files may have scores
+    return labels, {image_id: Path(file) for image_id, file in files.items()}
 
 
 def _listing(path: Path) -> Path:

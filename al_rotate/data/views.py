@@ -175,9 +175,6 @@ def split_by_view(
     return split
 
 
-apart = split_by_view
-
-
 def _view_id(image_id: str, view: View) -> str:
     return f"{image_id}{_SEPARATOR}{view.name}"
 

@@ -34,6 +34,8 @@ def test_only_what_labels_have_is_kept(tmp_path):
     )
     labels, _ = dataset.read(dataset.write(tmp_path / "x.parquet", {"a": "a", "b/c": "c"}, detections, CLASSES))
     assert labels == LABELS  # with their classes
+    detections.replace(classes=CLASSES).save(tmp_path / "x.parquet")  # as older releases wrote it
+    assert dataset.read(tmp_path / "x.parquet")[0] == LABELS
 
 
 def test_labels_that_do_not_fit_are_refused_before_anything_is_written(tmp_path):
