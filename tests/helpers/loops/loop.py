@@ -1,0 +1,45 @@
+"""A loop on drawn labels with a noisy learner: no image is opened and nothing is slow."""
+
+from al_rotate.data import RotatedInstances
+from al_rotate.loop import ActiveLoop, SimulatedAnnotator
+from helpers.loops.kills import play_killed
+from helpers.noisy import CLASSES, NoisyLearner, labels_of
+
+POOL, TEST = labels_of(24), labels_of(8, "test")
+TRUTH = RotatedInstances.concat([POOL, TEST])
+FILES = {image_id: f"/images/{image_id}.png" for image_id in POOL.image_ids}  # this learner opens no image
+TEST_FILES = {image_id: f"/images/{image_id}.png" for image_id in TEST.image_ids}
+BY_THE_MEAN = {"strategy": "entropy", "strategy_options": {"how": "mean"}}  # asks for images with few boxes, too
+
+
+def make(folder, **changes):
+    arguments = {
+        "images": FILES,
+        "classes": CLASSES,
+        "budget": 5,
+        "annotator": SimulatedAnnotator(POOL),
+        "test": (TEST_FILES, TEST),
+        "learner": NoisyLearner(TRUTH),
+    }
+    return ActiveLoop(folder, **{**arguments, **changes})
+
+
+def queried(workspace):
+    return [workspace.query(r.number)["image_id"].tolist() for r in workspace.rounds()]
+
+
+def play(folder):
+    with make(folder) as loop:
+        loop.run(2)
+
+
+def turning_points(changes):
+    """Before and after a file takes its name or a transaction ends, by turns, and while weights are written."""
+    turning = [k for k, change in enumerate(changes, 1) if change.startswith(("os.rename", "COMMIT"))]
+    chosen = [k + turn % 2 for turn, k in enumerate(turning)]
+    chosen += [k for k, change in enumerate(changes, 1) if change.startswith("open") and "/training/" in change][1:3]
+    return sorted({*chosen} - {len(changes) + 1})
+
+
+def play_all(root):
+    play_killed(play, root, turning_points)

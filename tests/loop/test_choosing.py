@@ -1,0 +1,141 @@
+"""What a round asks for: budgets, strategies, and what a strategy is given."""
+
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.loops.loop import BY_THE_MEAN, FILES, POOL, make, queried
+from helpers.noisy import CLASSES, Start
+
+from al_rotate.data import RotatedInstances
+from al_rotate.data.views import View
+from al_rotate.loop import SimulatedAnnotator
+from al_rotate.sampling import STRATEGIES, Budget, CostModel, needs_of
+from al_rotate.workspace import artefacts
+
+
+def test_the_budget_holds(tmp_path):
+    with make(tmp_path, detector=Start(taught=4), budget=Budget(images=8, boxes=11), **BY_THE_MEAN) as loop:
+        loop.query()
+        selection = pd.read_csv(loop.workspace.folder / "rounds" / "000" / "selection.csv")
+        assert 3 <= len(selection) <= 8
+        assert 8 <= selection["n_shown"].clip(lower=1).sum() <= 11
+    with make(tmp_path, budget=3) as loop:  # of this process alone
+        loop.run(1)
+        assert len(loop.query()) == 3
+        assert loop.workspace.settings["budget"] == {"images": 8, "boxes": 11, "seconds": None, "cost": None}
+
+
+def test_a_budget_in_time_learns_how_long_people_take(tmp_path):
+    """Assumed are 5 s an image; these take a hundred."""
+    with make(tmp_path, annotator=SimulatedAnnotator(POOL, CostModel(image=100)), budget=20) as loop:
+        loop.run(1)
+    slow = Budget(seconds=320)
+    with make(tmp_path, budget=slow) as loop:
+        assert 1 <= len(loop.query()) <= 3
+    assert len(slow.take(POOL.image_ids, POOL.counts)) > 5
+
+
+def test_a_budget_that_covers_nothing(tmp_path):
+    crowded = [i for i, one in POOL if one.n_boxes > 3]
+    files = {image_id: FILES[image_id] for image_id in crowded}
+    with (
+        make(tmp_path, images=files, detector=Start(taught=4), budget=Budget(boxes=3)) as loop,
+        pytest.raises(ValueError, match=rf"boxes=3\) covers none of the {len(crowded)} images: raise it"),
+    ):
+        loop.query()
+
+
+def test_a_strategy_of_ones_own(tmp_path):
+    def last_ones(candidates, budget, rng):
+        seen.append(candidates)
+        return sorted(candidates.image_ids, reverse=True)[: budget.images]
+
+    seen = []
+    with make(tmp_path, strategy=last_ones) as loop:
+        history = loop.run(2)
+        assert history["strategy"].tolist() == ["random", "custom"]
+        (candidates,) = seen
+        assert sorted(candidates.image_ids) == sorted({*FILES} - {*queried(loop.workspace)[0]})
+        assert candidates.scores.size > 0
+        assert queried(loop.workspace)[1] == sorted(candidates.image_ids, reverse=True)[:5]
+        ranking = pd.read_csv(loop.workspace.folder / "rounds" / "001" / "ranking.csv")
+        assert ranking["score"].tolist()[:5] == pytest.approx([1, 0.8, 0.6, 0.4, 0.2])
+        assert len(ranking) == 19
+        assert ranking["score"][5:].isna().all()
+        assert ranking["n_boxes"].tolist() == candidates.subset(ranking["image_id"]).counts.tolist()
+    with pytest.raises(ValueError, match="strategy of your own: give it again, or a name"):
+        make(tmp_path)
+    with make(tmp_path, strategy="random") as loop:
+        assert loop.run(3)["strategy"].tolist() == ["random", "custom", "random"]
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.filterwarnings("ignore::al_rotate.sampling.NotCalibrated")
+def test_named_strategies(tmp_path, name):
+    """What a strategy needs is made for it, and only that; a query asked again picks the same."""
+    with make(tmp_path / "work", strategy=name) as loop:
+        loop.run(3)
+        asked = queried(loop.workspace)
+        assert [len(ids) for ids in asked] == [5, 5, 5]
+        assert len({*chain(*asked)}) == 15
+        folder = loop.workspace.folder / "rounds" / "002"
+        selection = pd.read_csv(folder / "selection.csv")
+        assert selection["why"].str.startswith("Rank ").all()
+        found = RotatedInstances.load(folder / "detections")
+        needs = needs_of(loop.strategy)
+        assert (folder / "labelled_detections").exists() == ("labelled_features" in needs)
+        assert any(folder.glob("views-*")) == ("views" in needs)
+        assert len(found) == 24 - 10
+
+
+def test_a_strategy_that_asks_for_columns_gets_them(tmp_path):
+    seen = []
+
+    def looks(candidates, budget, rng, known):
+        seen.append((candidates, known))
+        return list(candidates.image_ids[:2])
+
+    looks.needs = {"class_scores", "features", "views", "labels", "labelled_features"}
+    with make(tmp_path, strategy=looks) as loop:
+        loop.run(2)
+        (candidates, known) = seen[-1]
+        assert candidates.class_scores.shape == (candidates.n_boxes, len(CLASSES))
+        assert candidates.image_features.shape == (19, len(CLASSES))
+        assert known.features.shape == (5, len(CLASSES))
+        assert known.labels == loop.workspace.labels().subset(sorted(queried(loop.workspace)[0]))
+        assert len(known.detections) == 0  # the first round asked blindly
+        one, other = known.seen(candidates.image_ids[:3].tolist(), [View(flip=True), View(quarters=1)])
+        assert one.image_ids.tolist() == other.image_ids.tolist() == candidates.image_ids[:3].tolist()
+        loop.query()
+        (_, known) = seen[-1]
+        assert sorted(known.detections.image_ids) == sorted(queried(loop.workspace)[1])
+        # made by the weights that asked for them, before they were taught their labels
+        first = RotatedInstances.load(tmp_path / "rounds" / "001" / "detections")
+        plain = first.subset(known.detections.image_ids)
+        assert known.detections == plain
+
+
+def test_costs_are_those_of_the_answers(tmp_path):
+    """Simulated people take 5 s an image, 12 for a drawn and 5 for a moved box, 2 for one taken away."""
+    with make(tmp_path, budget=12, strategy="box-count") as loop:
+        loop.run(2)
+        assert len(loop.workspace.ledger()) == 24
+    assumed, learnt = (pd.read_csv(tmp_path / "rounds" / f"00{k}" / "ranking.csv") for k in (0, 1))
+    assert (assumed["expected_seconds"] == 5.0).all()  # blind: no box is predicted
+    np.testing.assert_allclose(learnt["expected_seconds"], 5 + 6.5 * learnt["n_shown"])  # 12 answers are too few
+
+
+def test_a_query_killed_under_another_strategy_detects_again(tmp_path):
+    with make(tmp_path, strategy="entropy") as loop:
+        loop.run(1)
+        folder = tmp_path / "rounds" / "001"
+        loop.workspace.begin_round()
+        artefacts.clear_unless_made_for(folder / "detections", {})
+        loop.learner.predict(
+            loop.workspace.rounds()[0].checkpoint, {"image_00": FILES["image_00"]}, folder / "detections"
+        )
+    with make(tmp_path, strategy="entropy", strategy_options={"use_class_scores": True}) as loop:
+        assert len(loop.query()) == 5
+        assert len(RotatedInstances.load(folder / "detections")) == 19
