@@ -20,11 +20,11 @@ test: setup-studio  ## the tests, two files at a time; what they see in the brow
 	@AL_ROTATE_SCREENSHOTS=screenshots OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n 2 --dist loadfile
 
 evidence-smoke: setup  ## a comparison of strategies on a planted pool, where it is known what must win
-	@$(VENV)/python experiments/evidence_smoke.py
+	@$(VENV)/python -m experiments.evidence.smoke
 
 evidence: setup  ## every figure and table of docs/evidence.md, from the tidy files of experiments/results/comparisons/
-	@$(VENV)/python experiments/report_comparison.py experiments/results/comparisons/*.parquet
-	@$(VENV)/python experiments/evidence_page.py
+	@$(VENV)/python -m experiments.evidence.report experiments/results/comparisons/*.parquet
+	@$(VENV)/python -m experiments.evidence.page
 
 lint: setup  ## format, lints and types, as CONTRIBUTING.md asks
 	@$(VENV)/ruff format --check . && $(VENV)/ruff check . && $(VENV)/mypy

@@ -1,4 +1,4 @@
-"""Labels as hurried people would leave them: boxes a little off, small objects missed, classes taken for another."""
+"""Labels as hurried people leave them: boxes a little off, small objects missed, classes confused."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import al_rotate as al
 
 @dataclass(frozen=True)
 class Mistakes:
-    """How far people are wrong; nothing is wrong by default.
+    """How far answers are wrong; nothing is wrong by default.
 
     Args:
-        shift: standard deviation of each corner's place, as a share of the box's shorter side. The four corners of a
-            rotated box stay a rectangle: its middle and its sides take the shift.
+        shift: standard deviation of each corner's position, as a share of the box's shorter side. The four corners of
+            a rotated box stay a rectangle: its centre and its sides take the shift.
         degrees: standard deviation of the angle.
         missed: chance that a small object gets no box. Small: in the smallest third by area.
-        confused: chance that a box gets another class, any other alike.
+        confused: chance that a box gets another class, all others being equally likely.
     """
 
     shift: float = 0.0
@@ -26,8 +26,8 @@ class Mistakes:
     missed: float = 0.0
     confused: float = 0.0
 
-    def made(self, labels: al.RotatedInstances, seed: int) -> al.RotatedInstances:
-        """The labels with mistakes; the same ones for a seed, whatever is asked for and when."""
+    def apply(self, labels: al.RotatedInstances, seed: int) -> al.RotatedInstances:
+        """Return the labels with mistakes: the same ones for a seed, in whatever order images are queried."""
         rng, n = np.random.default_rng([seed, 17]), labels.n_boxes
         boxes = labels.boxes.astype(float)
         shorter, area = boxes[:, 2:4].min(axis=1, keepdims=True), boxes[:, 2] * boxes[:, 3]
@@ -35,10 +35,9 @@ class Mistakes:
         boxes[:, :2] += rng.normal(0, 1, (n, 2)) * shorter * self.shift / 2
         boxes[:, 2:4] = np.maximum(boxes[:, 2:4] + rng.normal(0, 1, (n, 2)) * shorter * self.shift, 1)
         boxes[:, 4] += np.radians(rng.normal(0, 1, n) * self.degrees)
-        many = len(labels.classes or ())
-        other = (labels.labels + rng.integers(1, max(many, 2), n)) % max(many, 1)
+        n_classes = len(labels.classes or ())
+        other = (labels.labels + rng.integers(1, max(n_classes, 2), n)) % max(n_classes, 1)
         classes = np.where(rng.random(n) < self.confused, other, labels.labels)
         small = area <= np.quantile(area, 1 / 3) if n else np.zeros(0, bool)
-        seen = ~(small & (rng.random(n) < self.missed))
-        changed = labels.replace(boxes=al.boxes.canonical(boxes), labels=classes)
-        return changed.where(seen)
+        kept = ~(small & (rng.random(n) < self.missed))
+        return labels.replace(boxes=al.boxes.canonical(boxes), labels=classes).where(kept)

@@ -1,4 +1,4 @@
-"""mAP over and over on draws of the test images, for intervals: Efron's bootstrap, paired by its common draws."""
+"""mAP on many draws of the test images, for intervals: Efron's bootstrap, paired by its common draws."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 import al_rotate as al
-from al_rotate.evaluation.mean_ap import true_positives
+from al_rotate.evaluation import true_positives
 
-_POINTS = np.arange(0, 1 + 1e-3, 0.1)  # of recall, as al_rotate.evaluate averages over
+_RECALLS = np.arange(0, 1 + 1e-3, 0.1)  # al_rotate.evaluate averages the precision over these
 
 
 def mean_ap(
     detections: al.RotatedInstances, labels: al.RotatedInstances, resamples: int, seed: int = 0
 ) -> NDArray[np.float64]:
-    """mAP (11 points, rotated IoU 0.5) on each of `resamples` draws of the images with replacement.
+    """Evaluate mAP (11 points, rotated IoU 0.5) on each of `resamples` draws of the images with replacement.
 
     An image drawn twice counts twice. Draw k is the same for all detections on the same images, so that differences
-    of two detectors are paired. A class that a draw has no label of is left out of that draw's mean.
+    of two detectors are paired. A class without a label in a draw is left out of that draw's mean.
 
     Args:
         detections: with scores, on the images of `labels`.
@@ -32,28 +32,29 @@ def mean_ap(
     scores = np.zeros(0) if detections.scores is None else detections.scores
     rng, m = np.random.default_rng(seed), len(labels)
     weights = np.stack([np.bincount(rng.integers(0, m, m), minlength=m) for _ in range(resamples)])
-    return _weighted(detections, labels, scores, weights)
+    return _weighted_mean_ap(detections, labels, scores, weights)
 
 
-def _weighted(
+def _weighted_mean_ap(
     detections: al.RotatedInstances, labels: al.RotatedInstances, scores: NDArray, weights: NDArray
 ) -> NDArray[np.float64]:
+    """mAP for each row of `weights` (draws x images), the number of times that each image counts."""
     hits = true_positives(detections, labels)
     order = np.argsort(-scores, kind="stable")
-    many = len(labels.classes or ()) or 1 + int(labels.labels.max(initial=0))
-    held = np.zeros((len(labels), many))
-    np.add.at(held, (labels.image_index, labels.labels), 1)
-    totals = weights @ held  # (B, C)
-    aps = np.full((len(weights), many), np.nan)
-    for number in range(many):
+    n_classes = len(labels.classes or ()) or 1 + int(labels.labels.max(initial=0))
+    label_counts = np.zeros((len(labels), n_classes))
+    np.add.at(label_counts, (labels.image_index, labels.labels), 1)
+    totals = weights @ label_counts  # (draws, classes)
+    aps = np.full((len(weights), n_classes), np.nan)
+    for number in range(n_classes):
         rows = order[detections.labels[order] == number]
         drawn = weights[:, detections.image_index[rows]]
-        found, seen = np.cumsum(drawn * hits[rows], axis=1), np.cumsum(drawn, axis=1)
-        precision = found / np.maximum(seen, 1)
+        n_hits, n_drawn = np.cumsum(drawn * hits[rows], axis=1), np.cumsum(drawn, axis=1)
+        precision = n_hits / np.maximum(n_drawn, 1)
         best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1] if len(rows) else np.zeros((len(weights), 0))
         for k, total in enumerate(totals[:, number]):
             if total:
                 # Where each recall is first reached; the best precision from there on counts.
-                at = np.searchsorted(found[k] / total, _POINTS)
+                at = np.searchsorted(n_hits[k] / total, _RECALLS)
                 aps[k, number] = np.mean(np.append(best[k], 0)[at])
     return np.nanmean(aps, axis=1)

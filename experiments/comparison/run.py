@@ -1,15 +1,15 @@
-"""Strategies against each other: the same start, the same training, the same test images, several seeds.
+"""Compare strategies: the same start, the same training, the same test images, several seeds.
 
-    python experiments/compare_strategies.py experiments/comparisons/scenes_images.yaml --jobs 2
-    python experiments/compare_strategies.py experiments/comparisons/vhr10_boxes.yaml --jobs 2 --data PATH/TO/vhr10
+    python -m experiments.comparison.run experiments/configs/comparisons/scenes_images.yaml --jobs 2
+    python -m experiments.comparison.run experiments/configs/comparisons/vhr10_boxes.yaml --jobs 2 --data PATH/TO/vhr10
 
-A cell is one round of one strategy with one seed. Each is a round of :class:`al_rotate.ActiveLoop` in a workspace of
-its own below --work, so that the same command goes on after a kill, in the cell where it stood. The first round of a
-seed, images at random, is run once and shared. The tidy table goes to experiments/results/comparisons/NAME.parquet, a
-row a cell; it is written anew each minute, so that a machine that is taken away leaves it. Finished cells are never run
-again, also when only the table is left of them: a config to which strategies or seeds are added runs these only.
+A cell is one round of one strategy with one seed, run in a workspace of its own below --work: after a kill the same
+command resumes in the cell where it stopped. The first round of a seed, images at random, is run once and shared. The
+tidy table goes to experiments/results/comparisons/NAME.parquet, one row per cell. It is written each minute, so that
+little is lost with the machine. Finished cells are never run again, even if only the table is left of them: when you
+add strategies or seeds to a config, only these are run.
 
-What a config says, and where a cell's workspace is: comparison_cells.py.
+The keys of a config are in :mod:`experiments.comparison.config`.
 """
 
 from __future__ import annotations
@@ -20,38 +20,31 @@ import multiprocessing
 import os
 import threading
 import time
+from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from comparison_cells import (
-    KEYS,
-    RESULTS,
-    Cell,
-    cells,
-    check_start,
-    code,
-    earlier,
-    load,
-    make_data,
-    place,
-    run_cell,
-    table,
-)
 from tqdm.auto import tqdm
 
-from al_rotate.storage.files import temporary_sibling
+from ..paths import TABLES
+from .cells import make_data, run_cell
+from .code_state import code_digest
+from .config import Cell, list_cells, load_config, result_file
+from .tidy import finished_runs, read_table, write_table
+
+_SECONDS_BETWEEN_TABLES = 60
 
 
 def run(
-    path: Path, work: Path, data: Path | None, jobs: int, until: float | None = None, results: Path = RESULTS
+    config_file: Path, work: Path, data: Path | None, jobs: int, until: float | None = None, results: Path = TABLES
 ) -> pd.DataFrame:
-    """Every cell of a config that is not finished yet; a cell starts when the one before it in its chain is done.
+    """Run every cell of a config that is not finished; a cell starts when the round before it is finished.
 
     Args:
-        path: of the config.
+        config_file: whose name without suffix is the name of the comparison.
         work: where data and workspaces are.
         data: where photographs are.
         jobs: processes.
@@ -59,105 +52,110 @@ def run(
         results: where the table goes.
 
     Returns:
-        The table, of all that is finished.
+        The table of all finished cells.
 
     Raises:
-        RuntimeError: when a cell failed; all that does not need it was run before.
-        ValueError: when there is a table of this name from another config, or where a seed starts otherwise.
+        RuntimeError: if a cell failed, after all that does not need it was run.
+        ValueError: if there is a table of this name from another config, or a seed starts otherwise than in it.
     """
-    config, out = load(path), results / f"{path.stem}.parquet"
-    before = earlier(out, config)
-    known = before.groupby(["name", "seed"])["round"].nunique()
-    ended = {*known.index[known >= config["rounds"]]}  # these need no workspace any more
-    every = cells(config)
-    waiting = {(c.strategy, c.seed, c.round): c for c in every if (c.strategy, c.seed) not in ended}
-    ready: list[Cell] = []
+    config, table_file = load_config(config_file), results / f"{config_file.stem}.parquet"
+    finished = finished_runs(read_table(table_file, config), config)
+    queue = CellQueue(work, config, finished)
     failed: dict[Cell, BaseException] = {}
-    going = {seed for _, seed, _ in waiting}
-    shared = [Cell((i, 0, 0), seed, 0, "") for i, seed in enumerate(config["seeds"]) if seed in going]
-
-    def finished(cell: Cell) -> None:
-        names = config["strategies"] if cell.round == 0 else [cell.strategy]
-        for name in names:
-            waiting.pop((name, cell.seed, cell.round), None)
-            if following := waiting.get((name, cell.seed, cell.round + 1)):
-                note(following)
-
-    def note(cell: Cell) -> None:
-        if (place(work, config, cell) / f"result-{cell.round:03d}.json").exists():
-            finished(cell)
-        else:
-            heapq.heappush(ready, cell)
-
-    for cell in shared:
-        note(cell)
-    context = multiprocessing.get_context("spawn")
-    numbers = context.Value("i", 0)
+    total = len(list_cells(config))
     with (
-        ProcessPoolExecutor(jobs, context, initializer=_one_core, initargs=(numbers, jobs)) as pool,
-        tqdm(total=len(every), initial=len(every) - len(waiting), unit="cell", desc=path.stem) as bar,
+        _workers(jobs) as pool,
+        tqdm(total=total, initial=total - len(queue), unit="cell", desc=config_file.stem) as bar,
     ):
-        if ready:
+        if queue.ready:
             pool.submit(make_data, work, data, config).result()
         running: dict[Future[dict[str, Any]], Cell] = {}
         written = time.monotonic()
-        while ready or running:
-            while ready and len(running) < jobs and (until is None or time.time() < until):
-                cell = heapq.heappop(ready)
+        while queue.ready or running:
+            while queue.ready and len(running) < jobs and (until is None or time.time() < until):
+                cell = queue.pop()
                 running[pool.submit(run_cell, work, data, config, cell)] = cell
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 cell = running.pop(future)
-                if error := future.exception():  # what does not need this cell goes on
+                if error := future.exception():  # cells that do not need this one still run
                     failed[cell] = error
                     bar.write(f"{cell}: {error!r}")
                     continue
-                row, left = future.result(), len(waiting)
-                finished(cell)
+                row, left = future.result(), len(queue)
+                queue.finish(cell)
                 bar.set_postfix_str(f"{cell.strategy or 'first'}/{cell.seed}/{cell.round} mAP {row['mAP']:.3f}", False)
-                bar.update(left - len(waiting))
-            if time.monotonic() - written > 60:
-                _write_table(work, config, out, ended)
+                bar.update(left - len(queue))
+            if time.monotonic() - written > _SECONDS_BETWEEN_TABLES:
+                write_table(work, config, table_file, finished)
                 written = time.monotonic()
-    found = _write_table(work, config, out, ended)
+    table = write_table(work, config, table_file, finished)
     if failed:
         cell, error = next(iter(failed.items()))
         raise RuntimeError(
             f"{len(failed)} cells failed, and what comes after them was not run; the first: {cell}"
         ) from error
-    return found
+    return table
 
 
-def _write_table(work: Path, config: dict[str, Any], path: Path, ended: set[tuple[str, int]]) -> pd.DataFrame:
-    """The table; what it has already, `ended` or of another machine, stays as it is."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before, found = earlier(path, config), table(work, config)
-    check_start(path, before, found)
-    found = found[~pd.MultiIndex.from_frame(found[["name", "seed"]]).isin(ended)]
-    mine = pd.MultiIndex.from_frame(found[KEYS])
-    found = pd.concat([found, before[~pd.MultiIndex.from_frame(before[KEYS]).isin(mine)]], ignore_index=True)
-    scratch = temporary_sibling(path)
-    found.to_parquet(scratch, index=False)
-    os.replace(scratch, path)
-    return found
+class CellQueue:
+    """The unfinished cells of a comparison, and those among them that can start now.
+
+    Args:
+        work: where the workspaces are.
+        config: of the comparison.
+        finished: pairs of strategy and seed that need not be run.
+    """
+
+    def __init__(self, work: Path, config: dict[str, Any], finished: Collection[tuple[str, int]]) -> None:
+        self._work, self._config = work, config
+        self._unfinished = {
+            (cell.strategy, cell.seed, cell.round): cell
+            for cell in list_cells(config)
+            if (cell.strategy, cell.seed) not in finished
+        }
+        self.ready: list[Cell] = []  # a heap
+        seeds = {seed for _, seed, _ in self._unfinished}
+        for i, seed in enumerate(config["seeds"]):
+            if seed in seeds:
+                self._add(Cell((i, 0, 0), seed, 0, ""))
+
+    def __len__(self) -> int:
+        """How many cells are unfinished; a first round counts once per strategy."""
+        return len(self._unfinished)
+
+    def pop(self) -> Cell:
+        """Take the cell that shall start next."""
+        return heapq.heappop(self.ready)
+
+    def finish(self, cell: Cell) -> None:
+        """Note that a cell is finished: the next rounds become ready, or are finished as well."""
+        for name in self._config["strategies"] if cell.round == 0 else [cell.strategy]:
+            self._unfinished.pop((name, cell.seed, cell.round), None)
+            if following := self._unfinished.get((name, cell.seed, cell.round + 1)):
+                self._add(following)
+
+    def _add(self, cell: Cell) -> None:
+        if result_file(self._work, self._config, cell).exists():
+            self.finish(cell)
+        else:
+            heapq.heappush(self.ready, cell)
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait_for([parent.sentinel])
-    os._exit(1)
+def _workers(jobs: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, context, initializer=_start_worker, initargs=(context.Value("i", 0), jobs))
 
 
-def _one_core(numbers: Any, jobs: int) -> None:
-    """Each worker has its own share of the cores: one thread each trains more cells an hour than two together."""
+def _start_worker(counter: Any, jobs: int) -> None:
+    """Give each worker its share of the cores: one thread each trains more cells an hour than two together."""
     import torch  # only the workers compute
 
-    # Or a killed comparison would leave workers that hold the cells which the next start wants.
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with numbers.get_lock():
-        number, numbers.value = numbers.value, numbers.value + 1
+    # Otherwise a killed comparison leaves workers that hold the cells which the next start needs.
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    with counter.get_lock():
+        number, counter.value = counter.value, counter.value + 1
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, set(cores[number % jobs :: jobs]) or set(cores))
@@ -166,23 +164,34 @@ def _one_core(numbers: Any, jobs: int) -> None:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
 
 
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait_for([parent.sentinel])
+    os._exit(1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configs", type=Path, nargs="+", help="run one after the other")
     parser.add_argument("--work", type=Path, default=Path("work_dirs/comparisons"), help="data and workspaces")
     parser.add_argument("--data", type=Path, help="the photographs, in DOTA form with splits/")
+    parser.add_argument("--results", type=Path, default=TABLES, help="where the tables go")
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2)), help="processes")
     parser.add_argument("--minutes", type=float, help="start no further cell after so long")
     args = parser.parse_args()
     until = None if args.minutes is None else time.time() + 60 * args.minutes
-    for path in args.configs:
-        found = run(path, args.work.absolute(), args.data and args.data.absolute(), args.jobs, until)
-        last = found[found["round"] == found["round"].max()].groupby("name")["mAP"].agg(["mean", "std", "count"])
+    work, data = args.work.absolute(), args.data and args.data.absolute()
+    for config_file in args.configs:
+        table = run(config_file, work, data, args.jobs, until, args.results)
+        last = table[table["round"] == table["round"].max()].groupby("name")["mAP"].agg(["mean", "std", "count"])
         print(last.sort_values("mean", ascending=False).to_string(float_format="{:.4f}".format))
-        if older := int((found.reindex(columns=["code"])["code"] != code()).sum()):
-            print(f"{older} of {len(found)} cells are of another state of the code, see the column `code`; those whose")
-            print("rows and folders you delete are run again.")
-        print(f"table: {RESULTS / path.stem}.parquet")
+        if older := int((table.reindex(columns=["code"])["code"] != code_digest()).sum()):
+            print(
+                f"{older} of {len(table)} cells are of another state of the code, see the column `code`. To run cells"
+            )
+            print("again, delete their rows and their workspaces.")
+        print(f"table: {args.results / config_file.stem}.parquet")
 
 
 if __name__ == "__main__":

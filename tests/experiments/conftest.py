@@ -1,6 +1,67 @@
-"""The experiments are scripts beside the package, not in it."""
+"""A small comparison on the planted pool, and a table made by hand."""
 
-import sys
+from __future__ import annotations
+
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "experiments"))
+import pandas as pd
+import pytest
+import yaml
+
+from experiments.comparison.run import run
+
+SMALL: dict[str, Any] = {
+    "dataset": "planted",
+    "size": 128,
+    "iterations": 1,
+    "first_iterations": 1,
+    "initial": 10,
+    "budget": {"images": 6},
+    "rounds": 3,
+    "seeds": [0, 1],
+    "strategies": {"random": None, "entropy-sum": {"strategy": "entropy", "options": {"how": "sum"}}},
+}
+
+
+def _write(folder: Path, **changes: Any) -> Path:
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump({**SMALL, **changes}))
+    return path
+
+
+@pytest.fixture(scope="session")
+def write_config() -> Callable[..., Path]:
+    """Write the small comparison's config, with changes, to a folder."""
+    return _write
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
+    """A folder in which the small comparison is finished, and its table."""
+    folder = tmp_path_factory.mktemp("comparison")
+    return folder, run(_write(folder), folder / "work", None, 2, results=folder / "results")
+
+
+@pytest.fixture
+def hand_made() -> pd.DataFrame:
+    """Two strategies, two seeds, three rounds; `good` is 0.1 above random after the first."""
+    rows = []
+    for name, lead in (("random", 0.0), ("good", 0.1)):
+        for seed in (0, 1):
+            for number, height in enumerate((0.2, 0.3, 0.4)):
+                value = height + lead * (number > 0) + 0.01 * seed
+                draws = [value - 0.02, value, value + 0.02]
+                row = {"name": name, "seed": seed, "round": number, "images": 10 * (number + 1), "mAP": value}
+                queried = [f"{seed}-{number}-{k + (name == 'good')}" for k in range(2)]
+                costs = {
+                    "boxes": 50 * (number + 1),
+                    "seconds": 100.0 * (number + 1),
+                    "asked": queried,
+                    "AP/ship": value,
+                }
+                counts = dict.fromkeys(("empty", "added", "moved", "relabelled", "deleted"), number)
+                counts = {f"asked_{key}": n for key, n in counts.items()}
+                rows.append({**row, **costs, **counts, "resampled": draws, "query_s": 1.0})
+    return pd.DataFrame(rows)

@@ -1,7 +1,7 @@
 """RTMDet-R on EfficientNet-Lite0 at 320 px: learns on a CPU from a few hundred photographs."""
 
 _base_ = "mmrotate::rotated_rtmdet/rotated_rtmdet_tiny-3x-dota.py"
-custom_imports = dict(imports=["lite0"], allow_failed_imports=False)
+custom_imports = dict(imports=["experiments.learners.lite0"], allow_failed_imports=False)
 
 size = (320, 320)
 width = 96

@@ -1,11 +1,11 @@
-"""Mistakes come at their rates, and are the same whenever they are asked for."""
+"""Mistakes come at their rates, and are the same whenever images are queried."""
 
 import numpy as np
 import pytest
-from mistakes import Mistakes
 
 import al_rotate as al
-from al_rotate.data.instances import RotatedInstances
+from al_rotate.data import RotatedInstances
+from experiments.annotators.mistakes import Mistakes
 
 
 def labels(n=6000, seed=0):
@@ -15,18 +15,22 @@ def labels(n=6000, seed=0):
     return RotatedInstances(["a"], [0, n], boxes, rng.integers(0, 3, n), classes=("x", "y", "z"))
 
 
+def areas(instances):
+    return instances.boxes[:, 2] * instances.boxes[:, 3]
+
+
 def test_nothing_is_wrong_by_default():
-    assert Mistakes().made(labels(), 0) == labels()
+    assert Mistakes().apply(labels(), 0) == labels()
 
 
 def test_a_seed_makes_the_same_mistakes():
-    some = Mistakes(shift=0.1, degrees=3, missed=0.3, confused=0.1)
-    assert some.made(labels(), 1) == some.made(labels(), 1)
-    assert some.made(labels(), 1) != some.made(labels(), 2)
+    mistakes = Mistakes(shift=0.1, degrees=3, missed=0.3, confused=0.1)
+    assert mistakes.apply(labels(), 1) == mistakes.apply(labels(), 1)
+    assert mistakes.apply(labels(), 1) != mistakes.apply(labels(), 2)
 
 
 def test_boxes_move_by_so_much():
-    before, after = labels(), Mistakes(shift=0.1, degrees=4).made(labels(), 0)
+    before, after = labels(), Mistakes(shift=0.1, degrees=4).apply(labels(), 0)
     short = before.boxes[:, 2:4].min(axis=1)
     assert np.std((after.boxes[:, 0] - before.boxes[:, 0]) / short) == pytest.approx(0.05, rel=0.05)
     turned = (after.boxes[:, 4] - before.boxes[:, 4] + np.pi / 2) % np.pi - np.pi / 2
@@ -34,17 +38,16 @@ def test_boxes_move_by_so_much():
     assert np.median(al.boxes.iou(before.boxes, after.boxes, paired=True)) > 0.75
 
 
-def test_a_third_of_all_may_be_missed_and_only_small_ones():
-    before, after = labels(), Mistakes(missed=0.3).made(labels(), 0)
+def test_only_the_smallest_third_is_missed():
+    before, after = labels(), Mistakes(missed=0.3).apply(labels(), 0)
     assert 1 - after.n_boxes / before.n_boxes == pytest.approx(0.1, abs=0.01)
-    area = lambda one: one.boxes[:, 2] * one.boxes[:, 3]  # noqa: E731
-    limit = np.quantile(area(before), 1 / 3)
-    assert (area(after) > limit).sum() == (area(before) > limit).sum()
+    limit = np.quantile(areas(before), 1 / 3)
+    assert (areas(after) > limit).sum() == (areas(before) > limit).sum()
 
 
 def test_confused_boxes_have_another_class():
-    before, after = labels(), Mistakes(confused=0.2).made(labels(), 0)
+    before, after = labels(), Mistakes(confused=0.2).apply(labels(), 0)
     assert np.mean(after.labels != before.labels) == pytest.approx(0.2, abs=0.02)
     assert set(after.labels) == {0, 1, 2}
-    only = RotatedInstances(["a"], [0, 1], [[5, 5, 4, 2, 0]], [0], classes=("x",))
-    assert Mistakes(confused=1.0).made(only, 0).labels.tolist() == [0]
+    single = RotatedInstances(["a"], [0, 1], [[5, 5, 4, 2, 0]], [0], classes=("x",))
+    assert Mistakes(confused=1.0).apply(single, 0).labels.tolist() == [0]

@@ -1,0 +1,1 @@
+"""Annotators of the experiments: labels with mistakes, and a scripted annotator in Label Studio."""

@@ -1,0 +1,1 @@
+"""Speed and memory, as a ratio to a named peer in the same run."""

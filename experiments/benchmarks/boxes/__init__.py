@@ -1,0 +1,1 @@
+"""Rotated IoU and NMS against mmcv and shapely."""

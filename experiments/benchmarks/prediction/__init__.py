@@ -1,0 +1,1 @@
+"""Detection in images: throughput, memory, several processes, parity of precisions and engines."""

@@ -1,0 +1,1 @@
+"""Ranking and selection from large pools."""

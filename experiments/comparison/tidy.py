@@ -1,0 +1,113 @@
+"""The tidy table of a comparison: one row per cell, kept when the workspaces are gone.
+
+Columns: ``name`` of the strategy, ``seed``, ``round``, what was labelled by then (``images``, ``boxes``, estimated
+``seconds``), ``mAP``, ``AP/CLASS``, ``resampled`` (bootstrap values of mAP), ``asked`` (image ids of the query) and
+counts of its answers, durations, all of the config that the cell depends on, ``versions``, and the digests ``code`` and
+``cell``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from al_rotate.storage.files import temporary_sibling
+
+from .config import depends_on, digest, list_cells, result_file
+
+KEYS = ["name", "seed", "round"]  # of a row
+_NO_CELLS = pd.DataFrame(columns=KEYS).astype({"seed": int, "round": int})
+
+
+def read_table(path: Path, config: dict[str, Any]) -> pd.DataFrame:
+    """Read the table of an earlier run, with rows of strategies and seeds that are no longer in the config.
+
+    Raises:
+        ValueError: if rows depend on something else than the config says.
+    """
+    if not path.exists():
+        return _NO_CELLS
+    table = pd.read_parquet(path)
+    for name, rows in table.groupby("name"):
+        expected = _as_text(depends_on(config, str(name)))
+        got = {key: rows[key].unique().tolist() if key in rows else [] for key in expected}
+        if wrong := [key for key, value in expected.items() if [*map(_parsed, got[key])] != [_parsed(value)]]:
+            wanted, had = ({key: values[key] for key in wrong} for values in (expected, got))
+            raise ValueError(
+                f"expected in {path} for {name!r} {wanted}, got {had}: give the changed config another name, or move "
+                "its table away"
+            )
+    return table
+
+
+def finished_runs(table: pd.DataFrame, config: dict[str, Any]) -> set[tuple[str, int]]:
+    """The pairs of strategy and seed all of whose rounds are in a table: they need no workspace any more."""
+    n_rounds = table.groupby(["name", "seed"])["round"].nunique()
+    return {*n_rounds.index[n_rounds >= config["rounds"]]}
+
+
+def write_table(work: Path, config: dict[str, Any], path: Path, finished: set[tuple[str, int]]) -> pd.DataFrame:
+    """Write all finished cells; rows that are there already, `finished` or of other machines, stay as they are.
+
+    Args:
+        work: where the workspaces are.
+        config: of the comparison.
+        path: of the table.
+        finished: see :func:`finished_runs`.
+
+    Returns:
+        The table.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before, rows = read_table(path, config), _finished_cells(work, config)
+    _check_start(path, before, rows)
+    rows = rows[~pd.MultiIndex.from_frame(rows[["name", "seed"]]).isin(finished)]
+    own = pd.MultiIndex.from_frame(rows[KEYS])
+    table = pd.concat([rows, before[~pd.MultiIndex.from_frame(before[KEYS]).isin(own)]], ignore_index=True)
+    scratch = temporary_sibling(path)
+    table.to_parquet(scratch, index=False)
+    os.replace(scratch, path)
+    return table
+
+
+def _finished_cells(work: Path, config: dict[str, Any]) -> pd.DataFrame:
+    """One row per finished cell in the workspaces; the first round appears once per strategy."""
+    rows = []
+    for cell in list_cells(config):
+        file = result_file(work, config, cell)
+        if file.exists():
+            about = depends_on(config, cell.strategy)
+            row = {"name": cell.strategy, **json.loads(file.read_text(encoding="utf-8")), **_as_text(about)}
+            rows.append({**row, "cell": digest(about, cell.seed, cell.round)})
+    return pd.DataFrame(rows) if rows else _NO_CELLS
+
+
+def _check_start(path: Path, before: pd.DataFrame, rows: pd.DataFrame) -> None:
+    """Check that each seed starts as in the earlier table: only then can its strategies be paired.
+
+    Raises:
+        ValueError: if a first round differs.
+    """
+    both = rows[rows["round"] == 0].merge(before[before["round"] == 0], on="seed", suffixes=("", "_before"))
+    for row in both.itertuples():
+        if row.mAP != row.mAP_before or [*row.asked] != [*row.asked_before]:
+            raise ValueError(
+                f"expected seed {row.seed} to start as in {path}, with mAP {row.mAP_before:.4f}, got {row.mAP:.4f}: "
+                "another machine or another state of the code; take other seeds, or move the table away"
+            )
+
+
+def _as_text(about: dict[str, Any]) -> dict[str, str]:
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
+
+
+def _parsed(value: str) -> Any:
+    """The value behind a text, so that the order of options makes no difference."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
