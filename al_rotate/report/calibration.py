@@ -1,49 +1,54 @@
-"""The report's section on whether the detector's scores can be believed: reliability before and after calibration."""
+"""The report's section on the detector's scores: how reliable they are before and after calibration."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..evaluation import calibration
-from ..evaluation.mean_ap import true_positives
+from ..evaluation import calibration, true_positives
 from ..workspace import Workspace
 from ..workspace.held_out import held_out
 from . import plots
 
-Judged = tuple[NDArray, NDArray, NDArray]
+
+class JudgedScores(NamedTuple):
+    """Detections on images that were labelled afterwards, one entry per box."""
+
+    scores: NDArray
+    probabilities: NDArray  # the scores, calibrated by cross-fitting
+    hits: NDArray  # whether the box matches a label
 
 
-def judged(workspace: Workspace) -> Judged | None:
-    """Scores, cross-fitted probabilities and hits of the detections that the newest queries showed; None without."""
+def judge_scores(workspace: Workspace) -> JudgedScores | None:
+    """Match the detections of the newest queries with the labels that came back; None without any."""
     labels = workspace.labels()
-    found = held_out(workspace, labels)
-    if not found.n_boxes:
+    detections = held_out(workspace, labels)
+    if not detections.n_boxes:
         return None
-    truth = labels.subset(found.image_ids)
-    return np.asarray(found.scores), calibration.cross_fit(found, truth), true_positives(found, truth)
+    labels = labels.subset(detections.image_ids)
+    return JudgedScores(
+        np.asarray(detections.scores), calibration.cross_fit(detections, labels), true_positives(detections, labels)
+    )
 
 
-def sentence(known: Judged | None) -> str | None:
-    """What these say of the scores."""
-    if known is None:
+def describe_scores(judged: JudgedScores) -> str:
+    """Say in words how far the scores are off."""
+    before, after = (calibration.detection_ece(values, judged.hits) for values in judged[:2])
+    matched = f"Of {len(judged.hits)} detections in queried images {judged.hits.mean():.0%} lie on an object"
+    if np.array_equal(judged.scores, judged.probabilities):
+        return f"{matched}; too few to calibrate the scores. They are off by {before:.3f} on average (D-ECE)."
+    return f"{matched}. Scores are off by {before:.3f} on average (D-ECE), calibrated on other images by {after:.3f}."
+
+
+def reliability_figure(judged: JudgedScores) -> Figure | None:
+    """Draw reliability diagrams of the scores and of the calibrated ones; None if there are too few boxes."""
+    if len(judged.hits) < calibration.LEAST_BOXES:
         return None
-    scores, probabilities, hits = known
-    before, after = (calibration.detection_ece(values, hits) for values in (scores, probabilities))
-    found = f"Of {len(hits)} detections in queried images {hits.mean():.0%} lie on an object"
-    if np.array_equal(scores, probabilities):
-        return f"{found}; too few to calibrate the scores. They are off by {before:.3f} on average (D-ECE)."
-    return f"{found}. Scores are off by {before:.3f} on average (D-ECE), calibrated on other images by {after:.3f}."
-
-
-def figure(known: Judged | None) -> Figure | None:
-    """Reliability diagrams of the scores and of what they are calibrated to; None of too few to tell."""
-    if known is None or len(known[2]) < calibration.LEAST_BOXES:
-        return None
-    scores, probabilities, hits = known
-    drawn = Figure(figsize=(7.2, 3.1), layout="constrained")
-    for ax, values, title in zip(drawn.subplots(1, 2), (scores, probabilities), ("scores", "calibrated"), strict=True):
-        plots.reliability_diagram(calibration.reliability(values, hits), ax)
+    figure = Figure(figsize=(7.2, 3.1), layout="constrained")
+    for ax, values, title in zip(figure.subplots(1, 2), judged[:2], ("scores", "calibrated"), strict=True):
+        plots.reliability_diagram(calibration.reliability(values, judged.hits), ax)
         ax.set_title(title, fontsize=9)
-    return drawn
+    return figure

@@ -1,102 +1,117 @@
-"""One self-contained HTML page for one loop: curves, costs, and pictures of what was picked and learnt."""
+"""One self-contained HTML page for one loop: learning curves, costs, and pictures of what was queried and learnt."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
 
-from ..data.instances import SHOWN_SCORE
-from ..sampling import stopping
+from ..data import SHOWN_SCORE
+from ..sampling.stopping import forecasts
 from ..storage.files import atomic_write
 from ..workspace import REVIEW, Round, Workspace
-from ..workspace import artefacts as _round_files
+from ..workspace.artefacts import read_explanations
 from ..workspace.progress import advise_on
-from . import calibration as _report_scores
-from . import corrections as _report_corrections
-from .figures import PICKED, _address, _detections, _picked_figure, curves_figure, tested_figure
+from .calibration import describe_scores, judge_scores, reliability_figure
+from .corrections import (
+    ACCOUNT_ROWS,
+    account_table,
+    corrections_figure,
+    current_corrections,
+    table_by_class,
+    table_by_round,
+)
+from .figures import QUERIED_IMAGES, curves_figure, data_url, evaluation_figure, load_detections, query_figure
+
+UNREADABLE_IMAGES = 20  # named per round
 
 
 def write_report(workspace: Workspace, path: str | Path | None = None) -> Path:
-    """Write the report of a workspace; by default to ``report.html`` in it."""
+    """Write the report of a workspace, by default to ``report.html`` in it."""
     path = Path(path) if path else workspace.folder / "report.html"
-    history = workspace.history()
-    history = history[history["stage"] != "new"]  # of which there is nothing to tell
-    template = jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    ).get_template("page.html.j2")
-    changes = _report_corrections.current(workspace)
-    judged = _report_scores.judged(workspace)
-    page = template.render(
-        name=workspace.folder.name,
-        classes=workspace.classes,
-        counts=workspace.counts(),
-        metric=_last(history),
-        curves=_address(curves_figure(history, workspace.classes), "png"),
-        history=_history_table(history, workspace.classes),
-        effort=_report_corrections.by_round(workspace, changes),
-        changes=_report_corrections.by_class(changes),
-        changed=_address(_report_corrections.figure(changes), "png"),
-        rounds=[_round(workspace, r) for r in workspace.rounds() if r.stage != "new"],
-        advice=advise_on(workspace),
-        forecasts=_forecasts(history),
-        scores=_report_scores.sentence(judged),
-        believed=_address(_report_scores.figure(judged), "png"),
-        tested=_address(tested_figure(workspace), "webp"),
-        untested=max((r.metrics.get("test_images_skipped", 0) for r in workspace.rounds()), default=0),
-        shown=SHOWN_SCORE,
-        told=_report_corrections.TOLD,
     )
+    page = environment.get_template("page.html.j2").render(**_content(workspace))
     with atomic_write(path) as file:
         file.write(page)
     return path
 
 
-def _last(history: pd.DataFrame) -> tuple[float, float] | None:
-    known = history["mAP"].dropna() if "mAP" in history else pd.Series(dtype=float)
-    return (float(known.iloc[0]), float(known.iloc[-1])) if len(known) else None
+def _content(workspace: Workspace) -> dict[str, Any]:
+    history = workspace.history()
+    history = history[history["stage"] != "new"]  # nothing has happened in a new round
+    rounds = [r for r in workspace.rounds() if r.stage != "new"]
+    changes = current_corrections(workspace)
+    judged = judge_scores(workspace)
+    return {
+        "name": workspace.folder.name,
+        "classes": workspace.classes,
+        "counts": workspace.counts(),
+        "shown_score": SHOWN_SCORE,
+        "first_and_last_map": _first_and_last_map(history),
+        "curves": data_url(curves_figure(history, workspace.classes), "png"),
+        "history": _history_table(history, workspace.classes),
+        "n_unreadable_test_images": max((r.metrics.get("test_images_skipped", 0) for r in rounds), default=0),
+        "changes_by_round": table_by_round(workspace, changes),
+        "changes_by_class": table_by_class(changes),
+        "changes_figure": data_url(corrections_figure(changes), "png"),
+        "advice": advise_on(workspace),
+        "forecasts": _forecasts_table(history),
+        "scores": describe_scores(judged) if judged else None,
+        "reliability": data_url(reliability_figure(judged), "png") if judged else None,
+        "test_images": data_url(evaluation_figure(workspace), "webp"),
+        "rounds": [_round_content(workspace, r) for r in rounds],
+        "account_rows": ACCOUNT_ROWS,
+    }
+
+
+def _round_content(workspace: Workspace, current: Round) -> dict[str, Any]:
+    query = workspace.query(current.number)
+    ranking = pd.read_csv(current.folder / "ranking.csv", converters={"image_id": str})
+    again = current.strategy == REVIEW
+    detections = load_detections(current.folder / ("held_out.parquet" if again else "detections"))
+    explanations = read_explanations(current.folder)
+    first = query.head(QUERIED_IMAGES)
+    return {
+        "number": current.number,
+        "strategy": current.strategy,
+        "n_queried": len(query),
+        "n_ranked": len(ranking),
+        "untrained": detections is None,
+        "again": again,
+        "explanations": [(image_id, explanations.get(image_id, "")) for image_id in first["image_id"]],
+        "picture": data_url(query_figure(workspace, first, detections), "webp"),
+        "unreadable": [] if detections is None else list(detections.skipped.items())[:UNREADABLE_IMAGES],
+        "account": account_table(current.folder),
+    }
+
+
+def _first_and_last_map(history: pd.DataFrame) -> tuple[float, float] | None:
+    values = history["mAP"].dropna() if "mAP" in history else pd.Series(dtype=float)
+    return (float(values.iloc[0]), float(values.iloc[-1])) if len(values) else None
 
 
 def _history_table(history: pd.DataFrame, classes: tuple[str, ...]) -> str:
     columns = ["round", "stage", "strategy", "n_queried", "n_labelled", "n_skipped", "n_boxes"]
-    table = history[columns].rename(columns={"n_queried": "asked"}).rename(columns=_plain)
+    table = history[columns].rename(columns=lambda name: name.removeprefix("n_"))
     table["hours"] = (history["cost"] / 3600).map("{:.2f}".format)
     for name in ["mAP", *(f"AP/{name}" for name in classes)]:
         if name in history:
-            table[name.replace("/", " ", 1)] = (history[name] * 100).map(lambda v: "" if pd.isna(v) else f"{v:.1f}")
+            table[name.replace("/", " ", 1)] = (history[name] * 100).map(_one_decimal)
     return table.to_html(index=False, border=0, na_rep="")
 
 
-def _forecasts(history: pd.DataFrame) -> str | None:
-    """What rounds were forecast to gain beside what they gained, in points, as HTML; None before there is one."""
-    table = stopping.forecasts(history) if "mAP" in history else pd.DataFrame()
+def _forecasts_table(history: pd.DataFrame) -> str | None:
+    """Return the forecast and the measured gain of each round in points, as HTML; None before there is a forecast."""
+    table = forecasts(history) if "mAP" in history else pd.DataFrame()
     if not len(table):
         return None
-    points = table[["forecast", "measured"]].mul(100).map(lambda v: "" if pd.isna(v) else f"{v:.1f}")
+    points = table[["forecast", "measured"]].mul(100).map(_one_decimal)
     return table[["round"]].join(points).to_html(index=False, border=0)
 
 
-def _plain(column: str) -> str:
-    return column.removeprefix("n_")
-
-
-def _round(workspace: Workspace, current: Round) -> dict[str, object]:
-    asked = workspace.query(current.number)
-    ranking = pd.read_csv(current.folder / "ranking.csv", converters={"image_id": str})
-    again = current.strategy == REVIEW
-    found = _detections(current.folder / ("held_out.parquet" if again else "detections"))
-    whys = _round_files.read_explanations(current.folder)
-    some = asked["image_id"].tolist()[:PICKED]
-    return {
-        "number": current.number,
-        "strategy": current.strategy,
-        "asked": len(asked),
-        "pool": len(ranking),
-        "blind": found is None,
-        "again": again,
-        "why": [(image_id, whys.get(image_id, "")) for image_id in some],
-        "picture": _address(_picked_figure(workspace, asked.head(PICKED), found), "webp"),
-        "skipped": list(found.skipped.items())[:20] if found is not None else [],
-        "account": _report_corrections.account(current.folder),
-    }
+def _one_decimal(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.1f}"
