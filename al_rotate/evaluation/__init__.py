@@ -1,4 +1,4 @@
-"""How good detections and labels are: rotated mAP, calibration, corrections, label errors, learning curves."""
+"""Evaluation of detections and labels: rotated mAP, calibration, corrections, label errors, learning curves."""
 
 from .mean_ap import COCO_THRESHOLDS, Evaluation, average_precision, best_overlaps, evaluate, true_positives
 

@@ -1,13 +1,13 @@
-"""Confidences -> honest probabilities that a detection is a true positive at rotated IoU 0.5.
+"""Calibrated probabilities: from confidences to the probability of a true positive at rotated IoU 0.5.
 
-Scores are comparable between classes, sizes and rounds only when a 0.7 means seven right in ten. Fit on detections of
+Scores are comparable between classes, sizes and rounds only if a 0.7 means seven right in ten. Fit on detections of
 labelled images **that the detector had not been trained on when it made them**, such as those of a query before its
-answers came: on its own training images a detector is always right.
+answers came: on its own training images a detector is nearly always right.
 
 Two steps, each well known: a logistic regression of hit or miss on the score's logit and the box's size (Platt 1999;
 the size because detectors are surer of large objects, Kueppers et al., "Multivariate Confidence Calibration for Object
-Detection", CVPRW 2020), with an offset and a slope for each class that shrink towards the whole where the class is
-rare; then, where there are detections enough, an isotonic regression of what is left (Zadrozny and Elkan 2002).
+Detection", CVPRW 2020), with an offset and a slope for each class that shrink to the common ones if the class is rare;
+then, if there are enough detections, an isotonic regression of the result (Zadrozny and Elkan 2002).
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
 from .. import boxes
-from ..data.instances import RotatedInstances
+from ..data import RotatedInstances
 from .mean_ap import true_positives
 
 __all__ = ["Calibration", "cross_fit", "detection_ece", "fit", "reliability"]
 
 LEAST_BOXES, LEAST_OF_EACH = 50, 10  # detections, and hits and misses among them, below which nothing is fitted
-ISOTONIC_BOXES = 2000  # detections from which a free curve is worth its variance
+ISOTONIC_BOXES = 2000  # detections from which an isotonic curve is worth its variance
 _CLIP = 1e-6
-_FREE = 20.0  # the common columns are scaled up by this, so that the penalty is on the classes' departures from them
+_FREE = 20.0  # scales the common columns up, so that the penalty is on the classes' departures from them
 
 
 @dataclass(frozen=True)
 class _Line:
-    """The log-odds of a hit."""
+    """The log-odds of a hit, linear in the score's logit and the box's size."""
 
     intercept: float
-    of_logit: float
-    of_size: float
+    logit_weight: float
+    size_weight: float
     offsets: NDArray[np.float64]  # (C,) what a class adds to the intercept,
     slopes: NDArray[np.float64]  # and to the logit's weight
 
-    def __call__(self, steep: NDArray, size: NDArray, labels: NDArray) -> NDArray[np.float64]:
-        slope = self.of_logit + self.slopes[labels]
-        return self.intercept + self.offsets[labels] + slope * steep + self.of_size * size
+    def __call__(self, logits: NDArray, sizes: NDArray, labels: NDArray) -> NDArray[np.float64]:
+        slope = self.logit_weight + self.slopes[labels]
+        return self.intercept + self.offsets[labels] + slope * logits + self.size_weight * sizes
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Calibration:
     """A fitted map from detections to probabilities.
 
     Attributes:
-        notice: why nothing was fitted and scores stay as they are; None when it was.
-        n_boxes, n_hits: what it was fitted on.
+        notice: why nothing is fitted and scores stay as they are; None if it is fitted.
+        n_boxes, n_hits: detections that it is fitted on.
     """
 
     notice: str | None = None
@@ -63,21 +63,21 @@ class Calibration:
     _curve: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
     def __call__(self, detections: RotatedInstances) -> NDArray[np.float64]:
-        """(N,) probabilities in [0, 1]; the scores themselves where there is a `notice`.
+        """Return probabilities in [0, 1], (N,); the scores themselves if there is a `notice`.
 
         Raises:
-            ValueError: for detections without scores, or of a class that it was not fitted for.
+            ValueError: for detections without scores, or of a class that it is not fitted for.
         """
         scores = _scores(detections)
         if self._line is None:
             return scores
-        known = len(self._line.offsets)
-        if len(scores) and detections.labels.max() >= known:
+        n_classes = len(self._line.offsets)
+        if len(scores) and detections.labels.max() >= n_classes:
             raise ValueError(
-                f"expected classes 0 to {known - 1}, for which this was fitted, got {detections.labels.max()}"
+                f"expected classes 0 to {n_classes - 1}, for which this was fitted, got {detections.labels.max()}"
             )
-        found = self._line(*_steep_and_size(detections, scores), detections.labels)
-        return expit(found) if self._curve is None else np.interp(found, *self._curve)
+        log_odds = self._line(*_logits_and_sizes(detections, scores), detections.labels)
+        return expit(log_odds) if self._curve is None else np.interp(log_odds, *self._curve)
 
 
 def fit(
@@ -86,17 +86,17 @@ def fit(
     iou_threshold: float = 0.5,
     isotonic: bool | Literal["auto"] = "auto",
 ) -> Calibration:
-    """Learn from detections whose images are labelled.
+    """Fit a calibration to detections on labelled images.
 
     Args:
-        detections: with scores, on images of `labels`, made before the detector learnt these.
-        labels: the truth.
+        detections: with scores, on images of `labels`, made before the detector was trained on these.
+        labels: the ground truth.
         iou_threshold: the rotated IoU from which a detection is a hit.
-        isotonic: the second step; auto: from 2,000 detections.
+        isotonic: whether to take the second step; auto: from 2,000 detections.
 
     Returns:
-        A map that leaves scores alone, with a notice, when there are fewer than 50 detections, or than 10 hits or
-        misses among them.
+        A map that leaves scores unchanged, with a notice, if there are fewer than 50 detections, or fewer than 10 hits
+        or 10 misses among them.
 
     Raises:
         ValueError: for detections without scores.
@@ -113,12 +113,12 @@ def cross_fit(
     seed: int = 0,
     isotonic: bool | Literal["auto"] = "auto",
 ) -> NDArray[np.float64]:
-    """Probabilities of labelled images' detections, each from a map that was fitted on other images.
+    """Calibrate detections on labelled images, each by a map that is fitted on other images.
 
     Args:
         detections, labels, iou_threshold, isotonic: as for :func:`fit`.
-        folds: parts that the images are dealt into.
-        seed: deals them.
+        folds: parts that the images are split into.
+        seed: of the split.
 
     Returns:
         (N,) in the order of the detections.
@@ -130,20 +130,20 @@ def cross_fit(
         raise ValueError(f"expected at least two folds, got {folds}")
     hits = true_positives(detections, labels, iou_threshold)
     rows = detections.image_index
-    # By the order of the ids, so that the same images are dealt alike in whatever order they come.
+    # By the order of the ids, so that the same images are split alike in whatever order they come.
     order = np.argsort(detections.image_ids, kind="stable")
     part = np.empty(len(detections), np.int64)
     part[order] = np.random.default_rng(seed).permutation(len(detections)) % folds
-    found = np.zeros(detections.n_boxes)
+    probabilities = np.zeros(detections.n_boxes)
     for fold in range(folds):
         inside = part == fold
-        others, own = (detections.subset(detections.image_ids[some]) for some in (~inside, inside))
-        found[inside[rows]] = _fit(others, hits[~inside[rows]], isotonic)(own)
-    return found
+        others, own = (detections.subset(detections.image_ids[images]) for images in (~inside, inside))
+        probabilities[inside[rows]] = _fit(others, hits[~inside[rows]], isotonic)(own)
+    return probabilities
 
 
 def reliability(probabilities: ArrayLike, hits: ArrayLike, bins: int = 10) -> pd.DataFrame:
-    """What a reliability diagram draws: a row a bin of equal width.
+    """Compute the table of a reliability diagram, one row per bin of equal width.
 
     Args:
         probabilities: (N,) in [0, 1].
@@ -151,32 +151,32 @@ def reliability(probabilities: ArrayLike, hits: ArrayLike, bins: int = 10) -> pd
         bins: of equal width over [0, 1]; the last one includes 1.
 
     Returns:
-        lower, upper, n, confidence (the mean of the probabilities) and precision (the share of hits; both NaN where
+        lower, upper, n, confidence (the mean of the probabilities) and precision (the share of hits; both NaN if
         n is 0).
 
     Raises:
-        ValueError: for arrays that do not fit, values outside [0, 1], or less than one bin.
+        ValueError: for arrays that do not match, values outside [0, 1], or less than one bin.
     """
     p, hit = np.asarray(probabilities, np.float64), np.asarray(hits)
     if p.ndim != 1 or p.shape != hit.shape or hit.dtype != bool or not ((p >= 0) & (p <= 1)).all():
         raise ValueError(f"expected probabilities in [0, 1] and as many booleans, got {p.shape} and {hit.dtype}")
     if bins < 1:
         raise ValueError(f"expected at least one bin, got {bins}")
-    which = np.minimum((p * bins).astype(np.int64), bins - 1)
-    n = np.bincount(which, minlength=bins)
+    index = np.minimum((p * bins).astype(np.int64), bins - 1)
+    n = np.bincount(index, minlength=bins)
     with np.errstate(invalid="ignore"):
-        confidence = np.bincount(which, p, bins) / n
-        precision = np.bincount(which, hit, bins) / n
+        confidence = np.bincount(index, p, bins) / n
+        precision = np.bincount(index, hit, bins) / n
     edges = np.arange(bins + 1) / bins
     columns = {"lower": edges[:-1], "upper": edges[1:], "n": n, "confidence": confidence, "precision": precision}
     return pd.DataFrame(columns)
 
 
 def detection_ece(probabilities: ArrayLike, hits: ArrayLike, bins: int = 10) -> float:
-    """Detection expected calibration error: the mean distance of confidence and precision over the detections.
+    """Compute the detection expected calibration error: the mean gap of confidence and precision over the detections.
 
-    Kueppers et al., CVPRW 2020, equation 5, by confidence alone; NaN without a detection. Misses that were never
-    detected do not count.
+    Kueppers et al., CVPRW 2020, equation 5, by confidence alone; NaN without a detection. Labels that were not detected
+    do not count.
 
     >>> detection_ece([0.25, 0.25, 0.75, 0.75], [False, False, True, False], bins=2)
     0.25
@@ -200,10 +200,10 @@ def _fit(detections: RotatedInstances, hits: NDArray[np.bool_], isotonic: bool |
         )
         return Calibration(notice, **count)
     n_classes = len(detections.classes) if detections.classes else int(detections.labels.max()) + 1
-    steep, size = _steep_and_size(detections, scores)
-    own = np.zeros((len(hits), 2, n_classes))
-    own[np.arange(len(hits)), :, detections.labels] = np.column_stack([np.ones(len(hits)), steep])
-    columns = np.hstack([_FREE * np.column_stack([steep, size]), own.reshape(len(hits), -1)])
+    logits, sizes = _logits_and_sizes(detections, scores)
+    by_class = np.zeros((len(hits), 2, n_classes))
+    by_class[np.arange(len(hits)), :, detections.labels] = np.column_stack([np.ones(len(hits)), logits])
+    columns = np.hstack([_FREE * np.column_stack([logits, sizes]), by_class.reshape(len(hits), -1)])
     model = LogisticRegression(C=1.0, max_iter=2000).fit(columns, hits)
     weights = model.coef_[0]
     offsets, slopes = weights[2:].reshape(2, n_classes)
@@ -211,12 +211,12 @@ def _fit(detections: RotatedInstances, hits: NDArray[np.bool_], isotonic: bool |
     curve = None
     if isotonic is True or (isotonic == "auto" and len(hits) >= ISOTONIC_BOXES):
         steps = IsotonicRegression(y_min=_CLIP, y_max=1 - _CLIP, out_of_bounds="clip")
-        steps.fit(line(steep, size, detections.labels), hits)
+        steps.fit(line(logits, sizes, detections.labels), hits)
         curve = (np.asarray(steps.X_thresholds_), np.asarray(steps.y_thresholds_))
     return Calibration(None, **count, _line=line, _curve=curve)
 
 
-def _steep_and_size(detections: RotatedInstances, scores: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
+def _logits_and_sizes(detections: RotatedInstances, scores: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
     """The scores' logits, and the logarithms of the boxes' mean sides in units of 32 pixels."""
     area = np.maximum(boxes.area(detections.boxes.astype(np.float64)), 1e-3)
     return logit(np.clip(scores, _CLIP, 1 - _CLIP)), 0.5 * np.log(area / 32**2)

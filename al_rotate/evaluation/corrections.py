@@ -1,4 +1,4 @@
-"""What people changed: predicted against corrected boxes, one row a box."""
+"""Corrections that people made: predicted against corrected boxes, one row per box."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .. import boxes
-from ..data.instances import RotatedInstances
+from ..data import RotatedInstances
 
 _WORDS = ("image_id", "what", "predicted_class", "corrected_class", "matched_by")
 _MEASURES = ("iou", "centre_shift", "size_ratio", "angle_error")
@@ -19,7 +19,7 @@ COLUMNS = (
     *(*_MEASURES, "matched_by"),
 )
 COUNTS = ("kept", "added", "moved", "relabelled", "deleted")
-SAME_BOX = 0.01  # pixels; a box that nobody touched differs by rounding only, of percentages and of float32
+SAME_BOX = 0.01  # pixels; an untouched box differs only by the rounding of percentages and of float32
 
 
 def compare(
@@ -30,42 +30,42 @@ def compare(
     same_object: float = 0.5,
     good_enough: float = 0.9,
 ) -> pd.DataFrame:
-    """What turns the predicted boxes of each image into its labels.
+    """Find the corrections that turn the predicted boxes of each image into its labels.
 
-    Boxes of one id are one object, however far it was moved; moved it is when a corner lies more than SAME_BOX from
-    where it was. What ids leave over is one object when its rotated IoU is at least `same_object`: pairs are made
-    greedily in descending IoU, whatever the class (a wrong class is cheaper to change than a box to draw), each box
-    in one pair at most; at equal IoU a pair of one class comes first, then the earlier boxes. Moved these are when
-    their IoU is below `good_enough`.
+    Boxes of one id are one object, however far it was moved; it counts as moved if a corner lies more than SAME_BOX
+    from where it was. Boxes that ids leave over are one object if their rotated IoU is at least `same_object`. Pairs
+    are made greedily in descending IoU, whatever the class (a wrong class is cheaper to change than a box to draw),
+    each box in one pair at most; at equal IoU a pair of one class comes first, then the earlier boxes. These count as
+    moved if their IoU is below `good_enough`.
 
     The period of the angle error is the corrected box's symmetry: pi; for a near-square, which is one whose quarter
     turn overlaps with it by `good_enough`, pi/2. (With sides a >= b that IoU is b / (2a - b): at 0.9, a < 1.056 b.)
-    That the labelled box's sides decide is from Yang et al., Dense Label Encoding, CVPR 2021 (ADARSW); a threshold
-    a < 1.5 b as there would call quarter turns that halve the overlap no error.
+    That the labelled box's sides decide is from Yang et al., Dense Label Encoding, CVPR 2021 (ADARSW); their threshold
+    a < 1.5 b would call quarter turns that halve the overlap no error.
 
     Args:
         predicted: the boxes that people were shown; an image that is missing had none.
         labels: the corrected boxes, of the images to compare.
-        predicted_ids: one a predicted box, distinct within an image; None: has none.
-        label_ids: one a label.
+        predicted_ids: one per predicted box, distinct within an image; None: it has no id.
+        label_ids: one per label.
         same_object: least IoU of a pair; other predictions were deleted, other labels added.
-        good_enough: least IoU of a box that was left where it was.
+        good_enough: least IoU of a box that was not moved.
 
     Returns:
-        One row a box, in the order of `labels`, of an image the predicted boxes first: ``image_id``; ``what``: kept,
-        changed, deleted or added; ``moved`` and ``relabelled`` (both may be); ``predicted_class``,
-        ``corrected_class``; the prediction's ``score``; of pairs the rotated ``iou``, ``centre_shift`` in pixels,
+        One row per box, in the order of `labels`, the predicted boxes of an image first: ``image_id``; ``what``: kept,
+        changed, deleted or added; ``moved`` and ``relabelled`` (both may be true); ``predicted_class``,
+        ``corrected_class``; the prediction's ``score``; for pairs the rotated ``iou``, ``centre_shift`` in pixels,
         ``size_ratio``, the square root of corrected by predicted area (2: twice as long and wide), ``angle_error`` in
-        degrees from 0 to 90, and ``matched_by``: id or overlap. None and NaN where there is nothing to say.
+        degrees from 0 to 90, and ``matched_by``: id or overlap. None and NaN if not applicable.
 
     Raises:
-        ValueError: for other classes, ids that are not one a box, or one id twice in an image's predictions.
+        ValueError: for other classes, ids that are not one per box, or one id twice in an image's predictions.
     """
     classes = predicted.classes or labels.classes
     if labels.classes not in (None, classes):
         raise ValueError(f"expected predictions of the labels' classes {labels.classes}, got {predicted.classes}")
-    found, wanted = _ids(predicted, predicted_ids, "predicted_ids"), _ids(labels, label_ids, "label_ids")
-    image, before, after, by_id = _pairs(predicted, labels, found, wanted, same_object)
+    ids = _ids(predicted, predicted_ids, "predicted_ids"), _ids(labels, label_ids, "label_ids")
+    image, before, after, by_id = _pairs(predicted, labels, *ids, same_object)
     pair = (before >= 0) & (after >= 0)
     a, b = (part.astype(np.float64) for part in (predicted.boxes[before[pair]], labels.boxes[after[pair]]))
     measures = _measure(a, b, good_enough)
@@ -90,30 +90,30 @@ def compare(
 
 
 def counts(table: pd.DataFrame, image_ids: Iterable[str] | None = None) -> pd.DataFrame:
-    """Boxes that were kept, added, moved, relabelled and deleted, of each image of a table of :func:`compare`.
+    """Count the boxes that were kept, added, moved, relabelled and deleted in each image of a table of :func:`compare`.
 
     A box can be both moved and relabelled; kept, deleted and those changed are all predicted boxes.
 
     Args:
         table: of any images.
-        image_ids: the rows wanted, with zeros for images without a box; None takes the images of the table.
+        image_ids: the rows to return, with zeros for images without a box; None: the images of the table.
 
     Returns:
-        ``image_id``, ``n_kept``, ``n_added``, ``n_moved``, ``n_relabelled``, ``n_deleted``, as the workspace's ledger
-        names them.
+        ``image_id``, ``n_kept``, ``n_added``, ``n_moved``, ``n_relabelled``, ``n_deleted``, as in the workspace's
+        ledger.
     """
     marks = pd.DataFrame({f"n_{name}": _mark(table, name) for name in COUNTS})
-    found = marks.groupby(table["image_id"], sort=False).sum().astype(int)
-    wanted = found.index if image_ids is None else pd.Index(list(image_ids), dtype=object, name="image_id")
-    return found.reindex(wanted, fill_value=0).reset_index()
+    totals = marks.groupby(table["image_id"], sort=False).sum().astype(int)
+    rows = totals.index if image_ids is None else pd.Index(list(image_ids), dtype=object, name="image_id")
+    return totals.reindex(rows, fill_value=0).reset_index()
 
 
 def summary(table: pd.DataFrame, by: str = "class") -> pd.DataFrame:
-    """A table of :func:`compare` in one row a class, or a value of another column.
+    """Summarise a table of :func:`compare` in one row per class, or per value of another column.
 
     Args:
         table: of any images.
-        by: ``class``, the predicted one, of added boxes the corrected one; or a column, like a ``round`` put in.
+        by: ``class``, the predicted one, for added boxes the corrected one; or a column, such as ``round`` if added.
 
     Returns:
         How many boxes were ``predicted``, kept, added, moved, relabelled and deleted, ``kept_share`` of those
@@ -129,11 +129,11 @@ def summary(table: pd.DataFrame, by: str = "class") -> pd.DataFrame:
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """A table of :func:`compare` that was written as CSV (a class may be called NA, or 7)."""
+    """Read a table of :func:`compare` from CSV (a class may be called NA, or 7)."""
     numbers = ("score", *_MEASURES)
-    kinds: dict[Hashable, type] = {**dict.fromkeys(_WORDS, str), **dict.fromkeys(numbers, float)}
+    types: dict[Hashable, type] = {**dict.fromkeys(_WORDS, str), **dict.fromkeys(numbers, float)}
     blank = {name: [""] for name in numbers}
-    table = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=blank)
+    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=blank)
     words = table[list(_WORDS)].astype(object)
     table[list(_WORDS)] = words.mask(words == "", None)
     return table.astype({"moved": bool, "relabelled": bool})
@@ -144,7 +144,11 @@ def _mark(table: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _pairs(
-    predicted: RotatedInstances, labels: RotatedInstances, found: NDArray, wanted: NDArray, same_object: float
+    predicted: RotatedInstances,
+    labels: RotatedInstances,
+    predicted_ids: NDArray,
+    label_ids: NDArray,
+    same_object: float,
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
     """Of each row of the table: its image among the labels', the predicted box, the label (-1: none); paired by id?"""
     partner, named = np.full(predicted.n_boxes, -1), np.zeros(predicted.n_boxes, bool)
@@ -153,13 +157,13 @@ def _pairs(
         if image_id not in predicted:
             continue
         image_of[predicted.position(image_id)] = position
-        ours, theirs = _rows(predicted, image_id), _rows(labels, image_id)
-        i, j = _by_id(found[ours], wanted[theirs], image_id).T
-        partner[ours[i]], named[ours[i]] = theirs[j], True
-        ours, theirs = np.delete(ours, i), np.delete(theirs, j)
-        classes = predicted.labels[ours][:, None] == labels.labels[theirs]
-        i, j = _by_overlap(predicted.boxes[ours], labels.boxes[theirs], classes, same_object).T
-        partner[ours[i]] = theirs[j]
+        rows, label_rows = _rows(predicted, image_id), _rows(labels, image_id)
+        i, j = _by_id(predicted_ids[rows], label_ids[label_rows], image_id).T
+        partner[rows[i]], named[rows[i]] = label_rows[j], True
+        rows, label_rows = np.delete(rows, i), np.delete(label_rows, j)
+        same_class = predicted.labels[rows][:, None] == labels.labels[label_rows]
+        i, j = _by_overlap(predicted.boxes[rows], labels.boxes[label_rows], same_class, same_object).T
+        partner[rows[i]] = label_rows[j]
     image = image_of[predicted.image_index]
     shown, added = np.flatnonzero(image >= 0), np.setdiff1d(np.arange(labels.n_boxes), partner)
     image = np.concatenate([image[shown], labels.image_index[added]])
@@ -170,34 +174,34 @@ def _pairs(
     return image[order], before[order], after[order], by_id[order]
 
 
-def _by_id(found: NDArray, wanted: NDArray, image_id: str) -> NDArray[np.intp]:
+def _by_id(predicted_ids: NDArray, label_ids: NDArray, image_id: str) -> NDArray[np.intp]:
     """(K, 2) positions of boxes that share an id."""
-    at = {name: row for row, name in enumerate(found) if name is not None}
-    if len(at) < sum(name is not None for name in found):
+    at = {name: row for row, name in enumerate(predicted_ids) if name is not None}
+    if len(at) < sum(name is not None for name in predicted_ids):
         raise ValueError(f"expected distinct predicted_ids within an image, got one twice for image {image_id!r}")
-    # Taken out once met: should a label's id come twice, the second box is an object of its own.
-    pairs = [(at.pop(name), row) for row, name in enumerate(wanted) if name in at]
+    # An id is used once: if two labels have the same one, the second is an object of its own.
+    pairs = [(at.pop(name), row) for row, name in enumerate(label_ids) if name in at]
     return np.array(pairs, np.intp).reshape(-1, 2)
 
 
-def _by_overlap(found: NDArray, wanted: NDArray, same_class: NDArray, same_object: float) -> NDArray[np.intp]:
+def _by_overlap(predicted: NDArray, labels: NDArray, same_class: NDArray, same_object: float) -> NDArray[np.intp]:
     """(K, 2) positions of boxes that overlap enough, paired as :func:`compare` says."""
-    rows, columns = boxes.near_pairs(found, wanted)
-    # Rounded, so that what is equal but for the order of additions ties.
-    overlap = boxes.iou(found[rows], wanted[columns], paired=True).round(9)
+    rows, columns = boxes.near_pairs(predicted, labels)
+    # Rounded, so that IoUs that differ only by the order of additions tie.
+    overlap = boxes.iou(predicted[rows], labels[columns], paired=True).round(9)
     near = overlap >= same_object
     rows, columns, overlap = rows[near], columns[near], overlap[near]
-    used, met = np.zeros(len(found), bool), np.zeros(len(wanted), bool)
+    row_used, column_used = np.zeros(len(predicted), bool), np.zeros(len(labels), bool)
     pairs = []
     for k in np.lexsort((columns, rows, ~same_class[rows, columns], -overlap)):
-        if not used[rows[k]] and not met[columns[k]]:
-            used[rows[k]] = met[columns[k]] = True
+        if not row_used[rows[k]] and not column_used[columns[k]]:
+            row_used[rows[k]] = column_used[columns[k]] = True
             pairs.append((rows[k], columns[k]))
     return np.array(pairs, np.intp).reshape(-1, 2)
 
 
 def _measure(a: NDArray, b: NDArray, good_enough: float) -> NDArray[np.float64]:
-    """_MEASURES of predicted boxes a and corrected boxes b, (K, 4)."""
+    """(K, 4) _MEASURES of predicted boxes a and corrected boxes b."""
     overlap = boxes.iou(a, b, paired=True).round(9)
     shift = np.hypot(*(b - a)[:, :2].T)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -209,10 +213,10 @@ def _measure(a: NDArray, b: NDArray, good_enough: float) -> NDArray[np.float64]:
 
 
 def _furthest_corner(a: NDArray, b: NDArray) -> NDArray[np.float64]:
-    """How far the corners of a[i] and b[i] lie apart, the furthest of each, whichever corner is the first."""
-    one, other = boxes.to_corners(a), boxes.to_corners(b)
-    apart = [np.linalg.norm(one - np.roll(other, turn, axis=1), axis=2).max(axis=1, initial=0) for turn in range(4)]
-    return np.min(apart, axis=0)
+    """The largest distance between the corners of a[i] and b[i], whichever corner is the first."""
+    p, q = boxes.to_corners(a), boxes.to_corners(b)
+    distances = [np.linalg.norm(p - np.roll(q, turn, axis=1), axis=2).max(axis=1, initial=0) for turn in range(4)]
+    return np.min(distances, axis=0)
 
 
 def _ids(instances: RotatedInstances, ids: Sequence[str | None] | None, name: str) -> NDArray[np.object_]:
@@ -233,8 +237,8 @@ def _names(labels: NDArray, classes: tuple[str, ...] | None) -> NDArray[np.objec
     return np.array(classes, object)[labels] if classes else labels.astype(str).astype(object)
 
 
-def _at(mask: NDArray[np.bool_], values: NDArray, otherwise: object) -> NDArray:
-    """`values` where the mask is set, in order, and something else in between."""
-    out = np.full(len(mask), otherwise, values.dtype)
+def _at(mask: NDArray[np.bool_], values: NDArray, fill: object) -> NDArray:
+    """`values` where the mask is set, in order, and `fill` elsewhere."""
+    out = np.full(len(mask), fill, values.dtype)
     out[mask] = values
     return out

@@ -1,7 +1,7 @@
-"""Learning curves against each other: area under them, labels saved, who beats whom.
+"""Comparison of learning curves: the area under them, labels saved, which strategy beats which.
 
-A curve is mAP at what had been labelled: images, boxes or seconds. Comparisons hold over what all the curves cover;
-between the rounds they are straight lines.
+A curve is mAP against what was labelled: images, boxes or seconds. Curves are compared over the range that all of them
+cover; between rounds they are straight lines.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def area(x: ArrayLike, y: ArrayLike, start: float | None = None, end: float | None = None) -> NDArray[np.float64]:
-    """Normalised area under a learning curve (AULC): its mean height between two points.
+    """Compute the normalised area under a learning curve (AULC): its mean height between two points.
 
     Args:
-        x: (K,) what had been labelled, ascending strictly.
+        x: (K,) what was labelled, strictly ascending.
         y: (..., K) mAP there; several curves on the same x at once.
-        start: from where on; None: the first x.
-        end: up to where; None: the last x.
+        start: of the interval; None: the first x.
+        end: of the interval; None: the last x.
 
     Returns:
         (...) in the unit of y.
@@ -49,10 +49,10 @@ def area(x: ArrayLike, y: ArrayLike, start: float | None = None, end: float | No
 
 
 def common_range(curves: Sequence[ArrayLike]) -> tuple[float, float]:
-    """Where all curves are known: the latest first x, and the earliest last one.
+    """Return the range that all curves cover: the largest first x, and the smallest last one.
 
     Raises:
-        ValueError: when there is no such place.
+        ValueError: if there is none.
     """
     ends = [(float(np.min(x)), float(np.max(x))) for x in curves]
     start, end = max(first for first, _ in ends), min(last for _, last in ends)
@@ -62,33 +62,33 @@ def common_range(curves: Sequence[ArrayLike]) -> tuple[float, float]:
 
 
 def reached(x: ArrayLike, y: ArrayLike, target: float) -> float:
-    """Where a curve first comes to `target`, on the straight line between two rounds; NaN if it never does.
+    """Return the x at which a curve first reaches `target`, on the straight line between two rounds; NaN if never.
 
     >>> reached([10, 20, 40], [0.2, 0.4, 0.3], 0.3)
     15.0
     """
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     _check(x, y)
-    there = np.flatnonzero(y >= target)
-    if not len(there):
+    rounds = np.flatnonzero(y >= target)
+    if not len(rounds):
         return float("nan")
-    k = int(there[0])
+    k = int(rounds[0])
     if k == 0:
         return float(x[0])
     return float(x[k - 1] + (x[k] - x[k - 1]) * (target - y[k - 1]) / (y[k] - y[k - 1]))
 
 
 def label_saving(curve: Curve, reference: Curve, target: float | None = None) -> float:
-    """The share of labels that a strategy needs less than a reference to come to the same mAP.
+    """Compute the share of labels that a strategy saves against a reference, up to the same mAP.
 
     Args:
         curve: x and mAP of the strategy.
-        reference: of what it is compared to, usually random.
+        reference: those of the reference, usually random.
         target: mAP; None: the highest that the reference reaches.
 
     Returns:
-        ``1 - x / x_reference`` where each first reaches the target; negative where the strategy needs more, NaN where
-        one of them does not reach it.
+        ``1 - x / x_reference``, where each first reaches the target; negative if the strategy needs more, NaN if one of
+        them does not reach it.
 
     >>> label_saving(([10, 20, 30], [0.1, 0.3, 0.5]), ([10, 20, 40], [0.1, 0.2, 0.3]))
     0.5
@@ -98,42 +98,42 @@ def label_saving(curve: Curve, reference: Curve, target: float | None = None) ->
 
 
 def penalties(curves: Mapping[str, Sequence[Curve]], points: int = 20, level: float = 0.05) -> pd.DataFrame:
-    """Pairwise penalty matrix: how much of the way one strategy beats another, beyond chance.
+    """Compute the pairwise penalty matrix: over which share of the range one strategy beats another, beyond chance.
 
     After Ash et al., "Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds" (ICLR 2020), section
-    4.2: at each of `points` places of what both curves of a seed cover, row i scores ``1 / points`` against column j
-    where a paired t-test over the seeds, two-sided at `level`, says that i is better. Theirs counts experiments of
-    several data sets; this is one.
+    4.2: at each of `points` places in the range that both curves of a seed cover, row i scores ``1 / points`` against
+    column j if a paired t-test over the seeds, two-sided at `level`, says that i is better. Theirs counts experiments
+    on several data sets; this one covers a single one.
 
     Args:
         curves: strategy -> its curve of each seed, the same seeds in the same order for all.
-        points: where they are compared, from the end of the shared start on.
+        points: places to compare at, up to the end of the common range, without its start.
         level: of the test.
 
     Returns:
-        (S, S) shares in [0, 1], strategies by name in the given order; row beats column. The column's mean says how
+        (S, S) shares in [0, 1], strategies by name in the given order; row beats column. The mean of a column says how
         often a strategy is beaten.
 
     Raises:
         ValueError: for fewer than two seeds, or not the same number for all.
     """
-    seeds = {len(found) for found in curves.values()}
+    seeds = {len(of_strategy) for of_strategy in curves.values()}
     if len(seeds) != 1 or min(seeds) < 2:
         raise ValueError(f"expected curves of the same two seeds or more for each strategy, got {sorted(seeds)}")
     limit = float(stats.t.ppf(1 - level / 2, min(seeds) - 1))
-    found = pd.DataFrame(0.0, list(curves), list(curves))
-    for one, other in itertools.permutations(curves, 2):
-        ahead = np.array([_ahead(a, b, points) for a, b in zip(curves[one], curves[other], strict=True)])
-        mean, spread = ahead.mean(axis=0), ahead.std(axis=0, ddof=1) / np.sqrt(len(ahead))
-        found.loc[one, other] = np.mean((mean > limit * spread) & (mean > 1e-12))
-    return found
+    matrix = pd.DataFrame(0.0, list(curves), list(curves))
+    for row, column in itertools.permutations(curves, 2):
+        lead = np.array([_lead(a, b, points) for a, b in zip(curves[row], curves[column], strict=True)])
+        mean, error = lead.mean(axis=0), lead.std(axis=0, ddof=1) / np.sqrt(len(lead))
+        matrix.loc[row, column] = np.mean((mean > limit * error) & (mean > 1e-12))
+    return matrix
 
 
-def _ahead(one: Curve, other: Curve, points: int) -> NDArray[np.float64]:
-    """(points,) how far a curve is above another, from the start of what both cover, without it, to the end."""
-    start, end = common_range([one[0], other[0]])
+def _lead(a: Curve, b: Curve, points: int) -> NDArray[np.float64]:
+    """(points,) how far curve a is above b, over the range that both cover, without its start."""
+    start, end = common_range([a[0], b[0]])
     at = np.linspace(start, end, points + 1)[1:]
-    return np.interp(at, *one) - np.interp(at, *other)
+    return np.interp(at, *a) - np.interp(at, *b)
 
 
 def _check(x: NDArray, y: NDArray) -> None:
@@ -142,7 +142,7 @@ def _check(x: NDArray, y: NDArray) -> None:
 
 
 def _between(x: NDArray, y: NDArray, at: NDArray) -> NDArray[np.float64]:
-    """y (..., K) on the straight lines through x, at these places."""
+    """Interpolate y (..., K) linearly at these places."""
     right = np.clip(np.searchsorted(x, at, side="left"), 1, len(x) - 1)
     share = (at - x[right - 1]) / (x[right] - x[right - 1])
     return y[..., right - 1] * (1 - share) + y[..., right] * share

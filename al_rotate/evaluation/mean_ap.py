@@ -1,4 +1,4 @@
-"""Rotated mean average precision, figure for figure as MMRotate's ``DOTAMetric``, without torch."""
+"""Rotated mean average precision, equal to that of MMRotate's ``DOTAMetric``, without torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .. import boxes
-from ..data.instances import RotatedInstances
+from ..data import RotatedInstances
 
 COCO_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 
@@ -22,7 +22,7 @@ class Evaluation:
 
     Attributes:
         mean_ap: mean over the classes that have a label, and over the IoU thresholds; 0 where no class has one.
-        per_class: one row a class: class, labels, detections, recall and ap, both averaged over the thresholds;
+        per_class: one row per class: class, labels, detections, recall and ap, both averaged over the thresholds;
             ap is NaN for a class without a label.
         thresholds: the rotated IoUs from which a detection counts as a hit.
     """
@@ -32,9 +32,9 @@ class Evaluation:
     thresholds: tuple[float, ...]
 
     def metrics(self) -> dict[str, float]:
-        """Flat figures for a log or a JSON file: mAP, and AP/class for every class that has a label."""
-        known = self.per_class[self.per_class["labels"] > 0]
-        return {"mAP": self.mean_ap, **{f"AP/{row['class']}": float(row["ap"]) for _, row in known.iterrows()}}
+        """Return flat values for a log or a JSON file: mAP, and AP/class for every class that has a label."""
+        labelled = self.per_class[self.per_class["labels"] > 0]
+        return {"mAP": self.mean_ap, **{f"AP/{row['class']}": float(row["ap"]) for _, row in labelled.iterrows()}}
 
 
 def evaluate(
@@ -43,21 +43,21 @@ def evaluate(
     iou_threshold: float | Sequence[float] = 0.5,
     eval_mode: Literal["11points", "area"] = "11points",
 ) -> Evaluation:
-    """Rotated mAP of detections against labels.
+    """Compute the rotated mAP of detections against labels.
 
     A detection is a hit when the label of its class that it overlaps most reaches the threshold and no detection
     of a higher score has taken that label. As in ``DOTAMetric``, labels marked difficult count like the others
     and the default is the 11-point average of PASCAL VOC 2007; ``eval_mode="area"`` is VOC 2012's area.
 
     Args:
-        detections: with scores, for at least the images of `labels`; further images do not count.
-        labels: the truth; images without a label count (their detections are misses).
+        detections: with scores, for at least the images of `labels`; other images are ignored.
+        labels: the ground truth; images without a label count (their detections are false positives).
         iou_threshold: one rotated IoU (0.5: AP50), or several to average over
             (``COCO_THRESHOLDS``: 0.5, 0.55, ... 0.95).
-        eval_mode: how the precision-recall curve becomes one figure.
+        eval_mode: how the precision-recall curve becomes one number.
 
     Raises:
-        ValueError: when classes differ, scores are missing, or an image of `labels` was never detected on.
+        ValueError: if classes differ, scores are missing, or an image of `labels` has no entry in `detections`.
     """
     thresholds = tuple(np.atleast_1d(np.asarray(iou_threshold, float)).tolist())
     if not thresholds or not all(0 < t <= 1 for t in thresholds):
@@ -70,27 +70,27 @@ def evaluate(
     names = classes or tuple(
         map(str, range(1 + int(max(labels.labels.max(initial=-1), detections.labels.max(initial=-1)))))
     )
-    overlap, taken = best_overlaps(detections, labels)
+    overlap, label_row = best_overlaps(detections, labels)
     order = np.argsort(-scores, kind="stable")
 
     rows = []
     for number, name in enumerate(names):
-        mine = order[detections.labels[order] == number]
+        of_class = order[detections.labels[order] == number]
         total = int((labels.labels == number).sum())
-        curves = [_hits(overlap[mine], taken[mine], threshold) for threshold in thresholds]
-        recall = [hits.sum() / total for hits in curves] if total else [np.nan]
-        ap = [average_precision(hits, total, eval_mode) for hits in curves] if total else [np.nan]
-        rows.append((name, total, len(mine), float(np.mean(recall)), float(np.mean(ap))))
+        hits = [_hits(overlap[of_class], label_row[of_class], threshold) for threshold in thresholds]
+        recall = [hit.sum() / total for hit in hits] if total else [np.nan]
+        ap = [average_precision(hit, total, eval_mode) for hit in hits] if total else [np.nan]
+        rows.append((name, total, len(of_class), float(np.mean(recall)), float(np.mean(ap))))
     per_class = pd.DataFrame(rows, columns=["class", "labels", "detections", "recall", "ap"])
-    known = per_class.loc[per_class["labels"] > 0, "ap"]
-    return Evaluation(float(known.mean()) if len(known) else 0.0, per_class, thresholds)
+    aps = per_class.loc[per_class["labels"] > 0, "ap"]
+    return Evaluation(float(aps.mean()) if len(aps) else 0.0, per_class, thresholds)
 
 
 def best_overlaps(detections: RotatedInstances, labels: RotatedInstances) -> tuple[NDArray, NDArray]:
-    """For every detection the label of its image and class that it overlaps most.
+    """Find, for every detection, the label of its image and class that it overlaps most.
 
     Returns:
-        The rotated IoU (N,) and the label's row (N,); 0 and -1 where nothing of that class is overlapped.
+        The rotated IoU (N,) and the label's row (N,); 0 and -1 if it overlaps none of that class.
     """
     overlap, row = np.zeros(detections.n_boxes), np.full(detections.n_boxes, -1)
     for position, image_id in enumerate(detections.image_ids):
@@ -110,12 +110,12 @@ def best_overlaps(detections: RotatedInstances, labels: RotatedInstances) -> tup
 def true_positives(
     detections: RotatedInstances, labels: RotatedInstances, iou_threshold: float = 0.5
 ) -> NDArray[np.bool_]:
-    """Which detections are hits, as :func:`evaluate` counts them; of two on one label the higher score is.
+    """Tell which detections are hits, as :func:`evaluate` counts them: of two on one label, the higher-scored one.
 
     Args:
         detections: with scores, on images of `labels`.
-        labels: the truth.
-        iou_threshold: the rotated IoU from which a detection counts.
+        labels: the ground truth.
+        iou_threshold: the rotated IoU from which a detection is a hit.
 
     Returns:
         (N,) in the order of the detections.
@@ -128,24 +128,24 @@ def true_positives(
         if detections.n_boxes:
             raise ValueError("expected detections with scores, got labels")
         return np.zeros(0, bool)
-    overlap, taken = best_overlaps(detections, labels)
+    overlap, label_row = best_overlaps(detections, labels)
     order = np.argsort(-detections.scores, kind="stable")
     hits = np.zeros(detections.n_boxes, bool)
-    hits[order] = _hits(overlap[order], taken[order], iou_threshold)
+    hits[order] = _hits(overlap[order], label_row[order], iou_threshold)
     return hits
 
 
 def average_precision(hits: NDArray[np.bool_], labels: int, mode: Literal["11points", "area"] = "11points") -> float:
-    """Average precision of detections sorted from the most to the least confident.
+    """Compute the average precision of detections sorted from the most to the least confident.
 
     Args:
         hits: (N,) whether each is a true positive.
-        labels: how many there were to find, at least 1.
-        mode: ``11points`` (mean of the best precision at recall 0, 0.1, ... 1) or ``area`` (under the curve
-            after precision has been made to fall monotonically).
+        labels: the number of labels, at least 1.
+        mode: ``11points`` (mean of the best precision at recall 0, 0.1, ... 1) or ``area`` (under the curve,
+            with precision made monotonically decreasing).
     """
-    found = np.cumsum(hits)
-    recall, precision = found / labels, found / np.arange(1, len(hits) + 1)
+    true_positive = np.cumsum(hits)
+    recall, precision = true_positive / labels, true_positive / np.arange(1, len(hits) + 1)
     if mode == "11points":
         points = np.arange(0, 1 + 1e-3, 0.1)
         return float(np.mean([precision[recall >= point].max(initial=0) for point in points]))
@@ -153,11 +153,11 @@ def average_precision(hits: NDArray[np.bool_], labels: int, mode: Literal["11poi
     return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
 
 
-def _hits(overlap: NDArray, taken: NDArray, threshold: float) -> NDArray[np.bool_]:
+def _hits(overlap: NDArray, label_row: NDArray, threshold: float) -> NDArray[np.bool_]:
     """Which detections, in descending order of score, are the first to reach their label."""
     reach = np.flatnonzero(overlap >= threshold)
     hits = np.zeros(len(overlap), bool)
-    _, first = np.unique(taken[reach], return_index=True)
+    _, first = np.unique(label_row[reach], return_index=True)
     hits[reach[first]] = True
     return hits
 

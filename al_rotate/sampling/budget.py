@@ -1,4 +1,4 @@
-"""How much labelling a query may ask for."""
+"""Budgets: how much labelling a query may ask for."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["Budget"]
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that one query may cost. Where several limits are given, all hold.
+    """The most that one query may cost. If several limits are given, all hold.
 
     Args:
         images: images to label.
         boxes: boxes to label, by those that the detector shows (scored at least 0.3, see
-            :func:`al_rotate.sampling.shown`): nobody knows the true number before the labelling. An image without one
-            is charged as one box, because opening it and finding nothing is work.
+            :func:`al_rotate.sampling.shown`), since nobody knows the true number before the labelling. An image without
+            one is charged as one box, because opening it and finding nothing is work.
         seconds: of labelling, as `cost` expects them.
-        cost: of images by their predicted boxes; by default assumed, and in a loop learnt from its answers.
+        cost: of images by their predicted boxes; by default assumed, in a loop learnt from its answers.
 
     Raises:
-        ValueError: when no limit is given, or one is not positive.
-        TypeError: for a limit that is no integer.
+        ValueError: if no limit is given, or one is not positive.
+        TypeError: for a limit that is not an integer.
     """
 
     images: int | None = None
@@ -37,7 +37,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         limits = {name: getattr(self, name) for name in ("images", "boxes", "seconds")}
-        if isinstance(self.cost, Mapping):  # as a workspace remembers it
+        if isinstance(self.cost, Mapping):  # as a workspace stores it
             object.__setattr__(self, "cost", ExpectedCost(**self.cost))
         if all(limit is None for limit in limits.values()):
             raise ValueError(f"expected a budget in {' or '.join(limits)}, got none: for instance Budget(images=100)")
@@ -51,14 +51,14 @@ class Budget:
             object.__setattr__(self, name, int(limit))
 
     def __repr__(self) -> str:
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return f"Budget({', '.join(f'{name}={value!r}' for name, value in given.items() if value is not None)})"
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return f"Budget({', '.join(f'{name}={value!r}' for name, value in values.items() if value is not None)})"
 
     def take(self, image_ids: Iterable[str], n_boxes: ArrayLike) -> list[str]:
         """Walk down a ranking and take each image that still fits.
 
-        An image too dear for what is left is passed over and the walk goes on, so that the last of a budget goes to
-        smaller images further down; one dearer than the whole budget is never taken.
+        An image too expensive for what is left is skipped, so that the last of a budget goes to smaller images further
+        down; one more expensive than the whole budget is never taken.
 
         Args:
             image_ids: (M,) best first.
@@ -68,7 +68,7 @@ class Budget:
             The ids taken, best first.
 
         Raises:
-            ValueError: when the two differ in length.
+            ValueError: if the two differ in length.
 
         >>> Budget(boxes=4).take(["a", "b", "c", "d"], [3, 2, 0, 1])
         ['a', 'c']
@@ -88,11 +88,11 @@ class Budget:
         return taken
 
     def covers(self, n_boxes: ArrayLike) -> bool:
-        """Whether images with so many predicted boxes each, (M,), may be asked for together."""
+        """Tell whether images with so many predicted boxes each, (M,), fit together."""
         return bool((self._charges(n_boxes).sum(axis=0) <= self._limits()).all())
 
     def most(self, n_boxes: ArrayLike) -> int:
-        """How many of images with so many predicted boxes each, (M,), fit if the smallest are taken.
+        """Count how many of images with so many predicted boxes each, (M,), fit if the smallest are taken.
 
         >>> Budget(boxes=4).most([3, 2, 0, 1])
         3
@@ -102,7 +102,7 @@ class Budget:
 
     def _limits(self) -> NDArray[np.float64]:
         """(3,) images, boxes, seconds."""
-        # Seconds are sums of fractions: a hair's breadth over is not over.
+        # Seconds are sums of floats: allow for rounding.
         slack = {"images": 0.0, "boxes": 0.0, "seconds": 1e-6}
         limits = {name: getattr(self, name) for name in slack}
         return np.array([np.inf if limit is None else limit + slack[name] for name, limit in limits.items()])

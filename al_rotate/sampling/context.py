@@ -76,13 +76,13 @@ class QueryContext:
         return float((hold_objects.sum() + 1) / (len(without_boxes) + 2))
 
     def probabilities(self, candidates: RotatedInstances) -> NDArray[np.float64]:
-        """(N,) of the candidates' boxes; while nothing is fitted their scores, with a `NotCalibrated` warning."""
+        """Return probabilities of the boxes, (N,); their scores, with a `NotCalibrated` warning, if none is fitted."""
         if self.calibration.notice:
             warn_user(self.calibration.notice, NotCalibrated)
         return self.calibration(candidates)
 
     def class_counts(self, n_classes: int) -> NDArray[np.int64]:
-        """(C,) labelled boxes of each class."""
+        """Count the labelled boxes of each class, (C,)."""
         return np.bincount(self.labels.labels, minlength=n_classes)
 
     def predict_views(self, image_ids: Sequence[str], views: Sequence[View] = DIHEDRAL) -> Sequence[RotatedInstances]:

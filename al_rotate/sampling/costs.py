@@ -1,4 +1,4 @@
-"""What labelling an image will take: seconds = a + b * boxes + c * corrections, learnt from the answers there are."""
+"""Labelling times: seconds = a + b * boxes + c * corrections, learnt from the answers so far."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _NAMES = ("image", "box", "correction", "corrections_per_box", "corrections_per_
 
 @dataclass(frozen=True)
 class ExpectedCost:
-    """Seconds that an image of which so many boxes are shown is expected to take.
+    """The seconds that an image is expected to take, by the number of boxes shown.
 
-    The values by default are **assumptions**, to be replaced by :func:`fit`. Published times are for upright boxes:
-    about 35 s to draw one carefully (Su, Deng and Fei-Fei 2012), about 7 s by its four extreme points (Papadopoulos et
-    al. 2017); correcting a box that is there is put below.
+    The defaults are **assumptions**, to be replaced by :func:`fit`. Published times are for upright boxes: about 35 s
+    to draw one carefully (Su, Deng and Fei-Fei 2012), about 7 s by its four extreme points (Papadopoulos et al. 2017).
+    Correcting an existing box is assumed to take less.
 
     Args:
         image: to open an image and look it over.
         box: to look at a predicted box.
         correction: to add, move, relabel or delete a box.
         corrections_per_box: corrections to expect for each box that is shown.
-        corrections_per_image: and for each image beside these, such as objects that the detector missed.
+        corrections_per_image: further corrections for each image, such as objects that the detector missed.
 
     Raises:
-        ValueError: for a value that is negative or not finite, or when nothing costs anything.
+        ValueError: for a value that is negative or not finite, or if all costs are 0.
     """
 
     image: float = 5.0
@@ -50,7 +50,7 @@ class ExpectedCost:
             raise ValueError(f"expected finite seconds >= 0 and some above, got {self}")
 
     def seconds(self, n_boxes: ArrayLike) -> NDArray[np.float64]:
-        """(M,) for images with so many boxes shown each.
+        """Return the seconds for images with so many boxes shown each, (M,).
 
         >>> ExpectedCost(image=5, box=1, correction=4, corrections_per_box=0.5).seconds([0, 10]).tolist()
         [5.0, 35.0]
@@ -62,14 +62,14 @@ class ExpectedCost:
 
 @dataclass(frozen=True)
 class FittedCost:
-    """What :func:`fit` learnt.
+    """The result of :func:`fit`.
 
     Attributes:
         cost: to estimate with.
-        intervals: a row for each field of the cost: value, low, high (90 %, bootstrap over
-            images); NaN bounds where it was assumed.
+        intervals: one row for each field of the cost: value, low, high (90 %, bootstrap over images); NaN bounds if it
+            is assumed.
         n_images: with a known time.
-        notice: why the times are assumed and not fitted; None when they were.
+        notice: why the times are assumed and not fitted; None if they are fitted.
     """
 
     cost: ExpectedCost
@@ -79,19 +79,18 @@ class FittedCost:
 
 
 def fit(ledger: pd.DataFrame, assumed: ExpectedCost | None = None, seed: int = 0) -> FittedCost:
-    """Learn from what answering has taken so far.
+    """Learn from the labelling times so far.
 
-    Times have long tails: somebody answers the door with a task open. The three rates, none below 0, are fitted with
-    Huber's weights on the residuals in units of their spread (Huber 1964), by iterated least squares. The boxes that
-    were shown of an answered image are those it has, less the added, plus the deleted ones. The corrections to expect
-    are a line through what the shown boxes led to, by least squares, not below 0 either; rounds that showed nothing at
-    all, because nothing was trained yet, do not count for it; while there is nothing else, what follows from the boxes
-    shown is as assumed.
+    Times have long tails: somebody answers the door with a task open. The three rates, none below 0, are fitted by
+    iterated least squares with Huber's weights on the residuals in units of their spread (Huber 1964). The boxes that
+    were shown of an answered image are its labels, less the added, plus the deleted ones. The expected corrections are
+    a line through the corrections of the shown boxes, by least squares, also not below 0. Rounds that showed no box,
+    because nothing was trained yet, do not count for it; if there are no others, what follows from the boxes shown is
+    as assumed.
 
     Args:
-        ledger: as :meth:`al_rotate.workspace.Workspace.ledger` gives it; skipped images and unknown times are left
-            out.
-        assumed: what to fall back on with fewer than 20 images whose time is known.
+        ledger: of :meth:`al_rotate.Workspace.ledger`; skipped images and unknown times are left out.
+        assumed: fallback with fewer than 20 images whose time is known.
         seed: of the bootstrap.
 
     Raises:
@@ -109,22 +108,22 @@ def fit(ledger: pd.DataFrame, assumed: ExpectedCost | None = None, seed: int = 0
     corrections = rows[_CORRECTIONS].astype(float).sum(axis=1).to_numpy()
     shown = (rows["n_boxes"] - rows["n_added"] + rows["n_deleted"]).astype(float).clip(lower=0).to_numpy()
     rounds = rows["round"] if "round" in rows else pd.Series(0, rows.index)
-    told = pd.Series(shown, rows.index).groupby(rounds).transform("sum").to_numpy()
+    shown_in_round = pd.Series(shown, rows.index).groupby(rounds).transform("sum").to_numpy()
     seconds = rows["seconds"].astype(float).to_numpy()
-    data = np.column_stack([np.ones(len(rows)), shown, corrections, seconds, told])
+    data = np.column_stack([np.ones(len(rows)), shown, corrections, seconds, shown_in_round])
     value = _rates(data, assumed)
     rng = np.random.default_rng(seed)
-    drawn = np.array([_rates(data[rng.integers(0, len(data), len(data))], assumed) for _ in range(_RESAMPLES)])
-    low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
+    resampled = np.array([_rates(data[rng.integers(0, len(data), len(data))], assumed) for _ in range(_RESAMPLES)])
+    low, high = np.quantile(resampled, [0.05, 0.95], axis=0)
     table = pd.DataFrame({"value": value, "low": low, "high": high}, index=list(_NAMES))
     return FittedCost(ExpectedCost(*map(float, value)), table, len(rows))
 
 
 def _rates(data: NDArray[np.float64], assumed: ExpectedCost) -> NDArray[np.float64]:
-    """The fields of a cost, from rows of (1, shown, corrections, seconds, whether anything was shown in the round)."""
+    """The fields of a cost, from rows of (1, shown, corrections, seconds, shown in the whole round)."""
     inputs, seconds = data[:, :3], data[:, 3]
     rates, weights = np.zeros(3), np.ones(len(data))
-    for _ in range(50):  # least squares again and again, with less weight on what lies far off
+    for _ in range(50):  # iterated least squares, with less weight on outliers
         root = np.sqrt(weights)
         before, rates = rates, nnls(inputs * root[:, None], seconds * root)[0]
         if np.allclose(rates, before, rtol=1e-9):
@@ -134,22 +133,22 @@ def _rates(data: NDArray[np.float64], assumed: ExpectedCost) -> NDArray[np.float
         weights = np.minimum(1, 1.345 * max(spread, 1e-3) / np.maximum(np.abs(residuals), 1e-9))
     if not rates.any():
         rates[0] = float(np.median(seconds))
-    told = inputs[data[:, 4] > 0]
-    if not len(told):
+    informative = inputs[data[:, 4] > 0]
+    if not len(informative):
         correction = rates[2] if inputs[:, 2].any() else assumed.correction
         return np.array([rates[0], assumed.box, correction, assumed.corrections_per_box, assumed.corrections_per_image])
-    per_image, per_box = nnls(told[:, :2], told[:, 2])[0]
+    per_image, per_box = nnls(informative[:, :2], informative[:, 2])[0]
     return np.append(rates, [per_box, per_image])
 
 
 @dataclass(frozen=True)
 class CostModel:
-    """Seconds of a person's time, for comparing strategies by what they cost.
+    """Seconds of a person's time, to compare strategies by their cost.
 
     These are **assumptions**, to be replaced by lead times measured in your own project. Published times are for
-    upright boxes: about 35 s to draw one carefully (Su, Deng and Fei-Fei 2012), about 7 s by its four extreme
-    points (Papadopoulos et al. 2017). A rotated box drawn with a mouse is put between them; changes of a box that
-    is there already are put below.
+    upright boxes: about 35 s to draw one carefully (Su, Deng and Fei-Fei 2012), about 7 s by its four extreme points
+    (Papadopoulos et al. 2017). A rotated box drawn with a mouse is assumed to be in between, changes of an existing box
+    to take less.
     """
 
     image: float = 5.0  # to open an image and look it over
@@ -160,5 +159,5 @@ class CostModel:
     kept: float = 0.0
 
     def seconds(self, counts: pd.DataFrame) -> pd.Series:
-        """What each image of :func:`al_rotate.corrections.counts` costs."""
+        """Return the seconds of each image of :func:`al_rotate.corrections.counts`."""
         return self.image + sum(getattr(self, name) * counts[f"n_{name}"] for name in corrections.COUNTS)

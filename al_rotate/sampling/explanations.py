@@ -1,4 +1,4 @@
-"""One sentence an image: why this one."""
+"""One sentence per image: why this one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 __all__ = ["explain"]
 
-# Columns whose higher values speak for an image, in the order in which they are told, and their words.
+# Columns whose higher values speak for an image, in the order in which they are named, and their words.
 _PARTS = {
     "uncertainty": "uncertainty",
     "uncertainty_mean": "mean uncertainty",
@@ -22,7 +22,7 @@ _PARTS = {
     "value": "uncertainty for a second of labelling",
     "diversity_gain": "distance from all labelled or picked before",
 }
-_TOLD = {
+_COMMON = {
     "rank",
     "image_id",
     "score",
@@ -40,21 +40,22 @@ _RULES = {
     "mean": "no box is predicted: placed as the mean image",
     "missed": "no box is predicted: placed by how often such images held something",
 }
-_MOST = 3  # parts in a sentence
+_MOST = 3  # parts named in a sentence
 
 
 def explain(ranking: pd.DataFrame, image_ids: Sequence[str] | None = None) -> list[str]:
-    """Why images stand where they do, in words.
+    """Explain the ranks of images in words.
 
-    The parts of the score in which an image stands highest among all that were ranked, with their places in percent;
-    what class or rule it was picked for; how many boxes people are shown and how long they may take.
+    A sentence names the parts of the score in which the image stands highest among all that were ranked, in percent;
+    the class or rule that it was picked for; how many boxes people are shown, and how long they may take.
 
     Args:
-        ranking: of `rank`, whole: the places are among its rows. Columns of your own are told by their names.
-        image_ids: to explain; None: all, in the ranking's order.
+        ranking: of `rank`, with all rows, since the percentages are among these; from older files, too. Your own
+            columns are called by their names.
+        image_ids: to explain; None: all, in the order of the ranking.
 
     Returns:
-        A sentence each.
+        One sentence per image.
 
     Raises:
         KeyError: for an image that is not ranked.
@@ -63,61 +64,65 @@ def explain(ranking: pd.DataFrame, image_ids: Sequence[str] | None = None) -> li
     >>> explain(table.assign(uncertainty=[0.5, 0.25]), ["a"])
     ['Rank 1 of 2: the highest uncertainty; 2 boxes to correct.']
     """
-    known = ranking.set_index("image_id")
-    if image_ids is not None and (strange := [i for i in image_ids if i not in known.index]):
-        raise KeyError(f"no image {strange[0]!r} in this ranking of {len(known)}")
-    rows = known if image_ids is None else known.loc[list(image_ids)]
+    by_id = ranking.set_index("image_id")
+    if image_ids is not None and (strange := [i for i in image_ids if i not in by_id.index]):
+        raise KeyError(f"no image {strange[0]!r} in this ranking of {len(by_id)}")
+    rows = by_id if image_ids is None else by_id.loc[list(image_ids)]
     numbers = [name for name in ranking.columns if _is_part(ranking, name)]
     parts = [*(name for name in _PARTS if name in numbers), *(name for name in numbers if name not in _PARTS)]
-    parts.sort(key=lambda name: not _is_score(ranking, name))  # what it was ranked by comes first
-    blind = not known["n_boxes"].any()
+    parts.sort(key=lambda name: not _is_score(ranking, name))  # the ranking criterion comes first
+    nothing_detected = not by_id["n_boxes"].any()
     above = {name: _above(ranking[name], rows[name]) for name in parts}
-    return [_sentence(row, k, len(known), above, blind) for k, (_, row) in enumerate(rows.iterrows())]
+    return [_sentence(row, k, len(by_id), above, nothing_detected) for k, (_, row) in enumerate(rows.iterrows())]
 
 
-def _sentence(row: pd.Series, k: int, size: int, above: dict[str, np.ndarray], blind: bool) -> str:
-    told = []
+def _sentence(row: pd.Series, k: int, size: int, above: dict[str, np.ndarray], nothing_detected: bool) -> str:
+    reasons = []
     rule = _RULES.get(row.get("placement", row.get("placed", "")))
-    if rule and not blind:
-        told.append(rule)
+    if rule and not nothing_detected:
+        reasons.append(rule)
     else:
-        places = {name: values[k] for name, values in above.items() if not np.isnan(values[k])}
-        best = sorted(places, key=lambda name: -places[name])[:_MOST]
-        kept = [name for name in places if name in best and (places[name] >= 50 or len(best) == 1)]
-        told += [_place(_PARTS.get(name, name.replace("_", " ")), places[name]) for name in kept]
+        percent = {name: values[k] for name, values in above.items() if not np.isnan(values[k])}
+        best = sorted(percent, key=lambda name: -percent[name])[:_MOST]
+        kept = [name for name in percent if name in best and (percent[name] >= 50 or len(best) == 1)]
+        reasons += [_compare(_PARTS.get(name, name.replace("_", " ")), percent[name]) for name in kept]
     if row.get("drawn"):
-        told.append("drawn at random")
+        reasons.append("drawn at random")
     if isinstance(row.get("start"), str):
-        told.append("typical of images unlike the labelled ones, since the detector is still weak")
+        reasons.append("typical of images unlike the labelled ones, since the detector is still weak")
     if isinstance(row.get("quota"), str) and row["quota"]:
-        told.append(f"asked for the class {row['quota']}, of which there are few labels")
+        reasons.append(f"asked for the class {row['quota']}, of which there are few labels")
     if "calibrated" in row and not row["calibrated"]:
-        told.append("scores are not calibrated yet")
+        reasons.append("scores are not calibrated yet")
     n_shown = int(row["n_shown"])
-    effort = "nothing is detected yet" if blind else f"{n_shown} box{'' if n_shown == 1 else 'es'} to correct"
-    if not blind and pd.notna(row.get("expected_seconds")):
+    effort = (
+        "nothing is detected yet" if nothing_detected else f"{n_shown} box{'' if n_shown == 1 else 'es'} to correct"
+    )
+    if not nothing_detected and pd.notna(row.get("expected_seconds")):
         effort += f", about {row['expected_seconds']:.0f} s of labelling"
     place = f"Rank {row['rank']:.0f} of {size}: " if pd.notna(row.get("rank")) else ""
-    return f"{place}{'; '.join([*told, effort])}."
+    return f"{place}{'; '.join([*reasons, effort])}."
 
 
-def _place(name: str, percent: float) -> str:
+def _compare(name: str, percent: float) -> str:
     return f"the highest {name}" if percent == 100 else f"{name} above {int(percent)} % of the images"
 
 
-def _above(everywhere: pd.Series, here: pd.Series) -> np.ndarray:
-    """How many of the other known values lie below, in percent; NaN for what is not known."""
-    known = np.sort(everywhere.dropna().to_numpy(np.float64))
-    values = here.to_numpy(np.float64)
-    below = np.searchsorted(known, values, "left") / max(len(known) - 1, 1) * 100
+def _above(column: pd.Series, rows: pd.Series) -> np.ndarray:
+    """How many of the other values each one exceeds, in percent; NaN for a missing one."""
+    others = np.sort(column.dropna().to_numpy(np.float64))
+    values = rows.to_numpy(np.float64)
+    below = np.searchsorted(others, values, "left") / max(len(others) - 1, 1) * 100
     return np.where(np.isnan(values), np.nan, below)
 
 
 def _is_score(ranking: pd.DataFrame, name: str) -> bool:
-    known = ranking[name].notna()
-    return "score" in ranking and ranking.loc[known, name].tolist() == ranking.loc[known, "score"].tolist()
+    present = ranking[name].notna()
+    return "score" in ranking and ranking.loc[present, name].tolist() == ranking.loc[present, "score"].tolist()
 
 
 def _is_part(ranking: pd.DataFrame, name: str) -> bool:
     values = ranking[name]
-    return name not in _TOLD and pd.api.types.is_numeric_dtype(values) and values.dtype != bool and values.nunique() > 1
+    return (
+        name not in _COMMON and pd.api.types.is_numeric_dtype(values) and values.dtype != bool and values.nunique() > 1
+    )

@@ -1,1 +1,1 @@
-"""The parts of strategies as plain functions on arrays: scores of boxes and images, distances, quotas, coverage."""
+"""What strategies are built from, as plain functions on arrays: uncertainty, stability, diversity, coverage, quotas."""

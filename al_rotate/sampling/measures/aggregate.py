@@ -1,4 +1,4 @@
-"""Scores of boxes -> one score an image, and the stated rules for images without a box."""
+"""From scores of boxes to one score per image, with stated rules for images without a box."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ Empty = Literal["last", "first", "mean", "missed"]
 def aggregate(
     values: ArrayLike, offsets: ArrayLike, how: How = "mean", k: int = 5, weights: ArrayLike | None = None
 ) -> NDArray[np.float64]:
-    """One score an image from the scores of its boxes; NaN for an image without a box, see `place_empty`.
+    """Score each image from the scores of its boxes; NaN for an image without a box, see `place_empty`.
 
-    ``sum`` prefers crowded images, ``max`` and ``top-k`` those with a few hard boxes among many easy ones, ``mean``
-    does not look at the number of boxes.
+    ``sum`` prefers crowded images, ``max`` and ``top-k`` those with a few hard boxes among many easy ones; ``mean``
+    ignores the number of boxes.
 
     Args:
         values: (N,) scores of boxes, finite.
         offsets: (M+1,) the boxes of image ``i`` are ``values[offsets[i]:offsets[i + 1]]``.
-        how: mean, max, sum, or top-k, the mean of the k highest (of all where there are fewer).
+        how: mean, max, sum, or top-k, the mean of the k highest (of all if there are fewer).
         k: for top-k.
-        weights: (N,) >= 0, what a box counts in ``mean`` (``sum w v / sum w``) and ``sum`` (``sum w v``): its area, its
-            class's share, its score. The mean of boxes that all weigh nothing is 0.
+        weights: (N,) >= 0, the weight of a box in ``mean`` (``sum w v / sum w``) and ``sum`` (``sum w v``): its area,
+            its class's share, its score. The mean of boxes that all have weight 0 is 0.
 
     Returns:
         (M,).
 
     Raises:
         ValueError: for an unknown rule, k < 1, offsets that do not fit, a value that is not finite, a weight that is
-            negative, or weights with a rule that has none.
+            negative, or weights with a rule that does not use them.
 
     >>> aggregate([0.25, 0.75, 0.5], [0, 2, 2, 3], how="max").tolist()
     [0.75, nan, 0.5]
@@ -48,8 +48,8 @@ def aggregate(
     values, offsets = _as_segments(values, offsets)
     counts = np.diff(offsets)
     filled = counts > 0
-    # reduceat gives an empty segment its neighbour's first value: it may see only the segments with a box. Between
-    # the starts of these lie all values, since the empty ones hold none.
+    # reduceat gives an empty segment its neighbour's first value, so it may see only the segments with a box. Between
+    # their starts lie all values, since the empty ones hold none.
     starts, sizes = offsets[:-1][filled], counts[filled].astype(np.float64)
     scores = np.full(len(counts), np.nan)
     if not len(starts):
@@ -58,11 +58,11 @@ def aggregate(
         scores[filled] = np.maximum.reduceat(values, starts)
         return scores
     if how == "top-k":
-        values = np.where(_places(values, counts, offsets) < k, values, 0.0)
+        values = np.where(_ranks(values, counts, offsets) < k, values, 0.0)
         sizes = np.minimum(sizes, k)
     if weights is not None:
-        heavy = _as_weights(weights, len(values))
-        values, sizes = values * heavy, np.add.reduceat(heavy, starts)
+        w = _as_weights(weights, len(values))
+        values, sizes = values * w, np.add.reduceat(w, starts)
     total = np.add.reduceat(values, starts)
     scores[filled] = total if how == "sum" else total / np.where(sizes > 0, sizes, 1)
     return scores
@@ -71,26 +71,26 @@ def aggregate(
 def place_empty(
     scores: ArrayLike, empty: ArrayLike, rule: Empty = "last", missed_rate: float = 0.5
 ) -> NDArray[np.float64]:
-    """Scores of a pool in which the images without a box have theirs by a rule.
+    """Score the images of a pool that have no box by a rule.
 
-    Such an image has nothing to be unsure of, though it may hold everything that the detector missed. The rule decides
-    for the pool at once, so that these scores depend on the pool that they are taken over:
+    Such an image has nothing to be unsure of, though it may hold everything that the detector missed. The rule uses the
+    other scores of the pool, so these scores depend on the pool:
 
     - ``last``: the lowest score of the pool, and 0 at most;
     - ``first``: the highest score of the pool;
     - ``mean``: the mean score of the images with a box;
     - ``missed``: that mean times the rate at which such images turned out to hold an object.
 
-    A ranking by ``last`` and ``first`` also puts these images behind and before those of the very same score.
+    A ranking by ``last`` or ``first`` also puts these images behind or before others of the same score.
 
     Args:
-        scores: (M,); those of images without a box are not looked at.
+        scores: (M,); those of images without a box are ignored.
         empty: (M,) of bool.
         rule: last, first, mean or missed.
         missed_rate: for missed, in [0, 1].
 
     Returns:
-        (M,); all 0 where no image has a box.
+        (M,); all 0 if no image has a box.
 
     Raises:
         ValueError: for an unknown rule.
@@ -100,36 +100,36 @@ def place_empty(
     """
     if rule not in get_args(Empty):
         raise ValueError(f"expected empty to be one of {', '.join(get_args(Empty))}, got {rule!r}")
-    nothing = np.asarray(empty, bool)
-    found = np.where(nothing, 0.0, np.asarray(scores, np.float64))
-    if nothing.any() and not nothing.all():
-        filled = found[~nothing]
+    without_box = np.asarray(empty, bool)
+    placed = np.where(without_box, 0.0, np.asarray(scores, np.float64))
+    if without_box.any() and not without_box.all():
+        filled = placed[~without_box]
         mean = float(filled.mean())
         by_rule = {"last": min(0.0, filled.min()), "first": filled.max(), "mean": mean, "missed": mean * missed_rate}
-        found[nothing] = by_rule[rule]
-    return found
+        placed[without_box] = by_rule[rule]
+    return placed
 
 
-def _places(values: NDArray, counts: NDArray, offsets: NDArray) -> NDArray:
-    """(N,) the place of each value in its image, 0 for the highest, ties in the order of the boxes."""
+def _ranks(values: NDArray, counts: NDArray, offsets: NDArray) -> NDArray:
+    """(N,) the rank of each value in its image, 0 for the highest, ties in the order of the boxes."""
     image = np.repeat(np.arange(len(counts)), counts)
     order = np.lexsort((-values, image))
-    places = np.empty(len(values), np.int64)
-    places[order] = np.arange(len(values)) - offsets[image]  # images keep their rows, only boxes change within
-    return places
+    ranks = np.empty(len(values), np.int64)
+    ranks[order] = np.arange(len(values)) - offsets[image]  # boxes change places only within their image
+    return ranks
 
 
 def _as_weights(weights: ArrayLike, n: int) -> NDArray[np.float64]:
-    heavy = np.asarray(weights, np.float64)
-    if heavy.shape != (n,) or not ((heavy >= 0) & (heavy < np.inf)).all():
-        raise ValueError(f"expected a finite weight >= 0 for each of {n} boxes, got {heavy.shape}")
-    return heavy
+    w = np.asarray(weights, np.float64)
+    if w.shape != (n,) or not ((w >= 0) & (w < np.inf)).all():
+        raise ValueError(f"expected a finite weight >= 0 for each of {n} boxes, got {w.shape}")
+    return w
 
 
 def _as_segments(values: ArrayLike, offsets: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     values, offsets = np.asarray(values, np.float64), np.asarray(offsets)
     if values.ndim != 1:
-        raise ValueError(f"expected one value a box, (N,), got {values.shape}")
+        raise ValueError(f"expected one value per box, (N,), got {values.shape}")
     if offsets.ndim != 1 or not len(offsets) or offsets.dtype.kind not in "iu":
         raise ValueError(f"expected offsets of M+1 integers, got {offsets.dtype} {offsets.shape}")
     if offsets[0] != 0 or offsets[-1] != len(values) or (np.diff(offsets) < 0).any():

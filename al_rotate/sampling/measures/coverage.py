@@ -1,6 +1,6 @@
-"""Queries that show a bit of everything: classes, sizes, shapes, directions, and not ten tiles of one scene.
+"""Coverage: queries with something of every class, size, shape and direction, and not ten tiles of one scene.
 
-All of it looks at predicted boxes, never at labels that are held back.
+It is measured on predicted boxes, never on labels that are held back.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ... import boxes as rboxes
-from ...data.instances import RotatedInstances
+from ... import boxes
+from ...data import RotatedInstances
 
 __all__ = ["contents", "cover", "scene_of", "spread_over_scenes"]
 
@@ -23,25 +23,25 @@ DIRECTIONS = 4
 
 
 def contents(detections: RotatedInstances, n_classes: int | None = None) -> NDArray[np.float64]:
-    """What each image is predicted to hold, weighted by the scores.
+    """Count what each image is predicted to hold, weighted by the scores.
 
     Args:
-        detections: with scores, or labels, which count 1 each.
+        detections: with scores; or labels, each of which counts 1.
         n_classes: None takes the detections' own.
 
     Returns:
         (M, C * 14): for each class the expected boxes by five sizes, by four shapes, and by four directions and none.
     """
-    known = len(detections.classes) if detections.classes else int(detections.labels.max(initial=-1)) + 1
-    many = known if n_classes is None else n_classes
+    if n_classes is None:
+        n_classes = len(detections.classes) if detections.classes else int(detections.labels.max(initial=-1)) + 1
     box = detections.boxes.astype(np.float64)
-    sides = np.sqrt(rboxes.area(box))
+    sides = np.sqrt(boxes.area(box))
     long, short = box[:, 2:4].max(axis=1, initial=0), np.maximum(box[:, 2:4].min(axis=1, initial=np.inf), 1e-9)
     size, shape = np.searchsorted(SIDES, sides, "right"), np.searchsorted(ASPECTS, long / short, "right")
-    turned = np.minimum(((box[:, 4] + np.pi / 2) / np.pi * DIRECTIONS).astype(np.int64) % DIRECTIONS, DIRECTIONS - 1)
-    direction = np.where(shape == 0, DIRECTIONS, turned)
+    sector = np.minimum(((box[:, 4] + np.pi / 2) / np.pi * DIRECTIONS).astype(np.int64) % DIRECTIONS, DIRECTIONS - 1)
+    direction = np.where(shape == 0, DIRECTIONS, sector)
     parts = (len(SIDES) + 1, len(ASPECTS) + 1, DIRECTIONS + 1)
-    table = np.zeros((len(detections), many, sum(parts)))
+    table = np.zeros((len(detections), n_classes, sum(parts)))
     weights = np.ones(len(box)) if detections.scores is None else detections.scores.astype(np.float64)
     start = 0
     for kind, width in zip((size, shape, direction), parts, strict=True):
@@ -53,15 +53,15 @@ def contents(detections: RotatedInstances, n_classes: int | None = None) -> NDAr
 def cover(
     held: ArrayLike, n: int, have: ArrayLike | None = None, quality: ArrayLike | None = None
 ) -> NDArray[np.int64]:
-    """Rows that together hold something of everything: greedy for the largest sum of square roots of what is held.
+    """Pick rows that together hold something of everything: greedily, for the largest sum of roots of what they hold.
 
-    The root makes the second of a kind worth less than the first. The sum is monotone and submodular, so that the
+    The root makes the second of a kind worth less than the first. The sum is monotone and submodular, so the
     greedy choice reaches 63 % of the best one (Nemhauser, Wolsey and Fisher 1978), by lazy evaluation (Minoux 1978);
     as feature-based selection in Wei, Iyer and Bilmes, "Submodularity in Data Subset Selection" (ICML 2015).
 
     Args:
         held: (M, K) >= 0, of :func:`contents`.
-        n: rows to pick; all where there are fewer.
+        n: rows to pick; all if there are fewer.
         have: (K,) what is labelled already.
         quality: (M,) >= 0, multiplies a row's gain, such as its uncertainty.
 
@@ -75,44 +75,44 @@ def cover(
     [0, 2]
     """
     table = np.asarray(held, np.float64)
-    now = np.zeros(table.shape[-1]) if have is None else np.asarray(have, np.float64).copy()
-    good = np.ones(len(table)) if quality is None else np.asarray(quality, np.float64)
-    fit = table.ndim == 2 and now.shape == table.shape[1:] and good.shape == table.shape[:1]
-    if not fit or any(not ((values >= 0) & (values < np.inf)).all() for values in (table, now, good)):
+    total = np.zeros(table.shape[-1]) if have is None else np.asarray(have, np.float64).copy()
+    factor = np.ones(len(table)) if quality is None else np.asarray(quality, np.float64)
+    fits = table.ndim == 2 and total.shape == table.shape[1:] and factor.shape == table.shape[:1]
+    if not fits or any(not ((values >= 0) & (values < np.inf)).all() for values in (table, total, factor)):
         raise ValueError(
-            f"expected finite values >= 0, (M, K), (K,) and (M,), got {table.shape}, {now.shape}, {good.shape}"
+            f"expected finite values >= 0, (M, K), (K,) and (M,), got {table.shape}, {total.shape}, {factor.shape}"
         )
     if n < 1:
         raise ValueError(f"expected to pick at least one row, got {n}")
 
     def gain(row: int) -> float:
-        # Rounded, so that what is equal but for the order of additions ties.
-        return round(float(good[row] * (np.sqrt(now + table[row]) - np.sqrt(now)).sum()), 9)
+        # Rounded, so that gains that differ only by the order of additions tie.
+        return round(float(factor[row] * (np.sqrt(total + table[row]) - np.sqrt(total)).sum()), 9)
 
     queue = [(-gain(row), row) for row in range(len(table))]
     heapq.heapify(queue)
     picked: list[int] = []
     while queue and len(picked) < n:
         _, row = heapq.heappop(queue)
-        worth = (-gain(row), row)
-        if queue and worth > queue[0]:
-            heapq.heappush(queue, worth)  # its gain has fallen since it was computed
+        entry = (-gain(row), row)
+        if queue and entry > queue[0]:
+            heapq.heappush(queue, entry)  # its gain has fallen since it was computed
             continue
         picked.append(row)
-        now += table[row]
+        total += table[row]
     return np.array(picked, np.int64)
 
 
 def scene_of(image_id: str) -> str:
-    """The scene that a tile was cut from, by MMRotate's and DOTA's names: ``P0001__1024__0___824`` is of ``P0001``.
+    """Return the scene that a tile was cut from, by MMRotate's and DOTA's names: ``P0001__1024__0___824`` -> ``P0001``.
 
-    An image that is no tile is a scene of its own.
+    An image that is not a tile is its own scene.
     """
     return image_id.partition("__")[0] or image_id
 
 
 def spread_over_scenes(image_ids: Iterable[str], most: int, scene: Callable[[str], str] = scene_of) -> list[str]:
-    """The same images, those beyond the first `most` of a scene behind all others: overlapping tiles show the same.
+    """Move images beyond the first `most` of a scene behind all others, since overlapping tiles show the same objects.
 
     Args:
         image_ids: best first.
@@ -131,10 +131,10 @@ def spread_over_scenes(image_ids: Iterable[str], most: int, scene: Callable[[str
     if most < 1:
         raise ValueError(f"expected at least one image of a scene, got {most}")
     ids: Sequence[str] = list(image_ids)
-    seen: Counter[str] = Counter()
-    turn = []
+    counts: Counter[str] = Counter()
+    turns = []
     for image_id in ids:
         name = scene(image_id)
-        turn.append(seen[name] // most)
-        seen[name] += 1
-    return [ids[k] for k in np.argsort(turn, kind="stable")]
+        turns.append(counts[name] // most)
+        counts[name] += 1
+    return [ids[k] for k in np.argsort(turns, kind="stable")]

@@ -1,15 +1,15 @@
-"""How unsure a detector is of a box: pure functions on arrays, higher means more worth labelling.
+"""Uncertainty of boxes: pure functions on arrays; higher means more worth labelling.
 
-Each function takes either of what a detector can say of its ``n`` boxes:
+Each function takes either kind of scores of a detector's ``n`` boxes:
 
-- ``(n,)``: one confidence ``p`` a box, object against background;
+- ``(n,)``: one confidence ``p`` per box, object against background;
 - ``(n, C)``: the scores of all ``C`` foreground classes. These are **no distribution over the classes**, and nothing
   here makes them one. One-stage heads (RTMDet-R) give ``C`` independent sigmoids, whose rows sum to anything from 0 to
   ``C``; two-stage heads (Oriented R-CNN) give a softmax without its background column, whose rows sum to at most 1.
-  The two cannot be told apart by their values, so that the measures are those that need not know: they neither
-  renormalise a row (which would call a box of 0.01 and 0.01 as undecided as one of 0.5 and 0.5) nor add a background.
+  The values do not tell the two apart, so the measures are ones that need not know: they neither renormalise a row
+  (which would call a box of 0.01 and 0.01 as undecided as one of 0.5 and 0.5) nor add a background.
 
-With one class only the background is left to be confused with, hence a single column ``(n, 1)`` counts as ``(n,)``.
+With one class, only the background is left to be confused with, so a single column ``(n, 1)`` counts as ``(n,)``.
 Compare values of one detector and one kind of head only.
 
 The three measures are those of Settles, "Active Learning Literature Survey" (2009), section 3.1.
@@ -23,20 +23,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import entr
 
-from ... import boxes as rboxes
+from ...boxes import iou, near_pairs
 
 __all__ = ["class_difficulty", "entropy", "least_confidence", "margin", "overlap_margin"]
 
-_BLOCK = 65_536  # rows in float64 at a time, so that millions of boxes of many classes need no second copy
+_BLOCK = 65_536  # rows converted to float64 at a time: millions of boxes of many classes need no second copy
 
 Measure = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 def least_confidence(scores: ArrayLike) -> NDArray[np.float64]:
-    """One minus the (highest) score.
+    """Compute one minus the (highest) score.
 
-    Boxes just above the detector's score threshold come out on top, so that the threshold matters here more than
-    anywhere else.
+    Boxes just above the detector's score threshold come first, so the threshold matters here more than anywhere else.
 
     Args:
         scores: (n,) confidences or (n, C) class scores, in [0, 1].
@@ -50,14 +49,14 @@ def least_confidence(scores: ArrayLike) -> NDArray[np.float64]:
     >>> least_confidence([0.75, 1.0]).tolist()
     [0.25, 0.0]
     """
-    return _measure(scores, one=lambda p: 1 - p, many=lambda p: 1 - p.max(axis=1))
+    return _measure(scores, lambda p: 1 - p, lambda p: 1 - p.max(axis=1))
 
 
 def margin(scores: ArrayLike) -> NDArray[np.float64]:
-    """One minus the lead of the best answer over the second best.
+    """Compute one minus the lead of the best answer over the second best.
 
     With one confidence the answers are object and background, ``1 - |p - (1 - p)|``; with class scores the two best
-    classes, ``1 - (p1 - p2)``, whatever the background's share: a row of small scores is a row of a small lead.
+    classes, ``1 - (p1 - p2)``, whatever the background's share: a row of small scores has a small lead.
 
     Args:
         scores: (n,) confidences or (n, C) class scores, in [0, 1].
@@ -71,16 +70,16 @@ def margin(scores: ArrayLike) -> NDArray[np.float64]:
     >>> margin([0.5, 0.75]).tolist(), margin([[0.75, 0.5, 0.0]]).tolist()
     ([1.0, 0.5], [0.75])
     """
-    return _measure(scores, one=lambda p: 1 - np.abs(2 * p - 1), many=_class_margin)
+    return _measure(scores, lambda p: 1 - np.abs(2 * p - 1), _class_margin)
 
 
 def entropy(scores: ArrayLike) -> NDArray[np.float64]:
-    """Entropy in nats, with ``0 ln 0 = 0``.
+    """Compute the entropy in nats, with ``0 ln 0 = 0``.
 
     With one confidence the binary entropy ``-p ln p - (1 - p) ln(1 - p)``. With class scores ``-sum_c p_c ln p_c``
-    over the foreground classes, not renormalised, as MUS-CDB takes it (arXiv 2212.02804). For both kinds of head that
-    is a sum of one bump a class, highest at ``p_c = 1/e``, and no entropy of a distribution in the strict sense: one
-    class at 0.5 and the others at 0 give 0.35, where the binary entropy gives 0.69.
+    over the foreground classes, not renormalised, as in MUS-CDB (arXiv 2212.02804). For both kinds of head that is a
+    sum of one bump per class, highest at ``p_c = 1/e``, and not the entropy of a distribution: one class at 0.5 and the
+    others at 0 give 0.35, where the binary entropy gives 0.69.
 
     Args:
         scores: (n,) confidences or (n, C) class scores, in [0, 1].
@@ -94,24 +93,24 @@ def entropy(scores: ArrayLike) -> NDArray[np.float64]:
     >>> entropy([0.5, 1.0]).round(4).tolist(), entropy([[0.5, 0.5, 0.0]]).round(4).tolist()
     ([0.6931, 0.0], [0.6931])
     """
-    return _measure(scores, one=lambda p: entr(p) + entr(1 - p), many=lambda p: entr(p).sum(axis=1))
+    return _measure(scores, lambda p: entr(p) + entr(1 - p), lambda p: entr(p).sum(axis=1))
 
 
 def overlap_margin(
     boxes: ArrayLike, labels: ArrayLike, scores: ArrayLike, offsets: ArrayLike, least: float = 0.5
 ) -> NDArray[np.float64]:
-    """One minus the lead over the best box of another class at the same place.
+    """Compute one minus the lead over the best box of another class at the same place.
 
     The class margin for detectors that give a box one class: ``1 - (p - p')``, where p' is the highest score among the
-    image's boxes of other classes whose rotated IoU with the box is at least `least`, 0 where there is none. Class-wise
-    NMS keeps such pairs. It is 1 where two classes have the same score, and above where the other one's is higher.
+    image's boxes of other classes whose rotated IoU with the box is at least `least`, 0 if there is none. Class-wise
+    NMS keeps such pairs. It is 1 if both classes have the same score, and above 1 if the other one's is higher.
 
     Args:
         boxes: (n, 5).
         labels: (n,) classes.
         scores: (n,) in [0, 1].
         offsets: (M+1,) the boxes of image ``i`` are ``offsets[i]:offsets[i + 1]``.
-        least: rotated IoU from which two boxes are at one place.
+        least: rotated IoU from which two boxes are at the same place.
 
     Returns:
         (n,) in [0, 2].
@@ -130,11 +129,11 @@ def overlap_margin(
         raise ValueError(f"expected (n, 5) boxes, n labels and scores, and offsets up to n, got {len(at)} boxes")
     p = 1 - result
     for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        rows, columns = rboxes.near_pairs(at[start:stop], at[start:stop]) if stop - start > 1 else ((), ())
+        rows, columns = near_pairs(at[start:stop], at[start:stop]) if stop - start > 1 else ((), ())
         a, b = np.asarray(rows, np.int64) + start, np.asarray(columns, np.int64) + start
         rival = classes[a] != classes[b]
         a, b = a[rival], b[rival]
-        near = rboxes.iou(at[a], at[b], paired=True) >= least
+        near = iou(at[a], at[b], paired=True) >= least
         best = np.zeros(stop - start)
         np.maximum.at(best, a[near] - start, p[b[near]])
         result[start:stop] += best
@@ -142,10 +141,10 @@ def overlap_margin(
 
 
 def class_difficulty(quality: ArrayLike, alpha: float = 0.3, beta: float = 0.2) -> NDArray[np.float64]:
-    """PPAL's weight of each class: ``1 + alpha beta ln((e^(1/alpha) - 1) (1 - q_c) + 1)``.
+    """Compute PPAL's weight of each class: ``1 + alpha beta ln((e^(1/alpha) - 1) (1 - q_c) + 1)``.
 
     Yang et al., "Plug and Play Active Learning for Object Detection" (CVPR 2024), difficulty calibrated uncertainty
-    sampling: a box's binary entropy counts so many times. From 1 for a class that is mastered to ``1 + beta``.
+    sampling: the weight of a box's binary entropy. From 1 for a class that is mastered to ``1 + beta``.
 
     Args:
         quality: (C,) in [0, 1], how well the detector does on each class: PPAL's moving average of p^0.6 IoU^0.4 over
@@ -169,8 +168,8 @@ def _class_margin(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1 - (best[:, -1] - best[:, -2])
 
 
-def _measure(scores: ArrayLike, one: Measure, many: Measure) -> NDArray[np.float64]:
-    """`one` of confidences (n,) or `many` of class scores (n, C)."""
+def _measure(scores: ArrayLike, of_confidences: Measure, of_class_scores: Measure) -> NDArray[np.float64]:
+    """Check the scores and apply the measure for their shape, (n,) or (n, C), in blocks."""
     array = np.asarray(scores)
     if array.ndim not in (1, 2):
         raise ValueError(f"expected scores of shape (n,) or (n, C), got {array.shape}")
@@ -181,11 +180,12 @@ def _measure(scores: ArrayLike, one: Measure, many: Measure) -> NDArray[np.float
         raise ValueError(f"expected scores of one class or more, got {array.shape}")
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
+    measure = of_confidences if array.ndim == 1 else of_class_scores
     for start in range(0, len(array), _BLOCK):
         block = np.ascontiguousarray(array[start : start + _BLOCK], np.float64)
         ok = (block >= 0) & (block <= 1)  # False for NaN
         if not ok.all():
             row = int(np.flatnonzero(~ok.reshape(len(block), -1).all(axis=1))[0])
             raise ValueError(f"expected scores in [0, 1], got {block[row].tolist()} in row {start + row}")
-        result[start : start + _BLOCK] = (one if array.ndim == 1 else many)(block)
+        result[start : start + _BLOCK] = measure(block)
     return result

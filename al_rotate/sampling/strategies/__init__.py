@@ -1,4 +1,4 @@
-"""The named strategies, each a short composition of measures that names its source."""
+"""The named strategies: short compositions of measures, each with its source."""
 
 from .base import BatchStrategy, ScoreStrategy
 from .registry import STRATEGIES, Strategy, make_strategy, needs_of

@@ -1,4 +1,4 @@
-"""The names of the strategies, and what each is made by."""
+"""The names of the strategies, and their factories."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from ..measures import uncertainty
-from .base import BatchStrategy, Needs, ScoreStrategy
+from .base import Needs, RankingStrategy
 from .baselines import box_count, random
 from .class_balance import mus_cdb, pal
 from .diversity import badge, core_set, typiclust
@@ -18,7 +18,9 @@ from .stability import angle_stability, localisation_stability
 from .two_stage import cald, ppal
 from .uncertainty import by_uncertainty, calibrated_entropy
 
-Strategy = ScoreStrategy | BatchStrategy | Callable[..., Sequence[str]]
+__all__ = ["STRATEGIES", "Strategy", "make_strategy", "needs_of"]
+
+Strategy = RankingStrategy | Callable[..., Sequence[str]]
 
 # name -> factory, whose keyword arguments are the strategy's options
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
@@ -42,26 +44,26 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
 
 
 def make_strategy(strategy: str | Strategy, **options: Any) -> Strategy:
-    """The strategy of that name with these options; a callable as it is.
+    """Make the strategy of that name with these options; return a callable unchanged.
 
     Raises:
         ValueError: for an unknown name (with the nearest known one), or an option that the strategy does not have.
     """
     if callable(strategy):
         if options:
-            raise ValueError(f"expected no options beside a strategy of your own, got {', '.join(options)}")
+            raise ValueError(f"expected no options besides a strategy of your own, got {', '.join(options)}")
         return strategy
     if strategy not in STRATEGIES:
         near = difflib.get_close_matches(str(strategy), STRATEGIES, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"expected a strategy among {', '.join(STRATEGIES)}, got {strategy!r}.{hint}")
     factory = STRATEGIES[strategy]
-    known = [p.name for p in inspect.signature(factory).parameters.values()]
-    if unknown := [name for name in options if name not in known]:
-        raise ValueError(f"expected options of {strategy!r} among ({', '.join(known)}), got {', '.join(unknown)}")
+    names = [p.name for p in inspect.signature(factory).parameters.values()]
+    if unknown := [name for name in options if name not in names]:
+        raise ValueError(f"expected options of {strategy!r} among ({', '.join(names)}), got {', '.join(unknown)}")
     return factory(**options)
 
 
 def needs_of(strategy: Strategy) -> Needs:
-    """What a strategy looks at beside boxes and scores; a function of your own says so with an attribute ``needs``."""
+    """Return what a strategy uses besides boxes and scores, for your own function its attribute ``needs``."""
     return frozenset(getattr(strategy, "needs", ()))

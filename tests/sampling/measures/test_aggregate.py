@@ -78,7 +78,7 @@ def test_against_a_loop(seed):
         (([1.0], [0, 1], "top-k", 1.5), "expected an integer k >= 1, got 1.5"),
         (([1.0, np.nan], [0, 2], "top-k"), "got nan for box 1"),
         (([np.inf], [0, 1]), "got inf for box 0"),
-        (([[1.0]], [0, 1]), r"expected one value a box, \(N,\), got \(1, 1\)"),
+        (([[1.0]], [0, 1]), r"expected one value per box, \(N,\), got \(1, 1\)"),
         (([1.0], [0, 2]), "expected offsets to ascend from 0 to the 1 values"),
         (([1.0], [1, 1]), "expected offsets to ascend"),
         (([1.0, 1.0], [0, 2, 1, 2]), "expected offsets to ascend"),

@@ -392,7 +392,7 @@ def lambda_named(name):
         ("entropy", {"how": "median"}, "expected how to be one of"),
         ("entropy", {"empty": "drop"}, "expected empty to be one of"),
         ("entropy", {"use_class_scores": "yes"}, "expected use_class_scores to be True, False or 'auto', got 'yes'"),
-        (lambda_named("mine"), {"k": 1}, "expected no options beside a strategy of your own, got k"),
+        (lambda_named("mine"), {"k": 1}, "expected no options besides a strategy of your own, got k"),
     ],
 )
 def test_names_and_options(name, options, message):
