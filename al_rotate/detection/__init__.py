@@ -1,10 +1,16 @@
-"""MMRotate detectors: inference, training, configs and checkpoints. torch and OpenMMLab load here, when first used."""
+"""MMRotate detectors: inference, training, configs and checkpoints. torch and OpenMMLab load at the first use."""
 
 # Nothing is imported here: the command line asks for its process number without waiting for torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-_HOMES = {"Detector": "detector", "Finetuned": "training", "TrainingDiverged": "training", "finetune": "training"}
+_HOMES = {
+    "Detector": "detector",
+    "Finetuned": "training",
+    "PredictOptions": "inference.options",
+    "TrainingDiverged": "training",
+    "finetune": "training",
+}
 
 __all__ = sorted(_HOMES)
 
@@ -22,4 +28,5 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from .detector import Detector
+    from .inference.options import PredictOptions
     from .training import Finetuned, TrainingDiverged, finetune

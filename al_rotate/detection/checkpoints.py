@@ -1,7 +1,10 @@
-"""Checkpoints read without unpickling code, and written so that they can be."""
+"""A model's weights: checkpoints read without unpickling code, checkpoints written so, a random start."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import os
 import pickle
 import zipfile
@@ -11,9 +14,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
-# All that weights and plain values are made of.
+# Everything that weights and plain values consist of.
 _ALLOWED = {
     ("collections", "OrderedDict"),
     ("torch", "Size"),
@@ -23,7 +27,7 @@ _ALLOWED = {
 
 
 class _Inert:
-    """Stands for any other object of a checkpoint (MMEngine's log history, optimizers, hooks) and does nothing."""
+    """A stand-in for every other object in a checkpoint (MMEngine's log history, optimizers, hooks)."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
@@ -38,14 +42,20 @@ class _WeightsUnpickler(pickle.Unpickler):
         return super().find_class(module, name) if (module, name) in _ALLOWED else _Inert
 
 
-_PICKLE = SimpleNamespace(  # what torch.load asks of a pickle module
+_PICKLE = SimpleNamespace(  # as torch.load expects a pickle module
     __name__=__name__, Unpickler=_WeightsUnpickler, load=lambda file, **kwargs: _WeightsUnpickler(file, **kwargs).load()
 )
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights of a model and what is known of them."""
+    """Weights of a model.
+
+    Attributes:
+        path: the file.
+        state: name -> tensor, of the model's state_dict.
+        classes: class names, if the file has them.
+    """
 
     path: Path
     state: dict[str, Tensor]
@@ -57,38 +67,40 @@ class Checkpoint:
         Raises:
             ValueError: when the checkpoint is of another model (names or shapes that do not fit), or holds NaN.
         """
-        own = model.state_dict()
-        wrong = [n for n in own if n in self.state and own[n].shape != self.state[n].shape]
-        missing = [n for n in own if n not in self.state]
+        expected = model.state_dict()
+        wrong = [n for n in expected if n in self.state and expected[n].shape != self.state[n].shape]
+        missing = [n for n in expected if n not in self.state]
         if wrong or missing:
             name = (wrong or missing)[0]
-            there = tuple(self.state[name].shape) if wrong else "nothing"
+            got = tuple(self.state[name].shape) if wrong else "nothing"
             raise ValueError(
                 f"expected a checkpoint of this config's model, got {self.path}: {len(missing)} weights missing and "
-                f"{len(wrong)} of another shape, e.g. {name}: {tuple(own[name].shape)} expected, {there} there. "
-                "Use the config it was trained with (for finetune's results: the config.py beside it)"
+                f"{len(wrong)} of another shape, e.g. {name}: expected {tuple(expected[name].shape)}, got {got}. "
+                "Use the config it was trained with (for finetune's results: the config.py in the same folder)"
             )
-        if spoilt := [name for name, _ in model.named_parameters() if not self.state[name].isfinite().all()]:
-            raise ValueError(f"expected finite weights, got {self.path} with NaN in {spoilt[0]}: its training diverged")
-        model.load_state_dict({name: self.state[name] for name in own})
+        if diverged := [name for name, _ in model.named_parameters() if not self.state[name].isfinite().all()]:
+            raise ValueError(
+                f"expected finite weights, got {self.path} with NaN in {diverged[0]}: its training diverged"
+            )
+        model.load_state_dict({name: self.state[name] for name in expected})
 
     def warm_start(self, model: nn.Module) -> list[str]:
-        """Load the weights that fit and return the names of those that do not (a head for other classes)."""
-        own = model.state_dict()
-        fits = {n: v for n, v in self.state.items() if n in own and own[n].shape == v.shape}
-        model.load_state_dict(fits, strict=False)
-        return [name for name in own if name not in fits]
+        """Load the weights that fit, and return the names of the others (a head for other classes)."""
+        expected = model.state_dict()
+        fitting = {n: v for n, v in self.state.items() if n in expected and expected[n].shape == v.shape}
+        model.load_state_dict(fitting, strict=False)
+        return [name for name in expected if name not in fitting]
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read the weights of a checkpoint; a file from elsewhere cannot run code.
+    """Read the weights of a checkpoint; code in a file from elsewhere does not run.
 
-    MMEngine's Runner saves its log history beside the weights, which PyTorch's ``weights_only`` refuses. So
-    whatever is no tensor, container or plain value is read as an object that does nothing, and dropped.
+    MMEngine's Runner saves its log history besides the weights, which PyTorch's ``weights_only`` refuses. So everything
+    that is no tensor, container or plain value is read as an object that does nothing, and dropped.
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: for a file that is no checkpoint.
+        ValueError: for a file that is not a checkpoint.
     """
     path = Path(path)
     if not path.is_file():
@@ -99,7 +111,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         loaded: Any = torch.load(path, map_location="cpu", pickle_module=_PICKLE, weights_only=False)
     except OSError:
         raise
-    except Exception as error:  # a broken file fails in any way
+    except Exception as error:  # a broken file may raise anything
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"expected a checkpoint, got {path}: {first}") from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
@@ -107,17 +119,17 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise ValueError(f"expected a checkpoint with a state_dict of tensors, got {path}")
     state = {name.removeprefix("module."): value for name, value in state.items()}
     meta = _lowered(loaded.get("meta"))
-    known = _lowered(meta.get("dataset_meta")).get("classes") or meta.get("classes")
-    return Checkpoint(path, state, tuple(known) if isinstance(known, (list, tuple)) and known else None)
+    classes = _lowered(meta.get("dataset_meta")).get("classes") or meta.get("classes")
+    return Checkpoint(path, state, tuple(classes) if isinstance(classes, (list, tuple)) and classes else None)
 
 
 def _lowered(meta: Any) -> dict[str, Any]:
-    """Older checkpoints say CLASSES."""
+    """The keys in lower case: older checkpoints say CLASSES."""
     return {str(name).lower(): value for name, value in meta.items()} if isinstance(meta, dict) else {}
 
 
 def _is_scripted(path: Path) -> bool:
-    """Whether torch.load would hand the file to torch.jit.load."""
+    """Whether torch.load would pass the file on to torch.jit.load."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -125,8 +137,29 @@ def _is_scripted(path: Path) -> bool:
 
 
 def write_checkpoint(path: Path, state: dict[str, Tensor], classes: tuple[str, ...], **meta: Any) -> Path:
-    """Weights and plain values only, whole or not at all; MMEngine's own loader reads it too."""
+    """Write weights and plain values only, atomically; MMEngine's own loader reads the file too."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     torch.save({"meta": {"dataset_meta": {"classes": tuple(classes)}, **meta}, "state_dict": state}, scratch)
     os.replace(scratch, path)
     return path
+
+
+def init_weights_quietly(model: Any) -> None:
+    """Initialise the weights as the config says, without MMEngine's log line for every one of them."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        model.init_weights()
+    finally:
+        logger.setLevel(level)
+
+
+def model_digest(config: Any, model: nn.Module) -> str:
+    """Digest a model's config and its present weights, in hexadecimal SHA-256."""
+    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True, default=str).encode())
+    for name, values in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        flat = values.cpu().reshape(-1).contiguous()
+        digest.update(flat.view(torch.uint8).numpy() if values.ndim else str(values).encode())
+    return digest.hexdigest()

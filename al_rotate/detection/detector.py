@@ -1,13 +1,10 @@
-"""Detector: any MMRotate model over many images, in batches, into one container."""
+"""Detector: run any MMRotate model on many images, in batches, into one container."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
-import logging
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -16,33 +13,33 @@ import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmrotate.registry import MODELS
 from torch import nn
 from tqdm.auto import tqdm
 
-from ..data import views as _views
-from ..data.images import UnreadableImage, allow_large_images
-from ..data.instances import RotatedInstances
+from ..data import RotatedInstances
+from ..data.images import UnreadableImage
 from ..data.sources import Images, Source, as_pairs, read
-from ..data.tiling import Tiling, merge
-from ..data.views import DIHEDRAL, View
+from ..data.tiling import Tiling
+from ..data.views import DIHEDRAL, View, sources, split_by_view
+from ..storage.user_warnings import warn_user
 from . import configs
-from .checkpoints import read_checkpoint, write_checkpoint
-from .inference import scenes as _scenes
-from .inference.forward import Forward, OutputOptions
-from .inference.pipeline import InferencePipeline, batched, iterate_shards
+from .checkpoints import init_weights_quietly, model_digest, read_checkpoint, write_checkpoint
+from .inference.forward import Forward
+from .inference.options import PredictOptions
+from .inference.pipeline import InferencePipeline, Shard, batched, iterate_shards, progress_bar
 from .inference.processes import Process, cores, this_process
+from .inference.scenes import group_scenes, iterate_scenes
 from .inference.shards import Shards
-from .networks import onnx as onnx_network
-from .networks import precision as _precision
+from .networks.onnx import Engine
+from .networks.precision import Precision, channels_last, resolve
 from .openmmlab import install
 
-SHARD = 256  # images a shard: what a kill can cost
-_STREAMS = 4  # batches at once on a CPU: each needs memory, and what is not convolution is hidden behind the others
-_WORTH_A_GRAPH = 64  # images: making one takes as long as some dozens of them
+SHARD = 256  # images per shard: what a kill can cost
+MIN_IMAGES_FOR_GRAPH = 64  # making a graph takes as long as detecting in some dozens of images
+_MAX_STREAMS = 4  # batches at once on a CPU; each needs memory, and four hide all work that is not convolution
 
 install()
 
@@ -54,18 +51,19 @@ class Detector:
         config: path, ``mmengine.Config``, or name of a config shipped with MMRotate.
         checkpoint: path of a checkpoint, ``"zoo"`` for the published weights of a shipped config, or None for
             random weights. Read without unpickling code.
-        device: ``"auto"`` (a GPU if there is one, for each of several processes its own), ``"cpu"``, ``"cuda:0"``, ...
+        device: ``"auto"`` (a GPU if there is one, a different one for each of several processes), ``"cpu"``,
+            ``"cuda:0"``, ...
         cfg_options: dotted key -> value, merged into the config.
         classes: class names; by default the checkpoint's, else those of the config's dataset.
         precision: ``"fp32"`` equals MMRotate; ``"bf16"`` runs backbone, neck and heads in bfloat16 autocast, boxes
             stay float32; ``"auto"`` is bf16 where the device multiplies it natively and fp32 elsewhere.
-        engine: ``"torch"``, or ``"onnxruntime"`` for the networks of larger predictions in float32 on a CPU: as exact,
-            and quicker. Hooks inside of networks are not called then, and a model that cannot be exported stays with
-            PyTorch, with a warning. ``"auto"`` takes it where it is installed and says nothing when it cannot.
+        engine: ``"torch"``, or ``"onnxruntime"`` to run the networks of larger predictions in float32 on a CPU: as
+            exact, and faster. Hooks inside networks are not called then, and a model that cannot be exported stays
+            with PyTorch, with a warning. ``"auto"`` uses it where it is installed, and falls back without a warning.
 
     Attributes:
-        model, config, classes, device; precision: fp32 or bf16; engine: torch or onnxruntime; checkpoint: the file the
-        weights came from, None if random.
+        model, config, classes, device; precision: fp32 or bf16; engine: torch or onnxruntime; checkpoint: the file of
+        the weights, None if they are random.
 
     Raises:
         FileNotFoundError, ValueError: for a config, checkpoint or class count that does not fit; says what to do.
@@ -78,253 +76,204 @@ class Detector:
         device: str = "auto",
         cfg_options: dict[str, Any] | None = None,
         classes: Sequence[str] | None = None,
-        precision: _precision.Precision = "auto",
+        precision: Precision = "auto",
         engine: Literal["auto", "torch", "onnxruntime"] = "auto",
     ) -> None:
         self.config = configs.load(config, cfg_options)
         configs.without_pretrained(self.config)
-        loaded = None
+        weights = None
         if checkpoint is not None:
-            loaded = read_checkpoint(configs.published_weights(config) if str(checkpoint) == "zoo" else checkpoint)
-        known = loaded.classes if loaded else None
-        self.classes = tuple(classes or known or configs.dataset_classes(self.config))
-        if known and (len(known) != len(self.classes) or (known != self.classes and {*known} == {*self.classes})):
-            raise ValueError(f"expected the {len(known)} classes of {checkpoint}, {known}, got {self.classes}")
+            weights = read_checkpoint(configs.published_weights(config) if str(checkpoint) == "zoo" else checkpoint)
+        trained = weights.classes if weights else None
+        self.classes = tuple(classes or trained or configs.dataset_classes(self.config))
+        reordered = trained is not None and trained != self.classes and {*trained} == {*self.classes}
+        if trained and (len(trained) != len(self.classes) or reordered):
+            raise ValueError(f"expected the {len(trained)} classes of {checkpoint}, {trained}, got {self.classes}")
         configs.set_classes(self.config, self.classes)
         gpu = f"cuda:{this_process().local % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(gpu if device == "auto" else device)
-        self.precision = _precision.resolve(precision, self.device)
-        self._engine = onnx_network.Engine(engine, self.device, self.precision)
+        self.precision = resolve(precision, self.device)
+        self._engine = Engine(engine, self.device, self.precision)
         init_default_scope(self.config.default_scope)
         model = revert_sync_batchnorm(MODELS.build(self.config.model))
-        if loaded:
-            loaded.into(model)
+        if weights:
+            weights.into(model)
         else:
-            _init_quietly(model)
-        self.checkpoint = loaded and loaded.path
-        self.model: nn.Module = _precision.channels_last(model.to(self.device).eval())
+            init_weights_quietly(model)
+        self.checkpoint = weights and weights.path
+        self.model: nn.Module = channels_last(model.to(self.device).eval())
         self._pipeline = Compose(configs.array_pipeline(self.config))
-
-    def predict(
-        self,
-        images: Images,
-        batch_size: int = 8,
-        workers: int | None = None,
-        score_thr: float | None = None,
-        progress: bool = True,
-        out: str | Path | None = None,
-        class_scores: bool = False,
-        features: bool = False,
-    ) -> RotatedInstances:
-        """Detect in many images.
-
-        In float32 equal, image by image, to MMRotate's ``inference_detector`` with each box in canonical le90 form:
-        only images that the test pipeline brings to one shape share a batch, so nothing is padded differently.
-
-        Of several processes (torchrun, srun) that all make the call with one `out`, on a file system that they share,
-        each detects in its share of the shards and returns when all are there: the same detections in the same order
-        as one process makes. Without `out` each detects in all images.
-
-        Args:
-            images: a folder, files, a mapping image id -> file, or an iterable of arrays (H, W, 3) uint8 BGR or
-                of pairs (image id, file or array). Arrays without an id are numbered from "0".
-            batch_size: images a forward pass. On a CPU up to four passes run at once, and share the cores.
-            workers: decoding threads; by default as many as cores, at most 8.
-            score_thr: keep boxes scored at least this; not below the config's own threshold.
-            progress: show a bar.
-            out: a folder to stream Parquet shards to. Finished shards there are not computed again: run the
-                same call after a kill and it goes on.
-            class_scores: keep each box's score of every class.
-            features: keep one vector per image (the neck's levels averaged over space and levels) and one per
-                box (the levels sampled at its centre, averaged).
-
-        Returns:
-            RotatedInstances with scores, in the order given, with ``image_sizes``. Images that could not be read
-            are in ``skipped`` with the reason, and warned of; so are boxes whose numbers are not finite.
-
-        Raises:
-            ValueError: when `out` holds detections of another model, of other settings or of other images.
-        """
-        keep = OutputOptions(self._threshold(score_thr), class_scores, features)
-        pairs, total = as_pairs(images)
-        shards = self._shards(out, keep, total)
-        return self._told(self._all(self._each(pairs, total, batch_size, workers, keep, progress, shards), shards))
-
-    def stream(
-        self,
-        images: Images,
-        batch_size: int = 8,
-        workers: int | None = None,
-        score_thr: float | None = None,
-        progress: bool = True,
-        out: str | Path | None = None,
-        class_scores: bool = False,
-        features: bool = False,
-    ) -> Iterator[RotatedInstances]:
-        """As :meth:`predict`, one shard of images after the other, so that memory does not grow with the pool.
-
-        Of several processes with one `out` each is given its own shards only, and does not wait for the others;
-        ``RotatedInstances.stream(out)`` then reads all of them. What could not be read is in each shard's ``skipped``.
-        """
-        keep = OutputOptions(self._threshold(score_thr), class_scores, features)
-        pairs, total = as_pairs(images)
-        shards = self._shards(out, keep, total)
-        parts = self._each(pairs, total, batch_size, workers, keep, progress, shards)
-        return (part for _, part in parts if part is not None)
-
-    def predict_views(self, images: Images, views: Sequence[View] = DIHEDRAL, **options: Any) -> list[RotatedInstances]:
-        """Detect in other views of the images: flipped, turned, scaled, noisy; all in the same batches.
-
-        Args:
-            images: as for :meth:`predict`, in files or arrays.
-            views: distinct ones; by default the seven flips and quarter turns.
-            **options: of :meth:`predict`.
-
-        Returns:
-            The detections of each view, mapped back into the images, in the order of `views`.
-
-        Raises:
-            ValueError: as :meth:`predict`, and for views of one name.
-        """
-        pairs = list(as_pairs(images)[0])
-        found = self.predict(_views.sources(pairs, views), **options)
-        return _views.apart(found, pairs, views)
 
     @property
     def engine(self) -> str:
         """What computes the networks of larger predictions: torch or onnxruntime."""
         return self._engine.name
 
-    def save(self, path: str | Path) -> Path:
-        """Write the weights and classes as a checkpoint."""
-        return write_checkpoint(Path(path), {n: v.cpu() for n, v in self.model.state_dict().items()}, self.classes)
+    def predict(self, images: Images, options: PredictOptions | None = None, **changes: Any) -> RotatedInstances:
+        """Detect in many images.
+
+        In float32 the result equals, image by image, MMRotate's ``inference_detector`` with each box in canonical le90
+        form: only images of one shape after the test pipeline share a batch, so none is padded otherwise than alone.
+
+        When several processes (torchrun, srun) make the call with one `out`, on a file system that they share, each
+        detects in its share of the shards and returns when all are finished, with the same detections in the same
+        order as a single process. Without `out` each detects in all images.
+
+        Args:
+            images: a folder, files, a mapping image id -> file, or an iterable of arrays (H, W, 3) uint8 BGR or
+                of pairs (image id, file or array). Arrays without an id are numbered from "0".
+            options: see :class:`~al_rotate.detection.PredictOptions`.
+            **changes: fields of `options`, as in ``predict(images, batch_size=4, out="detections")``.
+
+        Returns:
+            RotatedInstances with scores, in the order of `images`, with ``image_sizes``. Images that could not be read
+            are in ``skipped`` with the reason, and cause a warning; so do boxes whose numbers are not finite.
+
+        Raises:
+            ValueError: when `out` holds detections of another model, of other settings or of other images.
+        """
+        options = self._merge(options, changes)
+        pairs, total = as_pairs(images)
+        shards = self._open_shards(options, _count_shards(total))
+        return self._collect(self._iterate_shards(pairs, total, options, shards), shards)
+
+    def stream(
+        self, images: Images, options: PredictOptions | None = None, **changes: Any
+    ) -> Iterator[RotatedInstances]:
+        """Detect as :meth:`predict` does, and yield one shard after the other: memory does not grow with the pool.
+
+        Of several processes with one `out`, each yields its own shards and does not wait for the others;
+        ``RotatedInstances.stream(out)`` then reads all of them. Images that could not be read are in each shard's
+        ``skipped``, without a warning.
+        """
+        options = self._merge(options, changes)
+        pairs, total = as_pairs(images)
+        shards = self._open_shards(options, _count_shards(total))
+        parts = self._iterate_shards(pairs, total, options, shards)
+        return (detections for _, detections in parts if detections is not None)
+
+    def predict_views(self, images: Images, views: Sequence[View] = DIHEDRAL, **options: Any) -> list[RotatedInstances]:
+        """Detect in other views of the images (flipped, turned, scaled, noisy), all in the same batches.
+
+        Args:
+            images: files or arrays, as for :meth:`predict`.
+            views: distinct ones; by default the seven flips and quarter turns.
+            **options: as for :meth:`predict`.
+
+        Returns:
+            The detections of each view, mapped back into the images, in the order of `views`.
+
+        Raises:
+            ValueError: as :meth:`predict`, and for views with the same name.
+        """
+        pairs = list(as_pairs(images)[0])
+        return split_by_view(self.predict(sources(pairs, views), **options), pairs, views)
 
     def predict_scenes(
         self,
         scenes: Images,
         tiling: Tiling | None = None,
-        batch_size: int = 8,
-        workers: int | None = None,
-        score_thr: float | None = None,
-        progress: bool = True,
-        out: str | Path | None = None,
-        class_scores: bool = False,
-        features: bool = False,
+        options: PredictOptions | None = None,
         iou_threshold: float | None = None,
+        **changes: Any,
     ) -> RotatedInstances:
-        """Detect in scenes larger than the network's input: tile by tile, and merged so that objects count once.
+        """Detect in scenes larger than the network's input: tile by tile, merged so that every object counts once.
 
-        Every file is decoded once and held only while its tiles are looked at (a function is called once more, for
-        the size). To rank, label and train on tiles
-        instead, write them with :func:`al_rotate.tiling.cut` and predict on those.
+        Every file is decoded once, and kept only while its tiles are in use. A scene given as a function is called a
+        second time, for its size. To rank, label and train on tiles instead, write them with
+        :func:`al_rotate.tiling.cut` and predict on those.
 
         Args:
-            scenes: as the images of :meth:`predict`, whose other arguments are the same; a shard holds few scenes.
-            tiling: how they are cut; by default 1024 pixels with 200 of overlap.
-            iou_threshold: of :func:`al_rotate.tiling.merge`; by default that of the config's own suppression.
+            scenes: as the images of :meth:`predict`. A shard holds few scenes.
+            tiling: how they are cut; by default into 1024 pixels with 200 of overlap.
+            options: as for :meth:`predict`.
+            iou_threshold: of :func:`al_rotate.tiling.merge`; by default that of the config's own NMS.
+            **changes: as for :meth:`predict`.
 
         Returns:
-            RotatedInstances with an image a scene, boxes in the scene's pixels by descending score.
+            RotatedInstances with one image per scene, boxes in the scene's pixels by descending score.
 
         Raises:
             ValueError: as :meth:`predict`.
         """
-        tiling, keep = tiling or Tiling(), OutputOptions(self._threshold(score_thr), class_scores, features)
-        iou = self._nms_threshold() if iou_threshold is None else iou_threshold
-        with allow_large_images():
-            groups = _scenes.grouped(_scenes.sizes(as_pairs(scenes)[0]), tiling)
-        tiles = sum(len(scene.tiles) for group in groups for scene in group)
-        shards = None
-        if out is not None:
-            shards = Shards(Path(out), {**self._notes(keep), "tiling": [repr(tiling), iou]}, len(groups))
-        me = this_process() if shards else Process()
-        shown = progress and me.number == 0
-        with (
-            allow_large_images(),
-            tqdm(total=-(-tiles // me.total), unit="tile", disable=not shown, desc="predict") as bar,
-        ):
-            predicting = cache(lambda: self._predicting(tiles, batch_size, workers, keep, bar))
+        options, tiling = self._merge(options, changes), tiling or Tiling()
+        if iou_threshold is None:
+            iou_threshold = configs.nms_threshold(self.config)
+        groups = group_scenes(as_pairs(scenes)[0], tiling)
+        shards = self._open_shards(options, len(groups), tiling=[repr(tiling), iou_threshold])
 
-            def detect(group: list[_scenes.Scene]) -> RotatedInstances:
-                pairs = [pair for scene in group for pair in scene.sources()]
-                return merge(predicting()(pairs), {scene.id: scene.size for scene in group}, iou)
+        def make_pipeline(n_tiles: int, bar: tqdm) -> InferencePipeline:
+            return self._make_pipeline(n_tiles, options, bar)
 
-            parts = iterate_shards(
-                groups,
-                lambda group: (scene.id for scene in group),
-                detect,
-                shards,
-                me,
-                lambda group: bar.update(sum(len(scene.tiles) for scene in group)),
-            )
-            return self._told(self._all(parts, shards))
+        return self._collect(iterate_scenes(groups, make_pipeline, iou_threshold, shards, options.progress), shards)
 
-    def _each(
-        self,
-        pairs: Iterator[tuple[str, Source]],
-        total: int | None,
-        batch_size: int,
-        workers: int | None,
-        keep: OutputOptions,
-        progress: bool,
-        shards: Shards | None,
-    ) -> Iterator[tuple[list[str], RotatedInstances | None]]:
-        """Every shard in order with its image ids; None for those of other processes."""
-        me = this_process() if shards else Process()
-        if total is None:  # a whole shard is many
+    def save(self, path: str | Path) -> Path:
+        """Write the weights and classes as a checkpoint."""
+        return write_checkpoint(Path(path), {n: v.cpu() for n, v in self.model.state_dict().items()}, self.classes)
+
+    def _merge(self, options: PredictOptions | None, changes: dict[str, Any]) -> PredictOptions:
+        merged = replace(options or PredictOptions(), **changes)
+        configs.check_score_thr(self.config, merged.score_thr)
+        return merged
+
+    def _open_shards(self, options: PredictOptions, count: int | None, tiling: Any = None) -> Shards | None:
+        if options.out is None:
+            return None
+        facts = {
+            "model": model_digest(self.config.model, self.model),
+            "pipeline": str(self._pipeline),
+            "precision": self.precision,
+            "shard": SHARD,
+            "tiling": tiling,
+            **options.output._asdict(),
+        }
+        return Shards(Path(options.out), facts, count)
+
+    def _iterate_shards(
+        self, pairs: Iterator[tuple[str, Source]], total: int | None, options: PredictOptions, shards: Shards | None
+    ) -> Iterator[Shard]:
+        """Yield every shard in order; of those of other processes only the image ids."""
+        process = this_process() if shards else Process()
+        if total is None:  # unknown: what matters is whether there is at least one whole shard
             first = list(itertools.islice(pairs, SHARD))
             total, pairs = len(first), itertools.chain(first, pairs)
             del first
-        size = total
-        shown = progress and me.number == 0
-        with tqdm(total=total and -(-total // me.total), unit="image", disable=not shown, desc="predict") as bar:
-            predicting = cache(lambda: self._predicting(size, batch_size, workers, keep, bar))
+        n_images = total
+        with progress_bar(n_images, "image", options.progress, process) as bar:
+            # Made when the first shard has to be computed: where all are finished, no graph is needed.
+            pipeline = cache(lambda: self._make_pipeline(n_images, options, bar))
             yield from iterate_shards(
                 batched(pairs, SHARD),
                 lambda shard: (image_id for image_id, _ in shard),
-                lambda shard: predicting()(shard),
+                lambda shard: pipeline()(shard),
                 shards,
-                me,
+                process,
                 lambda shard: bar.update(len(shard)),
             )
 
-    def _shards(self, out: str | Path | None, keep: OutputOptions, total: int | None) -> Shards | None:
-        if out is None:
-            return None
-        return Shards(Path(out), self._notes(keep), None if total is None else -(-total // SHARD))
-
-    def _predicting(
-        self, size: int, batch_size: int, workers: int | None, keep: OutputOptions, bar: tqdm
-    ) -> InferencePipeline:
-        """Made when the first shard is to be computed: where all are there, no graph is needed."""
-        streams = max(1, min(cores(), _STREAMS, -(-size // batch_size))) if self.device.type == "cpu" else 1
+    def _make_pipeline(self, n_images: int, options: PredictOptions, bar: tqdm) -> InferencePipeline:
+        n_batches = -(-n_images // options.batch_size)
+        streams = max(1, min(cores(), _MAX_STREAMS, n_batches)) if self.device.type == "cpu" else 1
         threads, graph = max(1, cores() // streams), None
-        if size >= _WORTH_A_GRAPH and self._engine.name == "onnxruntime":
-            graph = self._engine.graph(self.model, self._digest(), self._sample, threads)
-        how = (self.device, self.precision, graph, streams, threads)
-        forward = Forward(self.model, len(self.classes), keep, *how)
-        return InferencePipeline(self._prepare, forward, self.classes, batch_size, workers, bar)
+        if n_images >= MIN_IMAGES_FOR_GRAPH and self.engine == "onnxruntime":
+            digest = model_digest(self.config.model, self.model)
+            graph = self._engine.graph(self.model, digest, self._sample, threads)
+        resources = (self.device, self.precision, graph, streams, threads)
+        forward = Forward(self.model, len(self.classes), options.output, *resources)
+        return InferencePipeline(self._prepare, forward, self.classes, options.batch_size, options.workers, bar)
 
-    def _all(
-        self, parts: Iterable[tuple[list[str], RotatedInstances | None]], shards: Shards | None
-    ) -> RotatedInstances:
-        """All shards as one, those of other processes as soon as they are there."""
+    def _collect(self, parts: Iterable[Shard], shards: Shards | None) -> RotatedInstances:
+        """Join all shards, those of other processes as soon as they are finished."""
         if shards is None:
-            found = [part for _, part in parts if part is not None]
+            found = [detections for _, detections in parts if detections is not None]
         else:
             found = list(shards.wait([image_ids for image_ids, _ in parts]))
-        return RotatedInstances.concat(found) if found else RotatedInstances.empty([], self.classes)
-
-    def _told(self, found: RotatedInstances) -> RotatedInstances:
-        if found.skipped:
-            image_id, reason = next(iter(found.skipped.items()))
-            warnings.warn(
-                f"{len(found.skipped)} images could not be read, the first {image_id}: {reason}", stacklevel=3
-            )
-        return found
+        joined = RotatedInstances.concat(found) if found else RotatedInstances.empty([], self.classes)
+        _warn_skipped(joined.skipped)
+        return joined
 
     def _sample(self) -> torch.Tensor:
-        """A small image of noise as the networks are given it."""
+        """Prepare a small image of noise, as the networks receive it."""
         noise = self._prepare(("", np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)))
         data = self.model.data_preprocessor({k: [noise[k]] for k in ("inputs", "data_samples")})  # type: ignore
         return data["inputs"]
@@ -335,47 +284,12 @@ class Detector:
             return array
         return self._pipeline({"img": array, "img_id": pair[0]})
 
-    def _threshold(self, wanted: float | None) -> float | None:
-        test_cfg = self.config.model.get("test_cfg") or {}
-        own = (test_cfg.get("rcnn") or test_cfg).get("score_thr")
-        if wanted is not None and own is not None and wanted < own:
-            raise ValueError(
-                f"expected a score_thr of at least the config's {own}, got {wanted}; lower it with "
-                f"cfg_options={{'model.test_cfg.{'rcnn.' if 'rcnn' in test_cfg else ''}score_thr': {wanted}}}"
-            )
-        return wanted
 
-    def _nms_threshold(self) -> float:
-        test_cfg = self.config.model.get("test_cfg") or {}
-        return float((test_cfg.get("rcnn") or test_cfg).get("nms", {}).get("iou_threshold", 0.1))
-
-    def _notes(self, keep: OutputOptions) -> dict[str, Any]:
-        """What detections follow from, beside the images."""
-        return {
-            "model": self._digest(),
-            "pipeline": str(self._pipeline),
-            "precision": self.precision,
-            "shard": SHARD,
-            "tiling": None,
-            **keep._asdict(),
-        }
-
-    def _digest(self) -> str:
-        """Of the model's config and weights as they are now."""
-        digest = hashlib.sha256(json.dumps(self.config.model.to_dict(), sort_keys=True, default=str).encode())
-        for name, values in sorted(self.model.state_dict().items()):
-            digest.update(name.encode())
-            flat = values.cpu().reshape(-1).contiguous()
-            digest.update(flat.view(torch.uint8).numpy() if values.ndim else str(values).encode())
-        return digest.hexdigest()
+def _count_shards(n_images: int | None) -> int | None:
+    return None if n_images is None else -(-n_images // SHARD)
 
 
-def _init_quietly(model: Any) -> None:
-    """The config's own random start; MMEngine would report on every single weight."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        model.init_weights()
-    finally:
-        logger.setLevel(level)
+def _warn_skipped(skipped: dict[str, str]) -> None:
+    if skipped:
+        image_id, reason = next(iter(skipped.items()))
+        warn_user(f"{len(skipped)} images could not be read, the first {image_id}: {reason}")

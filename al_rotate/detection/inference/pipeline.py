@@ -1,9 +1,8 @@
-"""One prediction on many images: decoded ahead, batched, run on every core, gathered, shard by shard."""
+"""Detect in many images: decoded ahead, batched by shape, run on every core, collected shard by shard."""
 
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,27 +14,29 @@ import torch
 from tqdm.auto import tqdm
 
 from ... import boxes
+from ...data import RotatedInstances
 from ...data.images import UnreadableImage
-from ...data.instances import RotatedInstances
 from ...data.sources import Source
+from ...storage.user_warnings import warn_user
 from .forward import Batch, Forward, Prepared
 from .processes import Process, cores
 from .shards import Shards
 
-Pair = tuple[str, Source]
+Pair = tuple[str, Source]  # image id, file or pixels
+Shard = tuple[list[str], RotatedInstances | None]  # image ids, and the detections unless another process has them
 Item = TypeVar("Item")
 
 
 class InferencePipeline:
-    """Detects in lists of images.
+    """Detect in lists of images.
 
     Args:
-        prepare: what becomes of an image in a decoding thread.
+        prepare: turns an image into the model's input, in a decoding thread.
         forward: the model.
         classes: of the detections.
-        batch_size: images a forward pass.
-        workers: decoding threads; None for as many as cores, at most 8.
-        bar: moves on by one an image.
+        batch_size: images per forward pass.
+        workers: decoding threads; None for one per core, at most 8.
+        bar: advances by one per image.
     """
 
     def __init__(
@@ -52,21 +53,23 @@ class InferencePipeline:
 
     def __call__(self, pairs: list[Pair]) -> RotatedInstances:
         skipped: dict[str, str] = {}
-        results: dict[int, dict[str, Any]] = {}
+        outputs: dict[int, dict[str, Any]] = {}
 
         def readable() -> Iterator[tuple[int, Prepared]]:
-            for position, one in enumerate(prefetch(pool, self._prepare, pairs, 4 * self._batch_size)):
-                if isinstance(one, UnreadableImage):
-                    skipped[pairs[position][0]] = str(one)
+            for position, image in enumerate(prefetch(pool, self._prepare, pairs, 4 * self._batch_size)):
+                if isinstance(image, UnreadableImage):
+                    skipped[pairs[position][0]] = str(image)
                     self._bar.update()
                 else:
-                    yield position, one
+                    yield position, image
 
-        with ThreadPoolExecutor(self._workers) as pool, _one_thread_an_image(), self._forward.ready():
-            for batch, outputs in self._forward.run(batch_by_shape(readable(), self._batch_size)):
-                results.update(zip((position for position, _ in batch), outputs, strict=True))
+        with ThreadPoolExecutor(self._workers) as pool, _opencv_in_one_thread(), self._forward.ready():
+            for batch, batch_outputs in self._forward.run(batch_by_shape(readable(), self._batch_size)):
+                outputs.update(zip((position for position, _ in batch), batch_outputs, strict=True))
                 self._bar.update(len(batch))
-        return collect([(pairs[p][0], results[p]) for p in sorted(results)], skipped, self._classes)
+        return collect(
+            [(pairs[position][0], outputs[position]) for position in sorted(outputs)], skipped, self._classes
+        )
 
 
 def iterate_shards(
@@ -74,88 +77,98 @@ def iterate_shards(
     image_ids: Callable[[list[Item]], Iterable[str]],
     detect: Callable[[list[Item]], RotatedInstances],
     shards: Shards | None,
-    me: Process,
-    finished: Callable[[list[Item]], object],
-) -> Iterator[tuple[list[str], RotatedInstances | None]]:
-    """The image ids and detections of every group of images in order; None for the groups of other processes.
+    process: Process,
+    on_finished: Callable[[list[Item]], object],
+) -> Iterator[Shard]:
+    """Detect in every group of images, and yield its image ids and detections in order.
+
+    The detections are None for the groups of other processes.
 
     Args:
         groups: each becomes a shard.
-        image_ids: of a group.
-        detect: in a group.
-        shards: where finished ones are found and new ones written.
-        me: which groups are this process's: every `total`-th.
-        finished: is told of a group that was there.
+        image_ids: lists those of a group.
+        detect: detects in a group.
+        shards: where finished shards are read and new ones written; None keeps none.
+        process: of all groups, every `process.total`-th is this process's.
+        on_finished: called with every group that was finished before.
     """
     for number, group in enumerate(groups):
         ids = list(image_ids(group))
-        if number % me.total != me.number:
+        if number % process.total != process.number:
             yield ids, None
             continue
-        found = shards.find(number, ids) if shards else None
-        if found is not None:
-            finished(group)
+        detections = shards.find(number, ids) if shards else None
+        if detections is not None:
+            on_finished(group)
         else:
-            found = detect(group)
+            detections = detect(group)
             if shards:
-                shards.add(number, found)
-        yield ids, found
+                shards.add(number, detections)
+        yield ids, detections
 
 
 def collect(
-    found: list[tuple[str, dict[str, Any]]], skipped: dict[str, str], classes: Sequence[str]
+    outputs: list[tuple[str, dict[str, Any]]], skipped: dict[str, str], classes: Sequence[str]
 ) -> RotatedInstances:
-    """One container of what the forward passes gave for each image."""
-    if not found:
+    """Join the forward passes' outputs, of :meth:`Forward.run` and with their image ids, in one container.
+
+    It warns of boxes that were left out because their numbers are not finite.
+    """
+    if not outputs:
         return RotatedInstances.empty([], classes).replace(skipped=skipped)
-    outputs = [output for _, output in found]
-    offsets = np.cumsum([0, *(len(output["labels"]) for output in outputs)])
-    rotated = [boxes.from_corners(o["rotated"]) if o["rotated"].shape[1] == 8 else o["rotated"] for o in outputs]
+    image_ids, images = [image_id for image_id, _ in outputs], [output for _, output in outputs]
+    offsets = np.cumsum([0, *(len(image["labels"]) for image in images)])
+    rotated = [boxes.from_corners(i["rotated"]) if i["rotated"].shape[1] == 8 else i["rotated"] for i in images]
     columns = {
-        name: np.concatenate([output[name] for output in outputs])
+        name: np.concatenate([image[name] for image in images])
         for name in ("scores", "class_scores", "box_features")
-        if name in outputs[0]
+        if name in images[0]
     }
-    if "image_features" in outputs[0]:
-        columns["image_features"] = np.stack([output["image_features"] for output in outputs])
-    if unusable := {image_id: output["unusable"] for image_id, output in found if output["unusable"]}:
-        warnings.warn(
-            f"{sum(unusable.values())} boxes in {len(unusable)} images, the first {next(iter(unusable))}, are left "
-            "out: their numbers are not finite. Was the training too short, or has it diverged?",
-            stacklevel=6,
+    if "image_features" in images[0]:
+        columns["image_features"] = np.stack([image["image_features"] for image in images])
+    if not_finite := {image_id: image["not_finite"] for image_id, image in outputs if image["not_finite"]}:
+        warn_user(
+            f"{sum(not_finite.values())} boxes in {len(not_finite)} images, the first {next(iter(not_finite))}, are "
+            "left out: their numbers are not finite. Was the training too short, or has it diverged?"
         )
     return RotatedInstances(
-        [image_id for image_id, _ in found],
+        image_ids,
         offsets,
         boxes.canonical(np.concatenate(rotated)),
-        np.concatenate([output["labels"] for output in outputs]),
+        np.concatenate([image["labels"] for image in images]),
         classes=classes,
-        image_sizes=np.array([output["size"] for output in outputs]),
+        image_sizes=np.array([image["size"] for image in images]),
         skipped=skipped,
         **columns,
     )
 
 
+def progress_bar(total: int, unit: str, shown: bool, process: Process) -> tqdm:
+    """Make the bar of a prediction, for this process's share of `total`; only the first process shows one."""
+    share = -(-total // process.total)
+    return tqdm(total=share, unit=unit, disable=not (shown and process.number == 0), desc="predict")
+
+
 @contextmanager
-def _one_thread_an_image() -> Iterator[None]:
+def _opencv_in_one_thread() -> Iterator[None]:
     """While open, OpenCV starts no threads of its own: every decoding thread resizes its own image."""
-    before = cv2.getNumThreads()
+    n_threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
         yield
     finally:
-        cv2.setNumThreads(before)
+        cv2.setNumThreads(n_threads)
 
 
-def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Lists of `size` items, the last one shorter."""
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield lists of `size` items, the last one shorter."""
     iterator = iter(items)
     while batch := list(itertools.islice(iterator, size)):
         yield batch
 
 
 def prefetch(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: list[Any], depth: int) -> Iterator[Any]:
-    """function(item) in order, at most `depth` of them under way or waiting, so that memory stays bounded."""
+    """Yield function(item) in order, computed ahead: at most `depth` items at a time, so that memory stays bounded."""
     remaining = iter(items)
     pending = [pool.submit(function, item) for item in itertools.islice(remaining, depth)]
     while pending:
@@ -164,12 +177,12 @@ def prefetch(pool: ThreadPoolExecutor, function: Callable[[Any], Any], items: li
 
 
 def batch_by_shape(prepared: Iterable[tuple[int, Prepared]], size: int) -> Iterator[Batch]:
-    """Batches of at most `size` images of one shape, so that nothing is padded differently from an image alone."""
+    """Yield batches of at most `size` images of one shape, so that no image is padded otherwise than when alone."""
     waiting: dict[torch.Size, Batch] = {}
-    for position, one in prepared:
-        waiting.setdefault(one["inputs"].shape, []).append((position, one))
-        # Of images that all differ in shape only so many wait for their like.
-        most = max(waiting, key=lambda shape: len(waiting[shape]))
-        if len(waiting[most]) == size or sum(map(len, waiting.values())) == 4 * size:
-            yield waiting.pop(most)
+    for position, image in prepared:
+        waiting.setdefault(image["inputs"].shape, []).append((position, image))
+        # When all shapes differ, at most four batches' images wait for others of their shape.
+        largest = max(waiting, key=lambda shape: len(waiting[shape]))
+        if len(waiting[largest]) == size or sum(map(len, waiting.values())) == 4 * size:
+            yield waiting.pop(largest)
     yield from waiting.values()

@@ -1,103 +1,101 @@
-"""The folder that a prediction streams to: finished shards, and a note of whose they are.
+"""The folder that a prediction streams to: finished shards, and a manifest of the model and settings behind them.
 
-Several processes may write to one folder, each the shards of its own numbers; nothing else passes between them.
+Several processes may write to one folder, each the shards of its own numbers. They communicate through nothing else.
 """
 
 from __future__ import annotations
 
-import json
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...data.instances import RotatedInstances
-from ...storage.files import atomic_write
+from ...data import RotatedInstances
+from ...storage.manifest import claim
 from ...storage.parquet import SHARDS_NOTE
+from ...storage.user_warnings import warn_user
 from .processes import this_process
 
-_PATIENCE = 60  # seconds until one is told what is waited for
+PATIENCE = 60  # seconds of waiting for another process before a warning
+_POLL = 0.2  # seconds
 
 
 class Shards:
-    """Numbered Parquet files of detections in a folder, each there whole or not at all.
+    """Numbered Parquet files of detections in a folder, each complete or absent.
 
     Args:
         folder: made if missing.
-        notes: what the detections follow from (model, settings).
-        count: how many shards there will be; None if that is not known. With it a folder that is not finished, because
-            a process was killed, is not read as if it were.
+        facts: what the detections follow from (model, settings).
+        count: how many shards there will be; None if unknown. It lets readers refuse a folder that is unfinished
+            because a process was killed.
 
     Raises:
-        ValueError: when the folder holds detections that follow from something else, or of other images.
+        ValueError: when the folder holds detections of another model, of other settings or of other images, or
+            Parquet files that are no shards.
     """
 
-    def __init__(self, folder: Path, notes: Mapping[str, Any], count: int | None = None) -> None:
+    def __init__(self, folder: Path, facts: Mapping[str, Any], count: int | None = None) -> None:
         self.folder = folder
-        file = folder / SHARDS_NOTE
-        if file.is_file():
-            there = json.loads(file.read_text(encoding="utf-8"))
-            if changed := [name for name in notes if there.get(name) != notes[name]]:
-                raise ValueError(
-                    f"{folder} holds detections with another {', '.join(changed)}; choose another folder or delete it"
-                )
-            if count is not None and (there.get("shards") or count) != count:
-                raise self._of_others(f"{there['shards']}", count)
-            return
-        if any(folder.glob("*.parquet")):
+        manifest = folder / SHARDS_NOTE
+        # In this order: another process may write the manifest, and then its first shard, at any moment.
+        has_parquet, exists = any(folder.glob("*.parquet")), manifest.is_file()
+        if has_parquet and not exists:
             raise ValueError(
                 f"expected {folder} to be empty or to hold this detector's shards, got other Parquet files"
             )
-        with atomic_write(file) as text:
-            json.dump({**notes, "shards": count}, text, indent=1)
+        wanted = facts if exists else {**facts, "shards": count}
+        recorded = claim(manifest, wanted, "detections", "choose another folder or delete it")
+        if count is not None and (recorded.get("shards") or count) != count:
+            raise self._other_images(f"{recorded['shards']}", count)
 
     def find(self, number: int, image_ids: Iterable[str]) -> RotatedInstances | None:
-        """A shard if it is finished.
+        """Read a shard if it is finished.
 
         Raises:
-            ValueError: when it is one of other images.
+            ValueError: when it holds other images.
         """
         file = self._file(number)
         if not file.is_file():
             return None
-        there = RotatedInstances.load(file)
-        if {*there.image_ids, *there.skipped} != set(image_ids):
+        detections = RotatedInstances.load(file)
+        if {*detections.image_ids, *detections.skipped} != set(image_ids):
             raise ValueError(
                 f"{file} holds detections of other images than these; choose another `out` folder or delete it"
             )
-        return there
+        return detections
 
-    def add(self, number: int, found: RotatedInstances) -> None:
-        found.save(self._file(number))
+    def add(self, number: int, detections: RotatedInstances) -> None:
+        """Write a shard."""
+        detections.save(self._file(number))
 
     def wait(self, image_ids: Sequence[Iterable[str]]) -> Iterator[RotatedInstances]:
-        """All shards in order, each as soon as it is there: other processes may still be at work on theirs.
+        """Yield all shards in order, each as soon as it is finished: other processes may still work on theirs.
 
         Args:
             image_ids: of each shard.
 
         Raises:
-            ValueError: when one is of other images, or there are more, from an earlier prediction on more images.
+            ValueError: when a shard holds other images, or when there are more shards, from an earlier prediction on
+                more images.
         """
         count = len(image_ids)
         if (extra := self._file(count)).is_file():
-            raise self._of_others(f"more ({extra.name})", count)
+            raise self._other_images(f"more ({extra.name})", count)
         for number, ids in enumerate(image_ids):
-            patience = time.monotonic() + _PATIENCE
+            deadline = time.monotonic() + PATIENCE
             while not (file := self._file(number)).is_file():
-                if time.monotonic() > patience:
-                    who = number % this_process().total
-                    warnings.warn(f"waiting for {file}, which process {who} has to write", stacklevel=5)
-                    patience = np.inf
-                time.sleep(0.2)
-            found = self.find(number, ids)
-            assert found is not None
-            yield found
+                if time.monotonic() > deadline:
+                    process = number % this_process().total
+                    warn_user(f"waiting for {file}, which process {process} has to write")
+                    deadline = np.inf
+                time.sleep(_POLL)
+            detections = self.find(number, ids)
+            assert detections is not None
+            yield detections
 
-    def _of_others(self, got: str, count: int) -> ValueError:
+    def _other_images(self, got: str, count: int) -> ValueError:
         return ValueError(
             f"expected {count} shards of these images in {self.folder}, got {got}: it holds detections of other "
             "images; choose another `out` folder or delete it"

@@ -1,1 +1,1 @@
-"""What is asked of a network beside its boxes, and how it is made quicker."""
+"""Class scores and features from a detector's networks, and faster ways to compute them."""

@@ -1,9 +1,9 @@
 """Keep the class scores that MMDetection drops.
 
-After post-processing a box carries one score, that of its label. The scores of all classes exist just before,
-and this module carries them along, in each thread those of its own images: one-stage heads pick their candidates with
-``filter_scores_and_topk``, which says which rows it took, and index everything in the results by what NMS keeps;
-two-stage heads call ``multiclass_nms``, which can say which rows it kept.
+After post-processing a box has one score, that of its label. This module keeps the scores of all classes, which exist
+just before. One-stage heads pick their candidates with ``filter_scores_and_topk``, which returns the rows it took, and
+then index all results by what NMS keeps. Two-stage heads call ``multiclass_nms``, which can return the rows it kept.
+Each thread notes the scores of its own images.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def kept(model: nn.Module) -> Iterator[None]:
+def keep_class_scores(model: nn.Module) -> Iterator[None]:
     """While open, `model`'s predictions carry ``class_scores`` (n, C), where column ``labels`` equals ``scores``.
 
-    C are the foreground classes: independent sigmoid scores of one-stage heads (times the centerness where a
-    head has one), softmax probabilities without the background's of two-stage heads.
+    C is the number of foreground classes. One-stage heads give independent sigmoid scores, times the centerness where a
+    head has one; two-stage heads give softmax probabilities without the background's.
 
     Raises:
-        NotImplementedError: for a head that post-processes in neither way.
+        NotImplementedError: for a head with another kind of post-processing.
     """
     head = final_head(model)
     method = type(head)._predict_by_feat_single
@@ -44,7 +44,7 @@ def kept(model: nn.Module) -> Iterator[None]:
 
 
 def final_head(model: Any) -> Any:
-    """The head whose boxes the detector returns."""
+    """Find the head whose boxes the detector returns."""
     if hasattr(model, "roi_head"):
         head = model.roi_head.bbox_head
     else:
@@ -55,16 +55,16 @@ def final_head(model: Any) -> Any:
 @contextmanager
 def _one_stage(head: Any, names: dict[str, Any]) -> Iterator[None]:
     filter_candidates, post_process = names["filter_scores_and_topk"], head._bbox_post_process
-    own = threading.local()
+    noted = threading.local()
 
     def filter_and_note(scores: Tensor, *args: Any, **kwargs: Any) -> Any:
         kept_rows = filter_candidates(scores, *args, **kwargs)
-        own.levels = [*getattr(own, "levels", []), scores[kept_rows[2]]]
+        noted.levels = [*getattr(noted, "levels", []), scores[kept_rows[2]]]
         return kept_rows
 
     def post_process_with_scores(results: Any, *args: Any, **kwargs: Any) -> Any:
-        results.class_scores = torch.cat(own.levels)
-        own.levels = []
+        results.class_scores = torch.cat(noted.levels)
+        noted.levels = []
         if "score_factors" in results:
             results.class_scores = results.class_scores * results.score_factors[:, None]
         return post_process(results, *args, **kwargs)
@@ -80,19 +80,19 @@ def _one_stage(head: Any, names: dict[str, Any]) -> Iterator[None]:
 @contextmanager
 def _two_stage(head: Any, names: dict[str, Any]) -> Iterator[None]:
     multiclass_nms, predict_single = names["multiclass_nms"], head._predict_by_feat_single
-    own = threading.local()
+    noted = threading.local()
 
     def nms_and_note(boxes: Tensor, scores: Tensor, *args: Any, **kwargs: Any) -> Any:
         detections, labels, kept_rows = multiclass_nms(boxes, scores, *args, **{**kwargs, "return_inds": True})
-        classes = scores.shape[1] - 1  # the last column is the background
-        own.noted = scores[:, :-1][torch.div(kept_rows, classes, rounding_mode="floor")]
+        n_classes = scores.shape[1] - 1  # the last column is the background
+        noted.scores = scores[:, :-1][torch.div(kept_rows, n_classes, rounding_mode="floor")]
         return detections, labels
 
     def predict_with_scores(*args: Any, **kwargs: Any) -> Any:
-        own.noted = None
+        noted.scores = None
         results = predict_single(*args, **kwargs)
-        if own.noted is not None:
-            results.class_scores = own.noted
+        if noted.scores is not None:
+            results.class_scores = noted.scores
         return results
 
     names["multiclass_nms"], head._predict_by_feat_single = nms_and_note, predict_with_scores

@@ -1,4 +1,4 @@
-"""One feature vector per image and per box, from the levels that a detector's neck puts out."""
+"""One feature vector per image and per box, from the feature maps of a detector's neck."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ from torch import Tensor
 
 
 @contextmanager
-def kept(model: Any) -> Iterator[threading.local]:
-    """While open, the levels (B, C, h, w) of a thread's last forward pass are the ``levels`` of what is given."""
-    found, extract = threading.local(), model.extract_feat
+def keep_levels(model: Any) -> Iterator[threading.local]:
+    """While open, note the neck's levels (B, C, h, w) of each thread's last forward pass, as ``levels``."""
+    noted, extract = threading.local(), model.extract_feat
 
     def extract_and_note(*args: Any, **kwargs: Any) -> Any:
-        found.levels = extract(*args, **kwargs)
-        return found.levels
+        noted.levels = extract(*args, **kwargs)
+        return noted.levels
 
     with replaced(model, "extract_feat", extract_and_note):
-        yield found
+        yield noted
 
 
 @contextmanager
-def replaced(thing: Any, method: str, by: Any) -> Iterator[None]:
-    """While open, `thing` has another method of that name; then the one it had before."""
-    before = thing.__dict__.get(method)
-    setattr(thing, method, by)
+def replaced(owner: Any, method: str, replacement: Any) -> Iterator[None]:
+    """While open, `owner` has another method of that name; afterwards it has the one from before."""
+    before = owner.__dict__.get(method)
+    setattr(owner, method, replacement)
     try:
         yield
     finally:
         if before is None:
-            delattr(thing, method)
+            delattr(owner, method)
         else:
-            setattr(thing, method, before)
+            setattr(owner, method, before)
 
 
-def pooled(levels: Sequence[Tensor], centres: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def pool(levels: Sequence[Tensor], centres: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Average one image's levels.
 
     Args:
-        levels: each (C, h, w), covering the same picture.
-        centres: (n, 2) x, y in pixels of that picture.
-        size: its width and height in pixels.
+        levels: each (C, h, w), all covering the network's whole input.
+        centres: (n, 2) x, y in pixels of that input.
+        size: width and height of that input in pixels.
 
     Returns:
-        (C,) for the image: the mean over space, then over levels; (n, C) for the boxes: the levels sampled
-        bilinearly at their centres, averaged.
+        (C,) for the image: the mean over space, then over levels. (n, C) for the boxes: the mean over levels, each
+        sampled bilinearly at their centres.
 
     Raises:
-        NotImplementedError: for levels of different widths.
+        NotImplementedError: for levels with different numbers of channels.
     """
     if len({level.shape[0] for level in levels}) > 1:
         raise NotImplementedError("features need a neck whose levels have the same number of channels")

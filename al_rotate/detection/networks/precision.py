@@ -1,4 +1,4 @@
-"""How a detector's networks are computed: in bfloat16 or float32, channel by channel; boxes always in float32."""
+"""How a detector's networks are computed: in bfloat16 or float32, and with which memory format."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from .features import replaced
 Precision = Literal["auto", "fp32", "bf16"]
 
 
-def resolve(wanted: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
-    """``auto`` is bf16 where the device multiplies it natively, which is twice as quick or more, else fp32.
+def resolve(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
+    """Resolve ``auto``: bf16 where the device multiplies it natively, at least twice as fast, else fp32.
 
     Raises:
-        ValueError: for another word.
+        ValueError: for another value.
     """
-    if wanted not in ("auto", "fp32", "bf16"):
-        raise ValueError(f"expected precision auto, fp32 or bf16, got {wanted!r}")
-    if wanted != "auto":
-        return wanted
+    if precision not in ("auto", "fp32", "bf16"):
+        raise ValueError(f"expected precision auto, fp32 or bf16, got {precision!r}")
+    if precision != "auto":
+        return precision
     if device.type == "cuda":
         native = torch.cuda.get_device_capability(device) >= (8, 0)
-    else:  # elsewhere it is emulated, ten times slower than fp32
-        known = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        native = device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in known)
+    else:  # other devices emulate it, ten times slower than fp32
+        tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        native = device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in tests)
     return "bf16" if native else "fp32"
 
 
 @contextmanager
 def bf16(model: nn.Module, device: str) -> Iterator[None]:
-    """While open, backbone, neck and the heads' layers run under autocast; decoding and NMS see float32."""
+    """While open, backbone, neck and heads run under bfloat16 autocast; decoding and NMS stay in float32."""
     with ExitStack() as stack:
-        for part in _networks(model):
-            stack.enter_context(replaced(part, "forward", _autocast(part.forward, device)))
+        for network in _networks(model):
+            stack.enter_context(replaced(network, "forward", _autocast(network.forward, device)))
         yield
 
 
 def channels_last(model: nn.Module) -> nn.Module:
-    """Let convolutions' weights lie channel by channel, as CPUs and GPUs compute them quicker.
+    """Store the weights of convolutions in channels-last format, which is faster on CPUs and GPUs.
 
-    Only in one-stage detectors of plain layers: of mmcv's own operations some refuse features that lie so, and others
-    (RoIAlignRotated) take them for something else without a word.
+    Only in one-stage detectors of plain layers: some of mmcv's operations refuse features in this format, and others
+    (RoIAlignRotated) silently misread them.
     """
     if isinstance(model, SingleStageDetector) and not any("mmcv.ops" in type(m).__module__ for m in model.modules()):
-        for part in model.modules():
-            if type(part) is nn.Conv2d:
-                part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for layer in model.modules():
+            if type(layer) is nn.Conv2d:
+                layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
 
 
@@ -60,7 +60,7 @@ def _networks(model: Any) -> list[Any]:
     parts = [getattr(model, name) for name in names if hasattr(model, name)]
     if hasattr(model, "roi_head"):
         parts.append(model.roi_head.bbox_head)
-    return [one for part in parts for one in (part if isinstance(part, nn.ModuleList) else [part])]
+    return [network for part in parts for network in (part if isinstance(part, nn.ModuleList) else [part])]
 
 
 def _autocast(original: Any, device: str) -> Any:
