@@ -4,23 +4,17 @@ from __future__ import annotations
 
 
 def install() -> None:
-    """Apply every patch that al_rotate makes to OpenMMLab; calling it again changes nothing.
+    """Apply every patch that al_rotate makes to OpenMMLab. Calling it again changes nothing.
 
-    ======================== ===================================================== ====================================
-    module                   what it replaces                                      why
-    ======================== ===================================================== ====================================
-    :mod:`.rotated_ops`      rotated NMS and IoU in MMRotate's heads, assigners    mmcv's CPU loops compare every box
-                             and metrics                                           with every other; the same results,
-                                                                                   to the bit
-    :mod:`.rotated_iou_loss` one step of mmcv's differentiable rotated IoU         mmcv has it in CUDA alone, so that
-                                                                                   no config with ``RotatedIoULoss``
-                                                                                   trains on a CPU
-    :mod:`.instance_data`    ``InstanceData.__getitem__`` with a mask or indices   MMEngine indexes rotated boxes one
-                                                                                   by one
-    ======================== ===================================================== ====================================
+    - :mod:`.rotated_ops`: rotated NMS and rotated IoU in MMRotate's heads, assigners and metrics. mmcv's CPU loops
+      compare every box with every other; ours skip pairs that cannot overlap. The results are equal to the bit.
+    - :mod:`.rotated_iou_loss`: one step of mmcv's differentiable rotated IoU. mmcv has it for CUDA only, so that no
+      config with ``RotatedIoULoss`` trains on a CPU.
+    - :mod:`.instance_data`: ``InstanceData.__getitem__`` with a mask or indices. MMEngine indexes the boxes of a box
+      type one by one.
 
-    Class scores, features and precision are patched for the time of one prediction only, by the context managers in
-    :mod:`al_rotate.detection.networks`.
+    What a single prediction needs (class scores, features, precision, an ONNX graph) is patched for its duration only,
+    by the context managers in :mod:`al_rotate.detection.networks`.
     """
     from . import instance_data, rotated_iou_loss, rotated_ops
 

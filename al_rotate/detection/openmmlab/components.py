@@ -1,7 +1,6 @@
-"""What configs of al_rotate name: our dataset, image loader, hooks and metric in MMEngine's registries.
+"""Our dataset, image loader, metric and hooks in MMEngine's registries, for the configs that finetune writes.
 
-Importing it, as ``custom_imports`` of those configs does, also lets ``RotatedIoULoss`` train on a CPU, and assigners
-compare only boxes that may overlap.
+``custom_imports`` of these configs imports this module, which also applies the patches of :func:`.install`.
 """
 
 from __future__ import annotations
@@ -22,9 +21,7 @@ from mmrotate.registry import DATASETS, HOOKS, METRICS, TRANSFORMS
 from tqdm.auto import tqdm
 
 from ... import boxes
-from ...data import dataset as labelled
-from ...data import images
-from ...data.instances import RotatedInstances
+from ...data import RotatedInstances, dataset, images
 from ...evaluation.mean_ap import evaluate
 from . import install
 
@@ -32,33 +29,33 @@ install()
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss stopped being a finite number."""
+    """The loss is no longer a finite number."""
 
 
 @DATASETS.register_module()
 class RotatedInstancesDataset(BaseDetDataset):
-    """MMEngine dataset over a file of :func:`al_rotate.labelled.write`.
+    """MMEngine dataset over a file of :func:`al_rotate.data.dataset.write`.
 
     Unlike ``DOTADataset`` it keeps the order of the labels, takes any image suffix and any image id, and keeps
-    images without a box unless ``filter_cfg=dict(filter_empty_gt=True)``. Boxes go out as four corners
-    (``box_type='qbox'``), which every pipeline of MMRotate expects.
+    images without a box unless ``filter_cfg=dict(filter_empty_gt=True)``. Boxes are given as four corners
+    (``box_type='qbox'``), as every pipeline of MMRotate expects.
     """
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        labels, files = labelled.read(self.ann_file)
-        listed = []
-        for image_id, one in labels:
-            corners = boxes.to_corners(one.boxes.astype(np.float64)).reshape(-1, 8)
-            marked = [
-                {"bbox": corner.tolist(), "bbox_label": int(label), "ignore_flag": 0}
-                for corner, label in zip(corners, one.labels, strict=True)
+        labels, files = dataset.read(self.ann_file)
+        data_list = []
+        for image_id, image in labels:
+            corners = boxes.to_corners(image.boxes.astype(np.float64)).reshape(-1, 8)
+            instances = [
+                {"bbox": bbox.tolist(), "bbox_label": int(label), "ignore_flag": 0}
+                for bbox, label in zip(corners, image.labels, strict=True)
             ]
-            listed.append({"img_path": str(files[image_id]), "img_id": image_id, "instances": marked})
-        return listed
+            data_list.append({"img_path": str(files[image_id]), "img_id": image_id, "instances": instances})
+        return data_list
 
     def filter_data(self) -> list[dict[str, Any]]:
-        drop = not self.test_mode and (self.filter_cfg or {}).get("filter_empty_gt", False)
-        return [item for item in self.data_list if item["instances"] or not drop]
+        drop_empty = not self.test_mode and (self.filter_cfg or {}).get("filter_empty_gt", False)
+        return [item for item in self.data_list if item["instances"] or not drop_empty]
 
     def get_cat_ids(self, idx: int) -> list[int]:
         return [instance["bbox_label"] for instance in self.get_data_info(idx)["instances"]]
@@ -66,7 +63,7 @@ class RotatedInstancesDataset(BaseDetDataset):
 
 @TRANSFORMS.register_module()
 class LoadImageAsShown(BaseTransform):
-    """Read ``img_path`` as :func:`al_rotate.images.read` does, so that training sees what the detector sees."""
+    """Read ``img_path`` with :func:`al_rotate.images.read`, so that training sees what the detector sees."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         array = images.read(results["img_path"], "BGR")
@@ -76,11 +73,12 @@ class LoadImageAsShown(BaseTransform):
 
 @METRICS.register_module()
 class RotatedMAP(BaseMetric):
-    """``DOTAMetric``'s figures, per class too, from this one process.
+    """The figures of ``DOTAMetric``, also per class, without its worker processes.
 
     Args:
-        iou_thrs: one rotated IoU or several to average over.
+        iou_thrs: one threshold of rotated IoU, or several to average over.
         eval_mode: ``11points`` or ``area``.
+        metric: accepted for configs of ``DOTAMetric``; mAP is the only one.
     """
 
     default_prefix = "dota"
@@ -93,27 +91,30 @@ class RotatedMAP(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         for sample in data_samples:
-            found, truth = sample["pred_instances"], sample["gt_instances"]
-            arrays = [found["bboxes"], found["labels"], found["scores"], truth["bboxes"], truth["labels"]]
+            predicted, truth = sample["pred_instances"], sample["gt_instances"]
+            arrays = [predicted["bboxes"], predicted["labels"], predicted["scores"], truth["bboxes"], truth["labels"]]
             self.results.append((str(sample["img_id"]), *(getattr(a, "tensor", a).cpu().numpy() for a in arrays)))
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
-        ids, found, found_labels, scores, truth, truth_labels = zip(*results, strict=True)
-        classes = self.dataset_meta["classes"]
+        ids, predicted, predicted_labels, scores, truth, truth_labels = zip(*results, strict=True)
 
-        def gather(rows: Sequence[Any], labels: Sequence[Any], scores: Sequence[Any] | None = None) -> RotatedInstances:
-            offsets = np.cumsum([0, *map(len, rows)])
-            joined = None if scores is None else np.concatenate(scores)
-            canonical = boxes.canonical(np.concatenate(rows))
-            return RotatedInstances(ids, offsets, canonical, np.concatenate(labels), joined, classes=classes)
+        def join(bboxes: Sequence[Any], labels: Sequence[Any], scores: Sequence[Any] | None = None) -> RotatedInstances:
+            return RotatedInstances(
+                ids,
+                np.cumsum([0, *map(len, bboxes)]),
+                boxes.canonical(np.concatenate(bboxes)),
+                np.concatenate(labels),
+                None if scores is None else np.concatenate(scores),
+                classes=self.dataset_meta["classes"],
+            )
 
-        detections, labels = gather(found, found_labels, scores), gather(truth, truth_labels)
+        detections, labels = join(predicted, predicted_labels, scores), join(truth, truth_labels)
         return evaluate(detections, labels, self.iou_thrs, self.eval_mode).metrics()
 
 
 @HOOKS.register_module()
 class StopWhenDiverged(Hook):
-    """Stop at the first loss that is not finite, before weights spoilt by it are saved."""
+    """Stop at the first loss that is not finite, before a checkpoint of NaN weights is saved."""
 
     priority = "VERY_HIGH"
 
@@ -132,7 +133,7 @@ class StopWhenDiverged(Hook):
 
 @HOOKS.register_module()
 class ProgressBar(Hook):
-    """One bar of iterations with the loss, instead of the log on the screen."""
+    """Show one bar of iterations with the loss, instead of MMEngine's log."""
 
     priority = "VERY_LOW"
 

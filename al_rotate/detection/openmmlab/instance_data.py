@@ -1,4 +1,4 @@
-"""Rows of MMEngine's InstanceData in one go."""
+"""Index MMEngine's InstanceData with one operation per field."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from mmdet.structures.bbox import BaseBoxes
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-_theirs = InstanceData.__getitem__
+mmengine_rows = InstanceData.__getitem__
 
 
 def install() -> None:
-    """Index instances by :func:`rows`. Calling it again changes nothing."""
+    """Let instances be indexed by :func:`rows`. Calling it again changes nothing."""
     InstanceData.__getitem__ = rows
 
 
 def rows(instances: InstanceData, item: Any) -> InstanceData:
-    """What ``InstanceData.__getitem__`` gives for `item`, where MMEngine takes boxes of a box type one by one."""
-    picks = isinstance(item, Tensor) and item.dtype in (torch.bool, torch.int64)
-    if not picks or not all(isinstance(values, (Tensor, BaseBoxes)) for values in instances.values()):
-        return _theirs(instances, item)
-    found = type(instances)(metainfo=instances.metainfo)
+    """Index as ``InstanceData.__getitem__`` does, whose loop takes the boxes of a box type one by one."""
+    is_index = isinstance(item, Tensor) and item.dtype in (torch.bool, torch.int64)
+    if not is_index or not all(isinstance(values, (Tensor, BaseBoxes)) for values in instances.values()):
+        return mmengine_rows(instances, item)
+    picked = type(instances)(metainfo=instances.metainfo)
     for name, values in instances.items():
-        found[name] = values[item]
-    return found
+        picked[name] = values[item]
+    return picked

@@ -1,7 +1,7 @@
-"""Let every config that trains with ``RotatedIoULoss`` train on a CPU.
+"""Let configs with ``RotatedIoULoss`` train on a CPU.
 
-mmcv computes that loss's IoU from differentiable PyTorch, except for one step that it has in CUDA only: putting
-the corners of the intersection polygon in order. This is that step in PyTorch.
+mmcv computes the IoU of this loss in differentiable PyTorch, except for one step that it has for CUDA only: sorting
+the vertices of the intersection polygon. This is that step in PyTorch.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ def install() -> None:
 
 
 def sort_vertices(vertices: Tensor, mask: Tensor, num_valid: Tensor) -> Tensor:
-    """Indices of the valid vertices in order around their mean, closed with the first and padded.
+    """Sort the valid vertices around their mean; return their indices, closed with the first and padded.
 
     Args:
-        vertices: (B, N, 24, 2) candidates, centred on the mean of the valid ones: 8 corners, then 16 crossings.
-        mask: (B, N, 24) bool, which of them are valid. At most 8 of the crossings ever are.
-        num_valid: (B, N) int, how many are.
+        vertices: (B, N, 24, 2) candidates, relative to the mean of the valid ones: 8 corners, then 16 edge crossings.
+        mask: (B, N, 24) bool, the valid candidates; at most 8 of the crossings ever are.
+        num_valid: (B, N) int, their number.
 
     Returns:
-        (B, N, K) int. The padding is the index of an invalid crossing, whose coordinates are zero, so that it
-        adds nothing to the area. K is 9, as in mmcv's kernel, or more where coinciding corners make more than 8
-        vertices valid: the kernel's 9 places would cut such a polygon short.
+        (B, N, K) int. The padding is the index of an invalid crossing: its coordinates are zero, so it adds nothing to
+        the area. K is 9, as in mmcv's kernel, or more where coinciding corners make more than 8 vertices valid: the
+        kernel's 9 places would cut such a polygon short.
     """
     angle = torch.atan2(vertices[..., 1], vertices[..., 0])
     order = angle.masked_fill(~mask.bool(), torch.inf).argsort(dim=-1)
     count = num_valid.unsqueeze(-1)
-    places = max(9, int(num_valid.max()) + 1) if num_valid.numel() else 9
-    place = torch.arange(places, device=vertices.device).expand(*order.shape[:-1], places)
+    n_places = max(9, int(num_valid.max()) + 1) if num_valid.numel() else 9
+    place = torch.arange(n_places, device=vertices.device).expand(*order.shape[:-1], n_places)
     picked = order.gather(-1, place.clamp(max=order.shape[-1] - 1))
     padding = 8 + mask[..., 8:].int().argmin(dim=-1, keepdim=True)
     closed = torch.where(place == count, order[..., :1], picked)

@@ -1,7 +1,7 @@
-"""mmcv's rotated NMS and rotated IoU on a CPU: the same answers, without comparing boxes that are far apart.
+"""mmcv's rotated NMS and rotated IoU on a CPU: the same results, without comparing boxes that are far apart.
 
 mmcv compares every box with every other. Here :func:`al_rotate.boxes.near_pairs` finds the few pairs that can overlap,
-and mmcv's own function gives their IoU, so that every bit is mmcv's. CUDA tensors go to mmcv's kernels as before.
+and mmcv's own function computes their IoU, so that every bit is mmcv's. CUDA tensors go to mmcv's kernels.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from torch import Tensor
 from ... import boxes
 from ...boxes.nms import greedy
 
-_FEW = 64  # boxes: below it mmcv's plain loop is quicker
-_LEAST_IOU = 1e-2  # boxes that merely touch may have an IoU of 1e-6 in mmcv's float32
-_LEAST_SIDE = 1e-5  # of the coordinates: thinner boxes can seem to cross others that are far away
-_THIN = 0.05  # with a larger share of such boxes nothing is gained
+_MIN_BOXES = 64  # for fewer mmcv's plain loop is faster
+_MIN_THRESHOLD = 1e-2  # boxes that merely touch may have an IoU of 1e-6 in mmcv's float32
+_MIN_SIDE = 1e-5  # of the coordinates: in float32 thinner boxes can seem to cross others that are far away
+_MAX_SLIVERS = 0.05  # with a larger share of such boxes nothing is gained
 
 
 def nms_rotated(
     dets: Tensor, scores: Tensor, iou_threshold: float, labels: Tensor | None = None, clockwise: bool = True
 ) -> tuple[Tensor, Tensor | None]:
-    """As ``mmcv.ops.nms_rotated``: boxes (N, 5), scores (N,) -> those kept with their scores (K, 6), and rows (K,)."""
+    """Replace ``mmcv.ops.nms_rotated``: boxes (N, 5), scores (N,) -> kept boxes with scores (K, 6), rows (K,)."""
     ours = dets.device.type == "cpu" and dets.dtype == torch.float32 and labels is None and dets.shape[1] == 5
-    if not ours or len(dets) < _FEW or iou_threshold < _LEAST_IOU or not _ordinary(dets):
+    if not ours or len(dets) < _MIN_BOXES or iou_threshold < _MIN_THRESHOLD or not _is_regular(dets):
         return mmcv_nms(dets, scores, iou_threshold, labels, clockwise)
-    # The order in which mmcv's kernel visits, ties included.
+    # The order in which mmcv's kernel visits the boxes, ties included.
     order = scores.sort(0, descending=True)[1]
-    turned = dets if clockwise else dets * dets.new_tensor([1, 1, 1, 1, -1])
-    ordered = turned.detach()[order].contiguous()
-    rows, columns = _may_overlap(ordered.numpy())
+    clockwise_dets = dets if clockwise else dets * dets.new_tensor([1, 1, 1, 1, -1])
+    ordered = clockwise_dets.detach()[order].contiguous()
+    rows, columns = may_overlap(ordered.numpy())
 
     def suppresses(i: NDArray[np.intp], j: NDArray[np.intp]) -> NDArray[np.bool_]:
         return (mmcv_iou(ordered[i], ordered[j], aligned=True) >= np.float32(iou_threshold)).numpy()
@@ -53,41 +53,42 @@ def nms_rotated(
 def box_iou_rotated(
     bboxes1: Tensor, bboxes2: Tensor, mode: str = "iou", aligned: bool = False, clockwise: bool = True
 ) -> Tensor:
-    """As ``mmcv.ops.box_iou_rotated``: boxes (N, 5) and (M, 5) -> (N, M), or (N,) when aligned."""
+    """Replace ``mmcv.ops.box_iou_rotated``: boxes (N, 5) and (M, 5) -> (N, M), or (N,) when aligned."""
     ours = not aligned and bboxes1.device.type == "cpu" and bboxes1.dtype == torch.float32
-    if not ours or len(bboxes1) * len(bboxes2) < _FEW**2 or not (_ordinary(bboxes1) and _ordinary(bboxes2)):
+    if not ours or len(bboxes1) * len(bboxes2) < _MIN_BOXES**2 or not all(map(_is_regular, (bboxes1, bboxes2))):
         return mmcv_iou(bboxes1, bboxes2, mode, aligned, clockwise)
-    i, j = (torch.from_numpy(k) for k in _may_overlap(bboxes1.detach().numpy(), bboxes2.detach().numpy()))
+    i, j = (torch.from_numpy(rows) for rows in may_overlap(bboxes1.detach().numpy(), bboxes2.detach().numpy()))
     ious = bboxes1.new_zeros((len(bboxes1), len(bboxes2)))
     ious[i, j] = mmcv_iou(bboxes1[i], bboxes2[j], mode, True, clockwise)
     return ious
 
 
-def _ordinary(dets: Tensor) -> bool:
+def _is_regular(dets: Tensor) -> bool:
+    """Whether all boxes are finite, and few of them slivers."""
     sides = dets[:, 2:4].abs()
-    thin = (sides < _LEAST_SIDE * dets[:, :4].abs().max().clamp(min=1)) & (sides > 0)
-    return bool(torch.isfinite(dets).all() and thin.any(dim=1).float().mean() <= _THIN)
+    slivers = (sides < _MIN_SIDE * dets[:, :4].abs().max().clamp(min=1)) & (sides > 0)
+    return bool(torch.isfinite(dets).all() and slivers.any(dim=1).float().mean() <= _MAX_SLIVERS)
 
 
-def _may_overlap(a: NDArray, b: NDArray | None = None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Pairs i, j (i < j without `b`) outside which mmcv's float32 arithmetic gives an IoU of 0."""
-    far = max(1.0, *(float(np.abs(box[:, :4]).max(initial=0)) for box in (a, b) if box is not None))
-    return boxes.near_pairs(_grown(a, far), None if b is None else _grown(b, far))
+def may_overlap(a: NDArray, b: NDArray | None = None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Find pairs i, j (i < j without `b`); of all others mmcv's float32 arithmetic gives an IoU of 0."""
+    extent = max(1.0, *(float(np.abs(dets[:, :4]).max(initial=0)) for dets in (a, b) if dets is not None))
+    return boxes.near_pairs(_enlarge(a, extent), None if b is None else _enlarge(b, extent))
 
 
-def _grown(box: NDArray, far: float) -> NDArray:
-    """Boxes larger by what float32 may be off; slivers so large that they are near everything."""
-    grown = box.astype(np.float64)
-    grown[:, 2:4] = np.abs(grown[:, 2:4])
-    thin = (grown[:, 2:4] < _LEAST_SIDE * far).any(axis=1)
-    grown[:, 2:4] += 1e-6 * far
-    grown[thin, 2:4] = 8 * far
-    # To mmcv a box without an area overlaps nothing.
-    grown[box[:, 2] * box[:, 3] < 1e-14, 2:] = -1, -1, 0
-    return grown
+def _enlarge(dets: NDArray, extent: float) -> NDArray:
+    """Enlarge boxes by the possible error of float32, and slivers so much that they are near everything."""
+    enlarged = dets.astype(np.float64)
+    enlarged[:, 2:4] = np.abs(enlarged[:, 2:4])
+    slivers = (enlarged[:, 2:4] < _MIN_SIDE * extent).any(axis=1)
+    enlarged[:, 2:4] += 1e-6 * extent
+    enlarged[slivers, 2:4] = 8 * extent
+    # For mmcv a box without an area overlaps nothing.
+    enlarged[dets[:, 2] * dets[:, 3] < 1e-14, 2:] = -1, -1, 0
+    return enlarged
 
 
-_USERS = (
+_USES = (
     (import_module("mmcv.ops.nms"), nms_rotated),  # what batched_nms calls; the attribute of that name is a function
     (mmrotate.evaluation.metrics.dota_metric, nms_rotated),
     (mmrotate.structures.bbox.bbox_overlaps, box_iou_rotated),
@@ -97,15 +98,15 @@ _USERS = (
 
 
 def install() -> None:
-    """Let MMRotate's heads, assigners and metrics use these. Calling it again changes nothing."""
-    for module, ours in _USERS:
+    """Let MMRotate's heads, assigners and metrics use these functions. Calling it again changes nothing."""
+    for module, ours in _USES:
         setattr(module, ours.__name__, ours)
 
 
 @contextmanager
 def uninstalled() -> Iterator[None]:
-    """While open, mmcv's own functions are in place, to compare with them."""
-    for module, ours in _USERS:
+    """While open, mmcv's own functions are in place, for comparisons."""
+    for module, ours in _USES:
         setattr(module, ours.__name__, {nms_rotated: mmcv_nms, box_iou_rotated: mmcv_iou}[ours])
     try:
         yield
