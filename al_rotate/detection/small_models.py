@@ -1,4 +1,4 @@
-"""TODO detection.small_models."""
+"""Models small enough to train on a CPU, for the demo, the tests and the experiments."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 
 def small_rtmdet(size: int, iterations: int = 300, lr: float = 4e-3) -> dict[str, Any]:
-    """cfg_options that make RTMDet-R tiny small and quick enough for a CPU: 2.2 M parameters, few iterations.
+    """Return cfg_options that make RTMDet-R tiny fast enough for a CPU: 2.2 M parameters, few iterations.
 
     Args:
         size: images are resized to fit in size x size pixels.
-        iterations: of each training, in batches of 8, warm-up and cosine decay included.
+        iterations: of each training, in batches of 8, including warm-up and cosine decay.
         lr: the highest learning rate.
     """
     width = 64
@@ -39,7 +39,7 @@ def small_rtmdet(size: int, iterations: int = 300, lr: float = 4e-3) -> dict[str
         "model.neck.out_channels": width,
         "model.bbox_head.in_channels": width,
         "model.bbox_head.feat_channels": width,
-        # Else a new head starts from boxes of size zero, whose IoU with anything, and its gradient, is zero.
+        # Else a new head starts with boxes of size zero: their IoU with any box is zero, and so is its gradient.
         "model.bbox_head.exp_on_reg": True,
         "train_dataloader.num_workers": 1,
         "train_dataloader.sampler": {"_delete_": True, "type": "InfiniteSampler", "shuffle": True},
@@ -64,7 +64,7 @@ def small_rtmdet(size: int, iterations: int = 300, lr: float = 4e-3) -> dict[str
                 "T_max": iterations - warm_up,
             },
         ],
-        # Two, because the Runner deletes the older one before it has written the newer.
+        # Two, because the Runner deletes the older checkpoint before it has written the newer one.
         "default_hooks.checkpoint": {
             "type": "CheckpointHook",
             "interval": max(1, iterations // 3),

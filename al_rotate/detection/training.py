@@ -1,4 +1,4 @@
-"""finetune(): a detector trained by MMEngine's Runner on labels from our own container."""
+"""Train a detector with MMEngine's Runner on labels from our container."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mmengine.dist import barrier, broadcast_object_list, get_rank, is_distribut
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from ..data.instances import RotatedInstances
+from ..data import RotatedInstances
 from ..storage.files import atomic_write, sha256
 from ..storage.manifest import claim
 from . import configs
@@ -28,7 +28,7 @@ from .checkpoints import read_checkpoint, write_checkpoint
 from .openmmlab.components import TrainingDiverged
 from .training_config import training_config
 
-__all__ = ["Finetuned", "TrainingDiverged", "finetune", "training_config"]
+__all__ = ["Finetuned", "TrainingDiverged", "finetune"]
 
 _NUMBERED = re.compile(r"(?:epoch|iter)_(\d+)\.pth")  # the Runner's own checkpoints, to resume from
 _OWN = re.compile(rf"(?:best_.+_)?{_NUMBERED.pattern}")  # and its copies of the best of them
@@ -36,12 +36,12 @@ _OWN = re.compile(rf"(?:best_.+_)?{_NUMBERED.pattern}")  # and its copies of the
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What :func:`finetune` leaves behind.
+    """The result of :func:`finetune`.
 
     Attributes:
         checkpoint: weights and classes, for ``Detector(result.config, result.checkpoint)``.
-        config: the config that was run, complete.
-        metrics: the evaluator's figures on `val` (empty without), the last losses, and how many iterations ran.
+        config: the complete config of the training.
+        metrics: the number of iterations, the last losses, and the evaluator's figures if there was a `val`.
     """
 
     checkpoint: Path
@@ -62,30 +62,30 @@ def finetune(
     seed: int = 0,
     keep_checkpoints: bool = True,
 ) -> Finetuned:
-    """Train an MMRotate config on `labels`, with the config's own pipeline, schedule, hooks and visualiser.
+    """Train an MMRotate config on `labels`, with the config's own pipelines, schedule, hooks and visualiser.
 
     After a kill the same call resumes from the last checkpoint in `work_dir`; once finished, it returns at once.
     Under ``torchrun`` or SLURM every rank makes the same call.
 
     Args:
         config: path, ``mmengine.Config``, or name of a config shipped with MMRotate.
-        images: a folder or a mapping image id -> file that holds the labelled images.
+        images: a folder or a mapping image id -> file with the labelled images.
         labels: the labels; images without a box are negatives.
-        classes: class names; the heads get that many classes.
-        work_dir: where logs, checkpoints, the config and the data go.
-        checkpoint: weights to start from (``"zoo"`` for the published ones). Those of another class count
-            start everything but the last layers. None: the config's own start, pretrained backbones included.
+        classes: class names; the heads get as many classes.
+        work_dir: folder for logs, checkpoints, the config and the data.
+        checkpoint: weights to start from (``"zoo"`` for the published ones). If they are for another number of classes,
+            the last layers start at random. None starts as the config says, pretrained backbones included.
         cfg_options: dotted key -> value, e.g. ``{"train_cfg.max_epochs": 12}``.
-        val: labels to evaluate on, as the config's own evaluator does.
+        val: labels to evaluate on, with the config's own evaluator.
         keep_empty: train on images without a box too; MMRotate's configs leave them out.
         seed: of the Runner.
         keep_checkpoints: keep the Runner's own checkpoints (``iter_300.pth``, ``best_...``), each several times as
             large as the weights. False deletes them once the training has succeeded.
 
     Raises:
-        ValueError: for labels without an image, with other classes or with nothing to train on; for a `work_dir` of
-            a training with other settings, labels or start, before anything in it is changed.
-        ConnectionError: when the config starts from a pretrained backbone that cannot be fetched.
+        ValueError: for labels without an image, of other classes or without a box; for a `work_dir` of a training with
+            other settings, labels or start, before anything in it changes.
+        ConnectionError: when the config starts from a pretrained backbone that cannot be downloaded.
         TrainingDiverged: when the loss is no longer finite.
     """
     work_dir = Path(work_dir).absolute()
@@ -104,7 +104,7 @@ def finetune(
     claim(work_dir / "request.json", request, "a training", "choose another work_dir", in_use=trained)
     if done.is_file():
         if not keep_checkpoints:
-            _delete_checkpoints(work_dir)  # the kill came before the earlier call did it
+            _delete_checkpoints(work_dir)  # a kill may have come before the earlier call did so
         return replace(result, metrics=json.loads(done.read_text(encoding="utf-8"))["metrics"])
 
     cfg = training_config(config, images, labels, classes, work_dir, cfg_options, val, keep_empty, seed)
@@ -114,33 +114,33 @@ def finetune(
         cfg.load_from = last and str(last)
         configs.without_pretrained(cfg)
     if cfg.launcher == "pytorch" and not torch.cuda.is_available() and not is_distributed():
-        torch.distributed.init_process_group("gloo")  # MMEngine would ask CUDA for this process's device
+        torch.distributed.init_process_group("gloo")  # MMEngine would look for this process's GPU
     runner = _quiet_runner(cfg)
     if last is None:
-        _start(runner, checkpoint)
+        _init_weights(runner, checkpoint)
     try:
         runner.train()
         end = runner.max_epochs if last and last.name.startswith("epoch") else runner.max_iters
         if val is not None and reached >= end:
-            runner.val_loop.run()  # the kill came after the last iteration, before its evaluation was over
+            runner.val_loop.run()  # the kill came between the last iteration and the end of its evaluation
     finally:
         _stop_workers(runner)
 
-    figures = [_metrics(runner)]
-    broadcast_object_list(figures)  # each rank has its own losses
+    metrics = [_metrics(runner)]
+    broadcast_object_list(metrics)  # each rank has its own losses
     if get_rank() == 0:
         state = _ema_state(runner) or _unwrapped(runner.model).state_dict()
         write_checkpoint(result.checkpoint, {n: v.cpu() for n, v in state.items()}, tuple(classes))
         with atomic_write(done) as file:
-            json.dump({"metrics": figures[0]}, file, indent=1)
+            json.dump({"metrics": metrics[0]}, file, indent=1)
         if not keep_checkpoints:
             _delete_checkpoints(work_dir)
     barrier()
-    return replace(result, metrics=figures[0])
+    return replace(result, metrics=metrics[0])
 
 
 def _quiet_runner(cfg: Config) -> Runner:
-    """A Runner whose log goes to its file in work_dir; the screen gets errors only (a config alone is 300 lines)."""
+    """Make a Runner that logs to its file in work_dir, and only errors to the screen (a config alone is 300 lines)."""
     with contextlib.redirect_stdout(io.StringIO()):
         runner = Runner.from_cfg(cfg)
     for handler in runner.logger.handlers:
@@ -163,34 +163,34 @@ def _delete_checkpoints(work_dir: Path) -> None:
 
 
 def _last_checkpoint(work_dir: Path) -> tuple[Path | None, int]:
-    """The newest of the Runner's checkpoints that is whole, and its number: a kill may leave a part of one."""
-    named = [(int(match[1]), file) for file in work_dir.glob("*.pth") if (match := _NUMBERED.fullmatch(file.name))]
-    for number, file in sorted(named, reverse=True):
+    """Find the Runner's newest complete checkpoint, and its number: a kill may leave an incomplete one."""
+    numbered = [(int(match[1]), file) for file in work_dir.glob("*.pth") if (match := _NUMBERED.fullmatch(file.name))]
+    for number, file in sorted(numbered, reverse=True):
         with contextlib.suppress(ValueError):
             return read_checkpoint(file).path, number
     return None, 0
 
 
-def _start(runner: Runner, checkpoint: str | Path | None) -> None:
-    """The config's own start, and over it the weights of `checkpoint` that fit."""
+def _init_weights(runner: Runner, checkpoint: str | Path | None) -> None:
+    """Start as the config says, then load the weights of `checkpoint` that fit."""
     model = _unwrapped(runner.model)
     try:
         model.init_weights()
     except OSError as error:
         raise ConnectionError(
-            f"could not fetch the pretrained weights that the config starts from ({error}). Put the file into "
+            f"could not download the pretrained weights that the config starts from ({error}). Put the file into "
             f"{torch.hub.get_dir()}/checkpoints, start from a checkpoint, or start at random with "
             "cfg_options={'model.backbone.init_cfg': None}"
         ) from error
     if checkpoint is not None:
-        unfitting = read_checkpoint(checkpoint).warm_start(model)
-        runner.logger.info(f"warm start from {checkpoint}; new weights: {', '.join(unfitting) or 'none'}")
-    # The Runner initialises the weights once more when training starts, unless told that it is done.
+        remaining = read_checkpoint(checkpoint).warm_start(model)
+        runner.logger.info(f"warm start from {checkpoint}; new weights: {', '.join(remaining) or 'none'}")
+    # The Runner would initialise the weights again when training starts.
     model.init_weights = lambda: None
 
 
 def _stop_workers(runner: Runner) -> None:
-    """End the data loaders' processes; left to the garbage collector they linger, and then take 5 s each to end."""
+    """End the data loaders' processes; left to the garbage collector they live on, and then take 5 s each to end."""
     for loop in (runner._train_loop, runner._val_loop):
         for holder in (getattr(loop, "dataloader", None), getattr(loop, "dataloader_iterator", None)):
             iterator: Any = getattr(holder, "_iterator", None)
@@ -199,6 +199,7 @@ def _stop_workers(runner: Runner) -> None:
 
 
 def _metrics(runner: Runner) -> dict[str, float]:
+    """Return the iterations, the evaluator's figures and the last losses."""
     scalars = runner.message_hub.log_scalars
     metrics = {"iterations": float(runner.iter)}
     for name, values in scalars.items():
@@ -213,7 +214,7 @@ def _unwrapped(model: Any) -> Any:
 
 
 def _ema_state(runner: Runner) -> dict[str, Any] | None:
-    """The averaged weights, where the config's EMA hook keeps them: those are what MMEngine evaluates and saves."""
+    """Return the averaged weights if the config has an EMA hook: MMEngine evaluates and saves those."""
     for hook in runner.hooks:
         if hasattr(hook, "ema_model"):
             return hook.ema_model.module.state_dict()

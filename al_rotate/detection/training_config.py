@@ -1,4 +1,4 @@
-"""TODO detection.training_config."""
+"""The config that a training runs: a detector's own, with our data, hooks and metric in place."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from ..data import dataset as labelled
+from ..data import RotatedInstances, dataset
 from ..data.images import resolve
-from ..data.instances import RotatedInstances
 from . import configs
 
 
@@ -28,7 +27,13 @@ def training_config(
     keep_empty: bool = True,
     seed: int = 0,
 ) -> Config:
-    """The complete config that :func:`finetune` runs; MMRotate's own ``tools/train.py`` runs it too."""
+    """Write the labels and ``config.py`` to `work_dir`, and return the complete config that :func:`.finetune` runs.
+
+    MMRotate's own ``tools/train.py`` runs it too. The arguments are those of :func:`.finetune`.
+
+    Raises:
+        ValueError: for labels without an image, of other classes or without a box.
+    """
     cfg = configs.load(config, cfg_options)
     configs.set_classes(cfg, classes)
     cfg.work_dir = str(work_dir)
@@ -36,25 +41,25 @@ def training_config(
     slurm = "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1
     cfg.launcher = "pytorch" if "LOCAL_RANK" in os.environ else "slurm" if slurm else "none"
     cfg.randomness = {"seed": seed, **(cfg.get("randomness") or {})}
-    cfg.resume = not cfg.get("load_from")  # from work_dir, if a checkpoint is there
+    cfg.resume = not cfg.get("load_from")  # from work_dir, if it has a checkpoint
     cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), {"type": "StopWhenDiverged"}, {"type": "ProgressBar"}]
 
     files = resolve(images)
     if not labels.n_boxes:
         raise ValueError(f"expected labels with at least one box to train on, got {labels!r}")
-    train = labelled.write(work_dir / "data" / "train.parquet", files, labels, classes)
+    train = dataset.write(work_dir / "data" / "train.parquet", files, labels, classes)
     _use_data(cfg.train_dataloader, train, classes, {"filter_empty_gt": not keep_empty})
     if val is None:
         cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
     else:
-        data = labelled.write(work_dir / "data" / "val.parquet", files, val, classes)
+        data = dataset.write(work_dir / "data" / "val.parquet", files, val, classes)
         _use_data(cfg.val_dataloader, data, classes, None)
-        # MMRotate's metric starts four processes for every evaluation; ours gives the same figures in this one.
+        # MMRotate's metric starts four processes for every evaluation; ours computes the same figures without them.
         for evaluator in cfg.val_evaluator if isinstance(cfg.val_evaluator, list) else [cfg.val_evaluator]:
             if evaluator["type"] == "DOTAMetric":
                 evaluator["type"] = "RotatedMAP"
     if not torch.cuda.is_available():
-        # SyncBN needs a GPU; on one process it is BN anyway.
+        # SyncBN needs a GPU; in a single process it is BN anyway.
         _replace_types(cfg.model, "SyncBN", "BN")
         cfg.env_cfg.dist_cfg = {"backend": "gloo"}
         if cfg.launcher != "none":
@@ -62,7 +67,7 @@ def training_config(
             wrapper = {"type": "MMDistributedDataParallel", "find_unused_parameters": unused}
             cfg.model_wrapper_cfg = {**(cfg.get("model_wrapper_cfg") or wrapper), "device_ids": None}
             if cfg.model.type.endswith("RTMDet"):
-                cfg.model.use_syncbn = False  # by itself it converts all BN as soon as there are two processes
+                cfg.model.use_syncbn = False  # by default it converts every BN when there are two processes
     work_dir.mkdir(parents=True, exist_ok=True)
     cfg.dump(work_dir / "config.py")
     return cfg
