@@ -11,7 +11,8 @@ pytestmark = pytest.mark.mm
 from mmengine.structures import InstanceData  # noqa: E402
 from mmrotate.structures.bbox import RotatedBoxes  # noqa: E402
 
-from al_rotate.detection.inference.forward import Forward, OutputOptions  # noqa: E402
+from al_rotate.detection.inference.forward import Forward  # noqa: E402
+from al_rotate.detection.inference.options import OutputOptions  # noqa: E402
 from al_rotate.detection.inference.pipeline import batch_by_shape  # noqa: E402
 from al_rotate.detection.openmmlab import instance_data  # noqa: E402
 
@@ -38,7 +39,7 @@ class TestRows:
         ids=["rows", "no rows", "mask", "empty mask", "slice", "one"],
     )
     def test_equal_to_mmengines(self, instances: InstanceData, item: Any):
-        ours, theirs = instances[item], instance_data._theirs(instances, item)
+        ours, theirs = instances[item], instance_data.mmengine_rows(instances, item)
         assert ours.keys() == theirs.keys()
         assert isinstance(ours.bboxes, RotatedBoxes)
         assert torch.equal(ours.bboxes.tensor, theirs.bboxes.tensor)
@@ -51,18 +52,18 @@ class TestRows:
 
 
 class TestBatches:
-    def given(self, *sides: int) -> list[tuple[int, dict[str, Any]]]:
+    def images(self, *sides: int) -> list[tuple[int, dict[str, Any]]]:
         return [(k, {"inputs": torch.zeros(3, side, side)}) for k, side in enumerate(sides)]
 
     def places(self, batches: Any) -> list[list[int]]:
         return [[position for position, _ in batch] for batch in batches]
 
     def test_images_of_one_shape_share_a_batch(self):
-        assert self.places(batch_by_shape(self.given(1, 2, 1, 2, 1), 2)) == [[0, 2], [1, 3], [4]]
+        assert self.places(batch_by_shape(self.images(1, 2, 1, 2, 1), 2)) == [[0, 2], [1, 3], [4]]
 
-    def test_only_so_many_wait_for_their_like(self):
+    def test_only_so_many_wait_for_others_of_their_shape(self):
         """All of different shapes: when eight wait for a batch of two, the first has to go."""
-        batches = batch_by_shape(iter(self.given(*range(1, 12))), 2)
+        batches = batch_by_shape(iter(self.images(*range(1, 12))), 2)
         assert self.places(batches) == [[k] for k in range(11)]
 
     def test_nothing_in_nothing_out(self):
@@ -84,15 +85,13 @@ class Doubling(torch.nn.Module):
 @pytest.mark.parametrize("streams", [1, 3])
 def test_streams_keep_the_order_and_leave_pytorchs_threads_as_they_were(streams: int, monkeypatch):
     model = Doubling()
-    forward = Forward(
-        model, 1, OutputOptions(None, False, False), torch.device("cpu"), "fp32", None, streams, threads=1
-    )
-    monkeypatch.setattr(forward, "_arrays", lambda number, sample: number)
+    forward = Forward(model, 1, OutputOptions(), torch.device("cpu"), "fp32", None, streams, threads=1)
+    monkeypatch.setattr(forward, "_as_arrays", lambda number, sample: number)
     before = torch.get_num_threads()
     batches = [[(k, {"inputs": k, "data_samples": k})] * (k % 3 + 1) for k in range(10)]
-    found = list(forward.run(batches))
-    assert [batch for batch, _ in found] == batches
-    assert [outputs for _, outputs in found] == [list(range(k % 3 + 1)) for k in range(10)]
+    results = list(forward.run(batches))
+    assert [batch for batch, _ in results] == batches
+    assert [outputs for _, outputs in results] == [list(range(k % 3 + 1)) for k in range(10)]
     assert model.threads == [1 if streams > 1 else before] * 10
     assert torch.get_num_threads() == before
 
@@ -103,7 +102,7 @@ def test_a_failing_batch_is_raised(monkeypatch):
             raise MemoryError("too large")
 
     before = torch.get_num_threads()
-    forward = Forward(Failing(), 1, OutputOptions(None, False, False), torch.device("cpu"), "fp32", None, 2)
+    forward = Forward(Failing(), 1, OutputOptions(), torch.device("cpu"), "fp32", None, 2)
     with pytest.raises(MemoryError, match="too large"):
         list(forward.run([[(0, {"inputs": 0, "data_samples": 0})]] * 3))
     assert torch.get_num_threads() == before

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.detectors import resnet18_options
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("mmrotate")
@@ -28,37 +29,37 @@ TWO_STAGE = [
 ]
 
 
-def check(detector: Detector, given: Any) -> Any:
+def check(detector: Detector, inputs: Any) -> Any:
     """Predict with and without class scores: the same boxes, and rows that say the same as the scores."""
-    found = detector.predict(given, progress=False, class_scores=True)
-    plain = detector.predict(given, progress=False)
-    assert found.n_boxes > 20
-    assert found.replace(class_scores=None) == plain
-    rows = found.class_scores
-    assert rows.shape == (found.n_boxes, len(detector.classes))
+    detections = detector.predict(inputs, progress=False, class_scores=True)
+    plain = detector.predict(inputs, progress=False)
+    assert detections.n_boxes > 20
+    assert detections.replace(class_scores=None) == plain
+    rows = detections.class_scores
+    assert rows.shape == (detections.n_boxes, len(detector.classes))
     assert (rows >= 0).all()
     assert (rows <= 1).all()
-    np.testing.assert_array_equal(rows[np.arange(found.n_boxes), found.labels], found.scores)
-    return found
+    np.testing.assert_array_equal(rows[np.arange(detections.n_boxes), detections.labels], detections.scores)
+    return detections
 
 
 @pytest.mark.parametrize("name", ONE_STAGE + TWO_STAGE)
-def test_the_column_of_the_label_is_the_score(name: str, scenes, resnet18):
+def test_the_column_of_the_label_is_the_score(name: str, scenes):
     torch.manual_seed(0)
-    detector = Detector(name, device="cpu", cfg_options=resnet18(name))
-    found = check(detector, [images.read(scenes.images / f"scene_{i:04d}.jpg")[..., ::-1] for i in range(4)])
+    detector = Detector(name, device="cpu", cfg_options=resnet18_options(name))
+    detections = check(detector, [images.read(scenes.images / f"scene_{i:04d}.jpg")[..., ::-1] for i in range(4)])
     if name in TWO_STAGE:  # probabilities, without the background's
-        assert (found.class_scores.sum(axis=1) < 1).all()
+        assert (detections.class_scores.sum(axis=1) < 1).all()
 
 
 def test_rtmdet_rows_are_the_sigmoids_of_the_heads_output(detector: Detector, scenes):
     """Decode every location from the head's raw maps by hand, and find each kept box among them."""
-    found = check(detector, scenes.images)
-    assert len(np.unique(found.labels)) > 1
+    detections = check(detector, scenes.images)
+    assert len(np.unique(detections.labels)) > 1
     head = class_scores.final_head(detector.model)
     raw: list[Any] = []
     handle = head.register_forward_hook(lambda module, given, output: raw.append(output))
-    for image_id in found.image_ids[:6]:
+    for image_id in detections.image_ids[:6]:
         raw.clear()
         detector.predict([scenes.images / f"{image_id}.jpg"], progress=False)
         scores, decoded = [], []
@@ -72,22 +73,22 @@ def test_rtmdet_rows_are_the_sigmoids_of_the_heads_output(detector: Detector, sc
             cy = y * stride + along * np.sin(angle) + across * np.cos(angle)
             decoded.append(np.stack([cx, cy, left + right, top + bottom, angle], axis=1))
             scores.append(1 / (1 + np.exp(-logits[0].flatten(1).double().numpy().T)))
-        every, sigmoids = boxes.to_corners(np.concatenate(decoded)), np.concatenate(scores)
-        one = found[image_id]
-        for corners, row in zip(boxes.to_corners(one.boxes), one.class_scores, strict=True):
-            # The same rectangle may begin at another corner.
-            away = np.min(
-                [np.abs(every - np.roll(corners, turn, axis=0)).max(axis=(1, 2)) for turn in range(4)], axis=0
+        candidates, sigmoids = boxes.to_corners(np.concatenate(decoded)), np.concatenate(scores)
+        image = detections[image_id]
+        for corners, row in zip(boxes.to_corners(image.boxes), image.class_scores, strict=True):
+            # The same rectangle may start at another corner.
+            distance = np.min(
+                [np.abs(candidates - np.roll(corners, turn, axis=0)).max(axis=(1, 2)) for turn in range(4)], axis=0
             )
-            place = int(away.argmin())
-            assert away[place] < 1e-2
+            place = int(distance.argmin())
+            assert distance[place] < 1e-2
             np.testing.assert_allclose(row, sigmoids[place], atol=1e-5)
     handle.remove()
 
 
 def test_oriented_rcnn_rows_are_the_softmax_of_the_proposal_of_the_box(two_stage: Detector, scenes):
-    given = [scenes.images / f"scene_{i:04d}.jpg" for i in range(6)]
-    found = check(two_stage, given)
+    files = [scenes.images / f"scene_{i:04d}.jpg" for i in range(6)]
+    detections = check(two_stage, files)
     head = class_scores.final_head(two_stage.model)
     raw: list[Any] = []
     original = head.predict_by_feat
@@ -97,20 +98,20 @@ def test_oriented_rcnn_rows_are_the_softmax_of_the_proposal_of_the_box(two_stage
         return original(rois, cls_scores, bbox_preds, **kwargs)
 
     head.predict_by_feat = note
-    for path in given:
+    for path in files:
         raw.clear()
         two_stage.predict([path], progress=False)
         rois, logits, deltas = raw[0]
         softmax = torch.softmax(logits.double(), dim=1)[:, :-1].numpy()
         decoded = head.bbox_coder.decode(rois[:, 1:], deltas, max_shape=(128, 128))
-        every = boxes.to_corners(getattr(decoded, "tensor", decoded).double().numpy())
-        one = found[path.stem]
-        for corners, row in zip(boxes.to_corners(one.boxes), one.class_scores, strict=True):
-            away = np.min(
-                [np.abs(every - np.roll(corners, turn, axis=0)).max(axis=(1, 2)) for turn in range(4)], axis=0
+        candidates = boxes.to_corners(getattr(decoded, "tensor", decoded).double().numpy())
+        image = detections[path.stem]
+        for corners, row in zip(boxes.to_corners(image.boxes), image.class_scores, strict=True):
+            distance = np.min(
+                [np.abs(candidates - np.roll(corners, turn, axis=0)).max(axis=(1, 2)) for turn in range(4)], axis=0
             )
-            np.testing.assert_allclose(row, softmax[away.argmin()], atol=1e-5)
-            assert away.min() < 1e-2
+            np.testing.assert_allclose(row, softmax[distance.argmin()], atol=1e-5)
+            assert distance.min() < 1e-2
     del head.predict_by_feat
 
 
@@ -121,11 +122,11 @@ def test_nothing_stays_patched(stages: str, detector: Detector, two_stage: Detec
     names = type(head)._predict_by_feat_single.__globals__
     name = "filter_scores_and_topk" if stages == "one" else "multiclass_nms"
     before, own = names[name], dict(vars(head))
-    with class_scores.kept(model):
+    with class_scores.keep_class_scores(model):
         assert names[name] is not before
     assert names[name] is before
     assert vars(head) == own
-    with pytest.raises(ZeroDivisionError), class_scores.kept(model):
+    with pytest.raises(ZeroDivisionError), class_scores.keep_class_scores(model):
         raise ZeroDivisionError
     assert names[name] is before
     assert vars(head) == own
@@ -154,12 +155,15 @@ def test_a_head_of_another_kind_is_refused():
 
     model = torch.nn.Module()
     model.bbox_head = Head()
-    with pytest.raises(NotImplementedError, match="class scores of Head cannot be kept"), class_scores.kept(model):
+    with (
+        pytest.raises(NotImplementedError, match="class scores of Head cannot be kept"),
+        class_scores.keep_class_scores(model),
+    ):
         pass
 
 
 def test_no_boxes_no_rows(two_stage: Detector):
     blank = np.zeros((64, 64, 3), np.uint8)
-    found = two_stage.predict([blank], progress=False, score_thr=0.999, class_scores=True)
-    assert (len(found), found.n_boxes) == (1, 0)
-    assert found.class_scores.shape == (0, len(two_stage.classes))
+    detections = two_stage.predict([blank], progress=False, score_thr=0.999, class_scores=True)
+    assert (len(detections), detections.n_boxes) == (1, 0)
+    assert detections.class_scores.shape == (0, len(two_stage.classes))

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from helpers.detectors import MANY_BOXES, predict, resnet18_options
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("mmrotate")
@@ -20,12 +20,8 @@ from al_rotate.detection.networks.onnx import Engine, OnnxNetwork  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
-def few_are_many(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "_WORTH_A_GRAPH", 2)
-
-
-def predict(detector: Detector, given: Any, **kwargs: Any) -> Any:
-    return detector.predict(given, progress=False, **kwargs)
+def graph_for_few_images(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "MIN_IMAGES_FOR_GRAPH", 2)
 
 
 def pictures(scenes: Any) -> dict[str, Any]:
@@ -38,51 +34,53 @@ def pictures(scenes: Any) -> dict[str, Any]:
     "name",
     ["rotated-fcos-le90_r50_fpn_1x_dota", "oriented-rcnn-le90_r50_fpn_1x_dota", "s2anet-le135_r50_fpn_1x_dota"],
 )
-def test_the_same_boxes_as_in_pytorch(name: str, scenes, resnet18: Callable[[str], dict[str, Any]]):
+def test_the_same_boxes_as_in_pytorch(name: str, scenes):
     torch.manual_seed(0)
-    plain = Detector(name, device="cpu", cfg_options=resnet18(name), engine="torch", precision="fp32")
-    graph = Detector(name, device="cpu", cfg_options=resnet18(name), engine="onnxruntime", precision="fp32")
+    plain = Detector(name, device="cpu", cfg_options=resnet18_options(name), engine="torch", precision="fp32")
+    graph = Detector(name, device="cpu", cfg_options=resnet18_options(name), engine="onnxruntime", precision="fp32")
     if hasattr(plain.model, "roi_head"):  # scores far enough apart to choose the same proposals
         plain.model.rpn_head.rpn_cls.weight.data *= 30
         plain.model.roi_head.bbox_head.fc_cls.weight.data *= 30
     graph.model.load_state_dict(plain.model.state_dict())
-    given = pictures(scenes).items()
+    inputs = pictures(scenes).items()
     kept = {"class_scores": True, "features": True}
-    expected, found = predict(plain, given, **kept), predict(graph, given, **kept)
+    expected, detections = predict(plain, inputs, **kept), predict(graph, inputs, **kept)
     assert graph.engine == "onnxruntime"
     assert expected.n_boxes > 50
-    np.testing.assert_allclose(found.image_features, expected.image_features, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(detections.image_features, expected.image_features, rtol=1e-3, atol=1e-3)
     # Random weights give many scores that are all but equal: compared as sets, image by image.
-    for image_id, one in expected:
-        other = found[image_id]
-        assert other.n_boxes == one.n_boxes
-        np.testing.assert_allclose(np.sort(other.scores), np.sort(one.scores), atol=1e-4)
-        assert (boxes.iou(one.boxes, other.boxes).max(axis=1) > 0.99).mean() > 0.9
+    for image_id, image in expected:
+        other = detections[image_id]
+        assert other.n_boxes == image.n_boxes
+        np.testing.assert_allclose(np.sort(other.scores), np.sort(image.scores), atol=1e-4)
+        assert (boxes.iou(image.boxes, other.boxes).max(axis=1) > 0.99).mean() > 0.9
 
 
 class TestOfATrainedModel:
     @pytest.fixture(scope="class")
-    def pair(self, finetuned, many_boxes) -> tuple[Detector, Detector]:
-        made = (finetuned.config, finetuned.checkpoint, "cpu", many_boxes)
-        return tuple(Detector(*made, precision="fp32", engine=engine) for engine in ("torch", "onnxruntime"))  # type: ignore
+    def pair(self, finetuned) -> tuple[Detector, Detector]:
+        arguments = (finetuned.config, finetuned.checkpoint, "cpu", MANY_BOXES)
+        return tuple(Detector(*arguments, precision="fp32", engine=engine) for engine in ("torch", "onnxruntime"))  # type: ignore
 
     def test_equal_to_the_last_digits(self, pair, scenes):
-        given = pictures(scenes).items()
-        expected, found = (predict(one, given, class_scores=True, features=True, batch_size=2) for one in pair)
+        inputs = pictures(scenes).items()
+        expected, detections = (
+            predict(detector, inputs, class_scores=True, features=True, batch_size=2) for detector in pair
+        )
         assert expected.n_boxes > 50
-        np.testing.assert_array_equal(found.labels, expected.labels)
+        np.testing.assert_array_equal(detections.labels, expected.labels)
         for name, atol in (("boxes", 1e-3), ("scores", 1e-5), ("class_scores", 1e-5), ("box_features", 1e-3)):
-            np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=atol)
+            np.testing.assert_allclose(getattr(detections, name), getattr(expected, name), atol=atol)
 
     def test_weights_that_have_changed_are_noticed(self, pair, scenes):
         _, graph = pair
-        given = pictures(scenes).items()
-        before = predict(graph, given)
+        inputs = pictures(scenes).items()
+        before = predict(graph, inputs)
         bias = graph.model.bbox_head.rtm_cls[0].bias.data
         bias += 1
-        assert predict(graph, given).scores.max() > before.scores.max()
+        assert predict(graph, inputs).scores.max() > before.scores.max()
         bias -= 1
-        assert predict(graph, given) == before
+        assert predict(graph, inputs) == before
 
     def test_nothing_stays_in_place(self, pair, scenes):
         _, graph = pair
@@ -96,8 +94,8 @@ class TestOfATrainedModel:
         network = OnnxNetwork(plain.model, sample)
         run = network._run
 
-        def off(given: Any) -> Any:
-            levels, *heads = run(given)
+        def off(x: Any) -> Any:
+            levels, *heads = run(x)
             return tuple(level + 1 for level in levels), *heads
 
         monkeypatch.setattr(network, "_run", off)
@@ -110,26 +108,26 @@ class TestOfATrainedModel:
     def test_nor_does_a_size_that_the_graph_refuses_stop_anything(self, pair, monkeypatch: pytest.MonkeyPatch):
         plain, _ = pair
         network = OnnxNetwork(plain.model, torch.rand(1, 3, 64, 64))
-        monkeypatch.setattr(network, "_run", lambda given: 1 / 0)
+        monkeypatch.setattr(network, "_run", lambda x: 1 / 0)
         other = torch.rand(2, 3, 96, 64)
         with network.in_place(), torch.no_grad():
             levels = plain.model.extract_feat(other)
         assert all(torch.equal(a, b) for a, b in zip(levels, plain.model.extract_feat(other), strict=True))
 
 
-def test_a_trace_that_holds_only_for_one_image_is_noticed(scenes, resnet18: Callable[[str], dict[str, Any]]):
+def test_a_trace_that_holds_only_for_one_image_is_noticed(scenes):
     """Swin's windows are put together by a batch size that the trace takes for a constant."""
     name = "roi-trans-le90_swin-tiny_fpn_1x_dota"
-    options = {key: value for key, value in resnet18(name).items() if "depth" not in key}
+    options = {key: value for key, value in resnet18_options(name).items() if "depth" not in key}
     options |= {"model.backbone.embed_dims": 24, "model.backbone.depths": (1, 1, 1, 1)}
     options |= {"model.backbone.num_heads": (1, 2, 4, 8), "model.neck.in_channels": [24, 48, 96, 192]}
     torch.manual_seed(0)
     plain = Detector(name, device="cpu", cfg_options=options, engine="torch", precision="fp32")
     graph = Detector(name, device="cpu", cfg_options=options, engine="auto", precision="fp32")
     graph.model.load_state_dict(plain.model.state_dict())
-    given = [images.read(scenes.images / f"scene_{k:04d}.jpg", "BGR") for k in range(5)]
-    found, expected = (predict(one, given, features=True) for one in (graph, plain))
-    np.testing.assert_allclose(found.image_features, expected.image_features, rtol=1e-3, atol=1e-3)
+    inputs = [images.read(scenes.images / f"scene_{k:04d}.jpg", "BGR") for k in range(5)]
+    detections, expected = (predict(detector, inputs, features=True) for detector in (graph, plain))
+    np.testing.assert_allclose(detections.image_features, expected.image_features, rtol=1e-3, atol=1e-3)
 
 
 class TestChoice:
@@ -151,16 +149,18 @@ class TestChoice:
         with pytest.raises(ImportError, match="pip install onnx onnxruntime"):
             Engine("onnxruntime", self.cpu, "fp32")
 
-    def test_a_model_without_a_graph_stays_with_pytorch(self, finetuned, many_boxes, scenes):
-        given = pictures(scenes).items()
+    def test_a_model_without_a_graph_stays_with_pytorch(self, finetuned, scenes):
+        inputs = pictures(scenes).items()
         for engine in ("auto", "onnxruntime"):
-            made = Detector(finetuned.config, finetuned.checkpoint, "cpu", many_boxes, precision="fp32", engine=engine)
-            neck = made.model.neck.forward
+            detector = Detector(
+                finetuned.config, finetuned.checkpoint, "cpu", MANY_BOXES, precision="fp32", engine=engine
+            )
+            neck = detector.model.neck.forward
             # What depends on the values of an image no trace can hold.
-            made.model.neck.forward = lambda levels, neck=neck: neck([x * float(levels[0].sum()) for x in levels])
-            with warnings.catch_warnings(record=True) as told:
+            detector.model.neck.forward = lambda levels, neck=neck: neck([x * float(levels[0].sum()) for x in levels])
+            with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                predict(made, given)
-            assert made.engine == "torch"
-            said = [str(one.message) for one in told if "PyTorch runs it" in str(one.message)]
-            assert len(said) == (engine == "onnxruntime")
+                predict(detector, inputs)
+            assert detector.engine == "torch"
+            files = [warning.filename for warning in caught if "PyTorch runs it" in str(warning.message)]
+            assert files == [predict.__code__.co_filename] * (engine == "onnxruntime")

@@ -14,23 +14,23 @@ import mmcv.ops.diff_iou_rotated as mmcv_iou  # noqa: E402
 from mmcv.ops import diff_iou_rotated_2d  # noqa: E402
 
 from al_rotate import boxes  # noqa: E402
-from al_rotate.detection.openmmlab import rotated_iou_loss as rotated_iou_cpu  # noqa: E402
+from al_rotate.detection.openmmlab import rotated_iou_loss  # noqa: E402
 
 RIGHT = np.pi / 2
 
 
 @pytest.fixture(autouse=True)
 def installed():
-    rotated_iou_cpu.install()
+    rotated_iou_loss.install()
 
 
 def iou(a: Any, b: Any) -> np.ndarray:
-    a, b = (torch.as_tensor(np.asarray(given, float)).view(1, -1, 5) for given in (a, b))
+    a, b = (torch.as_tensor(np.asarray(values, float)).view(1, -1, 5) for values in (a, b))
     return diff_iou_rotated_2d(a, b)[0].numpy()
 
 
 def exact(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    first, second = (shapely.polygons(boxes.to_corners(given)) for given in (a, b))
+    first, second = (shapely.polygons(boxes.to_corners(values)) for values in (a, b))
     common = shapely.area(shapely.intersection(first, second))
     return common / (shapely.area(first) + shapely.area(second) - common)
 
@@ -51,8 +51,8 @@ def test_random_pairs_agree_with_shapely():
 
 def test_also_in_single_precision_and_many_at_once():
     a, b = pairs(400, seed=1)
-    given = [torch.tensor(x, dtype=torch.float32).view(4, 100, 5) for x in (a, b)]
-    np.testing.assert_allclose(diff_iou_rotated_2d(*given).numpy().ravel(), exact(a, b), atol=1e-3)
+    tensors = [torch.tensor(x, dtype=torch.float32).view(4, 100, 5) for x in (a, b)]
+    np.testing.assert_allclose(diff_iou_rotated_2d(*tensors).numpy().ravel(), exact(a, b), atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -96,34 +96,34 @@ def test_the_order_itself():
     vertices, mask = torch.zeros(1, 1, 24, 2), torch.zeros(1, 1, 24, dtype=torch.bool)
     for index, corner in {2: (1, 1), 5: (-1, -1), 9: (1, -1), 20: (-1, 1)}.items():
         vertices[0, 0, index], mask[0, 0, index] = torch.tensor(corner, dtype=torch.float32), True
-    order = rotated_iou_cpu.sort_vertices(vertices, mask, mask.sum(dim=-1))[0, 0].tolist()
+    order = rotated_iou_loss.sort_vertices(vertices, mask, mask.sum(dim=-1))[0, 0].tolist()
     assert order[:5] == [5, 9, 2, 20, 5]  # by rising angle, closed
     assert len(order) == 9
     assert all(8 <= index < 24 and not mask[0, 0, index] for index in order[5:])
-    assert rotated_iou_cpu.sort_vertices(vertices[:, :0], mask[:, :0], mask[:, :0].sum(dim=-1)).shape == (1, 0, 9)
+    assert rotated_iou_loss.sort_vertices(vertices[:, :0], mask[:, :0], mask[:, :0].sum(dim=-1)).shape == (1, 0, 9)
 
 
 def test_installing_twice_changes_nothing():
-    there = mmcv_iou.ext_module
-    rotated_iou_cpu.install()
-    assert mmcv_iou.ext_module is there
+    installed = mmcv_iou.ext_module
+    rotated_iou_loss.install()
+    assert mmcv_iou.ext_module is installed
 
 
 def test_cuda_tensors_keep_mmcvs_kernel(monkeypatch: pytest.MonkeyPatch):
     """Whatever says it is on CUDA goes to the kernel untouched: there is none to run here."""
-    asked: list[Any] = []
+    calls: list[Any] = []
 
     class Kernels:
         @staticmethod
-        def diff_iou_rotated_sort_vertices_forward(*given: Any) -> str:
-            asked.append(given)
+        def diff_iou_rotated_sort_vertices_forward(*args: Any) -> str:
+            calls.append(args)
             return "sorted"
 
     class OnCuda:
         is_cuda = True
 
     monkeypatch.setattr(mmcv_iou, "ext_module", Kernels)
-    rotated_iou_cpu.install()
+    rotated_iou_loss.install()
     vertices = OnCuda()
     assert mmcv_iou.ext_module.diff_iou_rotated_sort_vertices_forward(vertices, "mask", "count") == "sorted"
-    assert asked == [(vertices, "mask", "count")]
+    assert calls == [(vertices, "mask", "count")]

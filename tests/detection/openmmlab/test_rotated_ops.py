@@ -28,37 +28,37 @@ def crowd(n: int, side: float, seed: int = 0) -> np.ndarray:
 def odd(kind: str) -> np.ndarray:
     rng = np.random.default_rng(1)
     n = 300
-    few = np.repeat(crowd(30, 200), 10, axis=0)
+    repeated = np.repeat(crowd(30, 200), 10, axis=0)
     if kind == "identical":
-        return few
+        return repeated
     if kind == "nearly identical":
-        return few + rng.normal(0, 1e-4, few.shape)
+        return repeated + rng.normal(0, 1e-4, repeated.shape)
     if kind == "touching":
         x, y = np.meshgrid(np.arange(20) * 10.0, np.arange(15) * 6.0)
         return np.column_stack([x.ravel(), y.ravel(), np.full(n, 10), np.full(n, 6), np.zeros(n)])
     if kind == "slivers":
-        made = crowd(n, 200)
-        made[::20, 3] = 10.0 ** rng.uniform(-6, -3, 15)
-        return made
+        dets = crowd(n, 200)
+        dets[::20, 3] = 10.0 ** rng.uniform(-6, -3, 15)
+        return dets
     if kind == "slivers on one line":
         t = rng.uniform(-100, 100, n)
-        made = np.column_stack([t, t, rng.uniform(1, 30, n), np.full(n, 4.0), np.full(n, np.pi / 4)])
-        made[::25, 3] = 10.0 ** rng.uniform(-6, -2, 12)
-        return made
+        dets = np.column_stack([t, t, rng.uniform(1, 30, n), np.full(n, 4.0), np.full(n, np.pi / 4)])
+        dets[::25, 3] = 10.0 ** rng.uniform(-6, -2, 12)
+        return dets
     if kind == "all slivers":
-        made = crowd(n, 200)
-        made[:, 3] = 10.0 ** rng.uniform(-6, -2, n)
-        return made
+        dets = crowd(n, 200)
+        dets[:, 3] = 10.0 ** rng.uniform(-6, -2, n)
+        return dets
     if kind == "without an area":
-        made = crowd(n, 100)
-        made[:, 2] = rng.uniform(-10, 40, n)
-        made[:, 3] = rng.integers(0, 3, n) * 10
-        return made
+        dets = crowd(n, 100)
+        dets[:, 2] = rng.uniform(-10, 40, n)
+        dets[:, 3] = rng.integers(0, 3, n) * 10
+        return dets
     if kind == "huge":
         return crowd(n, 30_000) * [1, 1, 150, 15, 1]
-    made = crowd(n, 100)
-    made[5, 0], made[7, 2] = np.inf, np.nan
-    return made
+    dets = crowd(n, 100)
+    dets[5, 0], dets[7, 2] = np.inf, np.nan
+    return dets
 
 
 ODD = ["identical", "nearly identical", "touching", "slivers", "slivers on one line", "all slivers", "without an area"]
@@ -85,25 +85,25 @@ class TestNms:
 
     def test_counter_clockwise_and_labels_and_doubles(self):
         box, scores = torch.from_numpy(crowd(200, 100)).float(), torch.linspace(0, 1, 200)
-        for given in ({"clockwise": False}, {"labels": torch.arange(200) % 3}):
-            theirs = rotated_ops.mmcv_nms(box, scores, 0.1, **given)
-            ours = rotated_ops.nms_rotated(box, scores, 0.1, **given)
+        for options in ({"clockwise": False}, {"labels": torch.arange(200) % 3}):
+            theirs = rotated_ops.mmcv_nms(box, scores, 0.1, **options)
+            ours = rotated_ops.nms_rotated(box, scores, 0.1, **options)
             assert all(torch.equal(a, b) for a, b in zip(theirs, ours, strict=True))
         self.same(box.double(), scores.double(), 0.1)
         assert rotated_ops.nms_rotated(box[:0], scores[:0], 0.1)[1] is None
 
     def test_batched_nms_uses_it(self, monkeypatch: pytest.MonkeyPatch):
         """What the heads call: it must be reached, and be mmcv's own where it is taken away."""
-        asked: list[int] = []
-        plain = rotated_ops._may_overlap
-        monkeypatch.setattr(rotated_ops, "_may_overlap", lambda *a: asked.append(len(a[0])) or plain(*a))
+        calls: list[int] = []
+        plain = rotated_ops.may_overlap
+        monkeypatch.setattr(rotated_ops, "may_overlap", lambda *a: calls.append(len(a[0])) or plain(*a))
         box, scores = torch.from_numpy(crowd(300, 200)).float(), torch.linspace(0, 1, 300)
-        given = (box, scores, torch.arange(300) % 4, {"type": "nms_rotated", "iou_threshold": 0.1})
-        ours = batched_nms(*given)
-        assert asked == [300]
+        arguments = (box, scores, torch.arange(300) % 4, {"type": "nms_rotated", "iou_threshold": 0.1})
+        ours = batched_nms(*arguments)
+        assert calls == [300]
         with rotated_ops.uninstalled():
-            theirs = batched_nms(*given)
-        assert asked == [300]
+            theirs = batched_nms(*arguments)
+        assert calls == [300]
         assert all(torch.equal(a, b) for a, b in zip(theirs, ours, strict=True))
 
     def check(self, box: np.ndarray, threshold: float, classes: int) -> None:
@@ -139,12 +139,12 @@ class TestIoU:
         assert torch.equal(aligned, rotated_ops.mmcv_iou(a, a.flip(0), aligned=True))
 
     def test_the_assigners_overlaps_use_it(self, monkeypatch: pytest.MonkeyPatch):
-        asked: list[int] = []
-        plain = rotated_ops._may_overlap
-        monkeypatch.setattr(rotated_ops, "_may_overlap", lambda *a: asked.append(len(a[0])) or plain(*a))
+        calls: list[int] = []
+        plain = rotated_ops.may_overlap
+        monkeypatch.setattr(rotated_ops, "may_overlap", lambda *a: calls.append(len(a[0])) or plain(*a))
         a = torch.from_numpy(crowd(200, 200)).float()
         ours = rbbox_overlaps(a, a[:50])
-        assert asked == [200]
+        assert calls == [200]
         with rotated_ops.uninstalled():
             assert torch.equal(rbbox_overlaps(a, a[:50]), ours)
-        assert asked == [200]
+        assert calls == [200]

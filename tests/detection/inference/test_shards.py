@@ -1,0 +1,123 @@
+"""Predictions on disk: a kill costs one shard, and a folder of another prediction is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.detectors import MANY_BOXES, close, predict
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("mmrotate")
+pytestmark = pytest.mark.mm
+
+from al_rotate import RotatedInstances  # noqa: E402
+from al_rotate.data import images  # noqa: E402
+from al_rotate.detection import Detector  # noqa: E402
+from al_rotate.detection import detector as module  # noqa: E402
+
+
+class TestShards:
+    @pytest.fixture(autouse=True)
+    def small_shards(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(module, "SHARD", 4)
+
+    def test_a_kill_costs_one_shard(self, detector: Detector, finetuned, scenes, tmp_path: Path):
+        script = tmp_path / "script.py"
+        script.write_text(f"""
+import time
+from al_rotate import images
+from al_rotate.detection import detector
+detector.SHARD = 4
+files = images.find({str(scenes.images)!r})
+def slowly():
+    for position, pair in enumerate(files.items()):
+        if position == 9:
+            time.sleep(600)
+        yield pair
+given = ({str(finetuned.config)!r}, {str(finetuned.checkpoint)!r}, "cpu", {MANY_BOXES!r})
+made = detector.Detector(*given, precision="fp32")
+made.predict(slowly(), out={str(tmp_path / "out")!r}, class_scores=True)
+""")
+        process = subprocess.Popen([sys.executable, "-u", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while not (tmp_path / "out" / "part-00001.parquet").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        out, _ = process.communicate()
+        assert out == b""  # neither the packages nor the detector have anything to say
+
+        (tmp_path / "out" / ".part-00002.parquet.1.tmp").write_bytes(b"half a shard")
+        before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "out").glob("part-*")}
+        assert sorted(before) == ["part-00000.parquet", "part-00001.parquet"]
+        found = predict(detector, scenes.images, out=tmp_path / "out", class_scores=True)
+        after = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "out").glob("part-*")}
+        assert len(after) == 4
+        assert before.items() <= after.items()
+        assert found == RotatedInstances.load(tmp_path / "out")
+        undisturbed = predict(detector, scenes.images, out=tmp_path / "undisturbed", class_scores=True)
+        assert undisturbed == predict(detector, scenes.images, class_scores=True)
+        np.testing.assert_allclose(found.class_scores, undisturbed.class_scores, atol=1e-5)
+        assert close(found.replace(class_scores=None), undisturbed.replace(class_scores=None))
+
+    def test_a_folder_as_version_0_1_wrote_it_is_resumed(self, detector: Detector, scenes, tmp_path: Path):
+        expected = predict(detector, scenes.images, out=tmp_path, score_thr=0.02)
+        manifest = tmp_path / "detections.json"
+        written = json.loads(manifest.read_text(encoding="utf-8"))
+        facts = {"pipeline": str(detector._pipeline), "precision": "fp32", "shard": 4, "tiling": None}
+        settings = {"score_thr": 0.02, "class_scores": False, "features": False}
+        old = json.dumps({"model": written["model"], **facts, **settings, "shards": 4}, indent=1)
+        assert manifest.read_text(encoding="utf-8") == old
+        for number in (1, 3):
+            (tmp_path / f"part-0000{number}.parquet").unlink()
+        first = (tmp_path / "part-00000.parquet").stat().st_mtime_ns
+        assert predict(detector, scenes.images, out=tmp_path, score_thr=0.02) == expected
+        assert (tmp_path / "part-00000.parquet").stat().st_mtime_ns == first
+        assert manifest.read_text(encoding="utf-8") == old
+        # Of a generator it did not know the number of shards.
+        manifest.write_text(old.replace('"shards": 4', '"shards": null'), encoding="utf-8")
+        assert predict(detector, scenes.images, out=tmp_path, score_thr=0.02) == expected
+        assert json.loads(manifest.read_text(encoding="utf-8"))["shards"] is None
+
+    def test_other_settings_are_refused(self, detector: Detector, scenes, tmp_path: Path):
+        predict(detector, scenes.images, out=tmp_path)
+        with pytest.raises(ValueError, match="holds detections with another score_thr"):
+            predict(detector, scenes.images, out=tmp_path, score_thr=0.5)
+        with pytest.raises(ValueError, match="with another class_scores, features"):
+            predict(detector, scenes.images, out=tmp_path, class_scores=True, features=True)
+
+    def test_other_models_are_refused(self, detector: Detector, finetuned, scenes, tmp_path: Path):
+        predict(detector, scenes.images, out=tmp_path)
+        other = Detector(finetuned.config, finetuned.checkpoint, "cpu", MANY_BOXES, precision="fp32")
+        predict(other, scenes.images, out=tmp_path)  # an equal one
+        other.model.backbone.stem[0].conv.weight.data[0, 0, 0, 0] += 1e-3
+        with pytest.raises(ValueError, match="with another model"):
+            predict(other, scenes.images, out=tmp_path)
+        fewer = {**MANY_BOXES, "model.test_cfg.nms_pre": 100}
+        other = Detector(finetuned.config, finetuned.checkpoint, "cpu", fewer, precision="fp32")
+        with pytest.raises(ValueError, match="with another model"):
+            predict(other, scenes.images, out=tmp_path)
+
+    def test_other_images_are_refused(self, detector: Detector, scenes, tmp_path: Path):
+        files = images.find(scenes.images)
+        predict(detector, files, out=tmp_path)
+        first = dict(list(files.items())[:8])
+        with pytest.raises(ValueError, match=r"expected 2 shards of these images in .*, got 4: it holds"):
+            predict(detector, first, out=tmp_path)
+        with pytest.raises(ValueError, match=r"expected 0 shards of these images"):
+            predict(detector, [], out=tmp_path)
+        with pytest.raises(ValueError, match=r"part-00000\.parquet holds detections of other images"):
+            predict(detector, dict(reversed(files.items())), out=tmp_path)
+
+    def test_nor_is_a_strangers_folder_written_to(self, detector: Detector, scenes, tmp_path: Path):
+        scenes.labels.save(tmp_path / "labels.parquet")
+        with pytest.raises(ValueError, match=r"got other Parquet files"):
+            predict(detector, scenes.images, out=tmp_path)
+        assert [file.name for file in tmp_path.iterdir()] == ["labels.parquet"]
