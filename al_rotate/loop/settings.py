@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ..sampling import Budget
+from ..sampling.deprecated import warn_renamed
 
 if TYPE_CHECKING:
     from ..detection.networks.precision import Precision
 
 CUSTOM = "custom"  # the name of a strategy that is a function of the user's own
 _NAMES_ON_DISK = {"untrained_start": "cold"}  # as al_rotate 0.1 writes and reads them
+_CURRENT_NAMES = {on_disk: name for name, on_disk in _NAMES_ON_DISK.items()}
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,7 @@ class LoopSettings:
     @classmethod
     def from_json(cls, settings: Mapping[str, Any]) -> LoopSettings:
         """Read the settings of a workspace, made by this version or an older one."""
-        names = {on_disk: name for name, on_disk in _NAMES_ON_DISK.items()}
-        values = {names.get(key, key): value for key, value in settings.items()}
+        values = {_CURRENT_NAMES.get(key, key): value for key, value in settings.items()}
         if "budget" in values:
             values["budget"] = Budget(**values["budget"])
         known = {entry.name for entry in fields(cls)} - {"other"}
@@ -82,9 +82,7 @@ class LoopSettings:
 
     def __getitem__(self, key: str) -> Any:
         """Accept ``loop.settings["seed"]``, as al_rotate 0.1 had it."""
-        warnings.warn(
-            f"use loop.settings.{key}, loop.settings[{key!r}] will go in 0.3", DeprecationWarning, stacklevel=2
-        )
+        warn_renamed(f"loop.settings[{key!r}]", f"loop.settings.{_CURRENT_NAMES.get(key, key)}")
         return self.to_json()[key]
 
 

@@ -1,0 +1,72 @@
+"""Settings of a loop, on disk and with other arguments."""
+
+import pytest
+
+from al_rotate.loop.settings import CUSTOM, LoopSettings, as_budget
+from al_rotate.sampling import Budget
+from al_rotate.sampling.costs import ExpectedCost
+
+OLD = {
+    "strategy": "entropy",
+    "budget": {"images": None, "boxes": 9, "seconds": 60, "cost": {"image": 2.0, "box": 1.0, "correction": 3.0}},
+    "strategy_options": {"how": "sum"},
+    "warm_start": False,
+    "seed": 7,
+    "train_options": {"train_cfg.max_epochs": 3},
+    "checkpoint": "initial.pth",
+    "cold": False,
+    "device": "cpu",
+    "precision": "fp32",
+}  # as al_rotate 0.1.0 wrote them
+
+
+def test_settings_of_an_old_workspace():
+    settings = LoopSettings.from_json(OLD)
+    assert settings == LoopSettings(
+        "entropy",
+        {"how": "sum"},
+        Budget(boxes=9, seconds=60, cost=ExpectedCost(2, 1, 3)),
+        {"train_cfg.max_epochs": 3},
+        warm_start=False,
+        seed=7,
+        checkpoint="initial.pth",
+        untrained_start=False,
+        device="cpu",
+        precision="fp32",
+    )
+    assert LoopSettings.from_json({"budget": {"images": 50}}) == LoopSettings()
+
+
+def test_what_is_written_is_what_old_versions_read():
+    written = LoopSettings.from_json(OLD).to_json()
+    assert written.keys() == OLD.keys()
+    assert {**written, "budget": None} == {**OLD, "budget": None}
+    assert LoopSettings.from_json(written) == LoopSettings.from_json(OLD)
+    assert "train_options" not in LoopSettings().to_json()  # of which none were given
+    assert LoopSettings.from_json({"untrained_start": False}).to_json()["cold"] is False
+
+
+def test_keys_that_nobody_knows_are_kept():
+    settings = LoopSettings.from_json({**OLD, "mood": "good", "other": 1})
+    assert settings.other == {"mood": "good", "other": 1}
+    assert settings.merged(seed=8).to_json()["mood"] == "good"
+
+
+def test_arguments_replace_settings():
+    settings = LoopSettings.from_json(OLD)
+    assert settings.merged(seed=None, budget=None) == settings
+    assert settings.merged(budget=4, seed=0).budget == Budget(images=4)
+    assert settings.merged(strategy="entropy").strategy_options == {"how": "sum"}
+    assert settings.merged(strategy="random").strategy_options == {}
+    assert settings.merged(strategy="margin", strategy_options={"how": "mean"}).strategy_options == {"how": "mean"}
+    own = settings.merged(strategy=lambda candidates, budget, rng: [])
+    assert (own.strategy, own.strategy_options) == (CUSTOM, {})
+    assert as_budget(3) == as_budget(Budget(images=3)) == Budget(images=3)
+
+
+def test_keys_are_accepted_for_one_release():
+    settings = LoopSettings.from_json(OLD)
+    with pytest.warns(DeprecationWarning, match=r"use loop\.settings\.seed"):
+        assert settings["seed"] == 7
+    with pytest.warns(DeprecationWarning, match=r"use loop\.settings\.untrained_start"):
+        assert settings["cold"] is False
