@@ -11,6 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
+_LONGEST_NAME = 255  # bytes of a file's name, on every file system in common use
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[TextIO]:
@@ -31,9 +33,12 @@ def atomic_write(path: Path) -> Iterator[TextIO]:
 def temporary_sibling(path: Path) -> Path:
     """Return an unused hidden path in the same folder, to write to before a rename to `path`.
 
-    The name is random, so that processes on several machines that share the folder do not collide.
+    The name is random, so that processes on several machines that share the folder do not collide. A long name is cut,
+    so that a file whose own name just fits can be written.
     """
-    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    suffix = f".{secrets.token_hex(6)}.tmp"
+    start = os.fsencode(path.name)[: _LONGEST_NAME - len(suffix) - 1].decode("utf-8", "ignore")
+    return path.with_name(f".{start}{suffix}")
 
 
 def sha256(path: Path) -> str:

@@ -35,6 +35,15 @@ def test_temporary_siblings_are_hidden_and_distinct(tmp_path: Path) -> None:
     assert all(path.parent == tmp_path and re.fullmatch(r"\.a\.txt\..+\.tmp", path.name) for path in siblings)
 
 
+@pytest.mark.parametrize("name", ["n" * 251, "\u8239" * 80 + "é" * 5, "x" + "\u8239" * 83])
+def test_a_name_as_long_as_the_file_system_takes_can_be_written(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"{name}.txt"
+    with atomic_write(path) as file:
+        file.write("kept")
+    assert path.read_text() == "kept"
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
 def test_sha256_of_a_file_larger_than_a_block(tmp_path: Path) -> None:
     content = b"0123456789" * 300_000
     (tmp_path / "a").write_bytes(content)
