@@ -1,4 +1,4 @@
-"""A learner for tests of the loop: it sees the truth through noise, and through less of it the more it was taught."""
+"""A learner for tests of the loop: it predicts the labels with noise, the less the more images it was trained on."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ CLASSES = ("ship", "plane", "court")
 
 
 def labels_of(n, prefix="image", seed=0, classes=CLASSES):
-    """`n` images with up to six boxes each, every fifth of them empty."""
+    """Draw `n` images with up to six boxes each, every fifth of them empty."""
     rng = np.random.default_rng([seed, n])
     counts = [0 if i % 5 == 3 else int(rng.integers(1, 7)) for i in range(n)]
     total = sum(counts)
@@ -25,10 +25,10 @@ def labels_of(n, prefix="image", seed=0, classes=CLASSES):
 
 
 class NoisyLearner:
-    """Weights are a JSON file: how many images they were taught, and which, over how many trainings.
+    """A learner whose weights are a JSON file: on how many images and which they were trained, over how many trainings.
 
     Args:
-        truth: labels of every image that it may be shown.
+        truth: labels of every image that it may have to predict on.
         unreadable: ids of images that it cannot read.
     """
 
@@ -38,16 +38,16 @@ class NoisyLearner:
 
     def predict(self, checkpoint, images, out, class_scores=False, features=False):
         self.predicted.append((checkpoint, list(images)))
-        found = self._streamed(checkpoint.read_bytes(), images, out)
+        detections = self._streamed(checkpoint.read_bytes(), images, out)
         if class_scores:
-            spread = np.full((found.n_boxes, len(found.classes)), 0.1)
-            spread[np.arange(found.n_boxes), found.labels] = found.scores
-            found = found.replace(class_scores=spread)
-        if features:  # what it holds, and where
-            held = np.zeros((len(found), len(found.classes)))
-            np.add.at(held, (found.image_index, found.labels), found.scores)
-            found = found.replace(image_features=held, box_features=found.boxes)
-        return found
+            spread = np.full((detections.n_boxes, len(detections.classes)), 0.1)
+            spread[np.arange(detections.n_boxes), detections.labels] = detections.scores
+            detections = detections.replace(class_scores=spread)
+        if features:  # its classes, and its boxes
+            content = np.zeros((len(detections), len(detections.classes)))
+            np.add.at(content, (detections.image_index, detections.labels), detections.scores)
+            detections = detections.replace(image_features=content, box_features=detections.boxes)
+        return detections
 
     def predict_views(self, checkpoint, images, views, out):
         weights = checkpoint.read_bytes()
@@ -57,22 +57,22 @@ class NoisyLearner:
         for k in range(2):  # two shards, for a kill to come between them
             if not (out / f"{k}.parquet").exists():
                 self._detect(weights, list(images)[k::2], view).save(out / f"{k}.parquet")
-        found = RotatedInstances.load(out)
-        return found.subset(i for i in images if i in found).replace(skipped=found.skipped)
+        detections = RotatedInstances.load(out)
+        return detections.subset(i for i in images if i in detections).replace(skipped=detections.skipped)
 
     def _detect(self, weights, ids, view):
         noise = 0.5 / (1 + json.loads(weights)["taught"] / 8)
         read = [i for i in ids if i not in self.unreadable]
         boxes, labels, scores = [np.zeros((0, 5))], [np.zeros(0, int)], [np.zeros(0)]
         for image_id in read:
-            one = self.truth[image_id]
+            image = self.truth[image_id]
             seed = hashlib.sha256(weights + image_id.encode() + view).digest()
             rng = np.random.default_rng(list(seed))
-            boxes.append(one.boxes + rng.normal(0, noise, (one.n_boxes, 5)) * [12, 12, 8, 4, 0.5])
+            boxes.append(image.boxes + rng.normal(0, noise, (image.n_boxes, 5)) * [12, 12, 8, 4, 0.5])
             boxes[-1][:, 2:4] = np.maximum(boxes[-1][:, 2:4], 2)
-            wrong = rng.random(one.n_boxes) < noise
-            labels.append(np.where(wrong, (one.labels + 1) % len(self.truth.classes), one.labels))
-            scores.append(np.clip(0.9 - noise * rng.random(one.n_boxes), 0.05, 1))
+            wrong = rng.random(image.n_boxes) < noise
+            labels.append(np.where(wrong, (image.labels + 1) % len(self.truth.classes), image.labels))
+            scores.append(np.clip(0.9 - noise * rng.random(image.n_boxes), 0.05, 1))
         offsets = np.cumsum([0, *(len(rows) for rows in boxes[1:])])
         skipped = {i: "no image" for i in ids if i in self.unreadable}
         columns = np.concatenate(labels), np.concatenate(scores)
@@ -86,17 +86,17 @@ class NoisyLearner:
         work_dir.mkdir(parents=True, exist_ok=True)
         weights = work_dir / "weights.json"
         (work_dir / "log.txt").write_text("started\n")
-        taught = {image_id: one.n_boxes for image_id, one in labels}
+        taught = {image_id: image.n_boxes for image_id, image in labels}
         weights.write_text(json.dumps({"taught": len(taught), "trainings": start["trainings"] + 1, "boxes": taught}))
         (work_dir / "log.txt").write_text("started\nended\n")
         return weights, {"loss": np.float32(1 / (1 + len(taught)))}
 
 
 class Start:
-    """As much of a Detector as the loop looks at.
+    """As much of a Detector as the loop uses.
 
     Args:
-        taught: images that its weights were taught; 0 for random ones.
+        taught: images that its weights were trained on; 0 for random ones.
         text: of its config.
     """
 

@@ -19,47 +19,47 @@ class People(SimulatedAnnotator):
         self.answered, self.skips = answered, skipped
 
     def pull(self, since=None):
-        told = super().pull()
-        skipped = {i: "clouds" for i in told.labels.image_ids if i in self.skips}
-        given = [i for i in told.labels.image_ids if i not in skipped and self.answered(i)]
-        costs = told.costs[told.costs["image_id"].isin([*given, *skipped])]
-        return Answer(told.labels.subset(given), skipped, costs)
+        answer = super().pull()
+        skipped = {i: "clouds" for i in answer.labels.image_ids if i in self.skips}
+        labelled = [i for i in answer.labels.image_ids if i not in skipped and self.answered(i)]
+        costs = answer.costs[answer.costs["image_id"].isin([*labelled, *skipped])]
+        return Answer(answer.labels.subset(labelled), skipped, costs)
 
 
 def test_people_answer_when_they_like(tmp_path):
     people = People(answered=lambda image_id: False)
     with make(tmp_path, annotator=people) as loop:
-        asked = loop.query()["image_id"].tolist()
-        assert loop.query()["image_id"].tolist() == asked
+        ids = loop.query()["image_id"].tolist()
+        assert loop.query()["image_id"].tolist() == ids
         assert loop.collect()["status"].tolist() == ["queried"] * 5
         with pytest.raises(ValueError, match=r"nothing of round 0 is labelled yet \(5 queried\)"):
             loop.train()
-        people.answered = {*asked[:2]}.__contains__
+        people.answered = {*ids[:2]}.__contains__
         assert loop.collect()["status"].tolist() == ["labelled"] * 2 + ["queried"] * 3
         with pytest.raises(ValueError, match="3 images of this round are not answered yet"):
             loop.run(1)
         assert loop.workspace.rounds()[0].stage == "queried"
         loop.train()  # with what there is
-        assert loop.learner.trained[0][2].image_ids.tolist() == sorted(asked[:2])
+        assert loop.learner.trained[0][2].image_ids.tolist() == sorted(ids[:2])
         second = loop.query()["image_id"].tolist()
-        assert not {*second} & {*asked}  # they are asked for, still
+        assert not {*second} & {*ids}  # they are asked for, still
         people.answered = lambda image_id: True
         loop.collect()
         loop.train()
-        assert loop.learner.trained[1][2].image_ids.tolist() == sorted(asked + second)
+        assert loop.learner.trained[1][2].image_ids.tolist() == sorted(ids + second)
 
 
 def test_skipped_images_are_never_trained_on(tmp_path):
     with make(tmp_path / "work", annotator=SimulatedAnnotator(POOL)) as loop:
-        asked = loop.query()["image_id"].tolist()
-    people = People(skipped=asked[:2])
+        ids = loop.query()["image_id"].tolist()
+    people = People(skipped=ids[:2])
     with make(tmp_path / "work", annotator=people) as loop:
         history = loop.run(2)
         assert history["n_skipped"].tolist() == [2, 2]
         assert history["n_labelled"].tolist() == [3, 8]
         for _, files, labels in loop.learner.trained:
-            assert not {*asked[:2]} & {*files, *labels.image_ids}
-        assert not {*asked[:2]} & {*queried(loop.workspace)[1]}
+            assert not {*ids[:2]} & {*files, *labels.image_ids}
+        assert not {*ids[:2]} & {*queried(loop.workspace)[1]}
 
 
 def test_a_round_in_which_all_is_skipped_waits_for_a_label(tmp_path):
@@ -80,15 +80,15 @@ def test_the_annotator_sees_what_the_detector_saw(tmp_path):
             super().push(query)
 
     with make(tmp_path, annotator=Watching(POOL), detector=Start(taught=40)) as loop:
-        asked = loop.query()["image_id"].tolist()
+        ids = loop.query()["image_id"].tolist()
         (query,) = pushed
         detections = query.detections
-        assert query.image_ids == detections.image_ids.tolist() == asked
+        assert query.image_ids == detections.image_ids.tolist() == ids
         assert query.scores == loop.workspace.query(0)["score"].tolist()
         assert (query.round, query.model_version) == (0, "initial")
-        assert query.paths == {image_id: Path(FILES[image_id]) for image_id in asked}
+        assert query.paths == {image_id: Path(FILES[image_id]) for image_id in ids}
         assert detections.n_boxes > 0
-        assert detections == RotatedInstances.load(tmp_path / "rounds" / "000" / "detections").subset(asked)
+        assert detections == RotatedInstances.load(tmp_path / "rounds" / "000" / "detections").subset(ids)
         loop.collect()
         ledger = loop.workspace.ledger()
         # Nearly right boxes are moved or kept and not drawn anew.
@@ -97,8 +97,8 @@ def test_the_annotator_sees_what_the_detector_saw(tmp_path):
 
 def test_a_loop_without_an_annotator(tmp_path):
     with make(tmp_path, annotator=None) as loop:
-        asked = loop.query()
-        assert asked["status"].tolist() == ["queried"] * 5
+        query = loop.query()
+        assert query["status"].tolist() == ["queried"] * 5
         with pytest.raises(ValueError, match="has no annotator: give one to ActiveLoop"):
             loop.collect()
 

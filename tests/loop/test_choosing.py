@@ -38,7 +38,7 @@ def test_a_budget_in_time_learns_how_long_people_take(tmp_path):
 
 
 def test_a_budget_that_covers_nothing(tmp_path):
-    crowded = [i for i, one in POOL if one.n_boxes > 3]
+    crowded = [i for i, image in POOL if image.n_boxes > 3]
     files = {image_id: FILES[image_id] for image_id in crowded}
     with (
         make(tmp_path, images=files, detector=Start(taught=4), budget=Budget(boxes=3)) as loop,
@@ -49,14 +49,14 @@ def test_a_budget_that_covers_nothing(tmp_path):
 
 def test_a_strategy_of_ones_own(tmp_path):
     def last_ones(candidates, budget, rng):
-        seen.append(candidates)
+        calls.append(candidates)
         return sorted(candidates.image_ids, reverse=True)[: budget.images]
 
-    seen = []
+    calls = []
     with make(tmp_path, strategy=last_ones) as loop:
         history = loop.run(2)
         assert history["strategy"].tolist() == ["random", "custom"]
-        (candidates,) = seen
+        (candidates,) = calls
         assert sorted(candidates.image_ids) == sorted({*FILES} - {*queried(loop.workspace)[0]})
         assert candidates.scores.size > 0
         assert queried(loop.workspace)[1] == sorted(candidates.image_ids, reverse=True)[:5]
@@ -77,44 +77,44 @@ def test_named_strategies(tmp_path, name):
     """What a strategy needs is made for it, and only that; a query asked again picks the same."""
     with make(tmp_path / "work", strategy=name) as loop:
         loop.run(3)
-        asked = queried(loop.workspace)
-        assert [len(ids) for ids in asked] == [5, 5, 5]
-        assert len({*chain(*asked)}) == 15
+        queries = queried(loop.workspace)
+        assert [len(ids) for ids in queries] == [5, 5, 5]
+        assert len({*chain(*queries)}) == 15
         folder = loop.workspace.folder / "rounds" / "002"
         selection = pd.read_csv(folder / "selection.csv")
         assert selection["why"].str.startswith("Rank ").all()
-        found = RotatedInstances.load(folder / "detections")
+        detections = RotatedInstances.load(folder / "detections")
         needs = needs_of(loop.strategy)
         assert (folder / "labelled_detections").exists() == ("labelled_features" in needs)
         assert any(folder.glob("views-*")) == ("views" in needs)
-        assert len(found) == 24 - 10
+        assert len(detections) == 24 - 10
 
 
 def test_a_strategy_that_asks_for_columns_gets_them(tmp_path):
-    seen = []
+    calls = []
 
-    def looks(candidates, budget, rng, known):
-        seen.append((candidates, known))
+    def looks(candidates, budget, rng, context):
+        calls.append((candidates, context))
         return list(candidates.image_ids[:2])
 
     looks.needs = {"class_scores", "features", "views", "labels", "labelled_features"}
     with make(tmp_path, strategy=looks) as loop:
         loop.run(2)
-        (candidates, known) = seen[-1]
+        (candidates, context) = calls[-1]
         assert candidates.class_scores.shape == (candidates.n_boxes, len(CLASSES))
         assert candidates.image_features.shape == (19, len(CLASSES))
-        assert known.features.shape == (5, len(CLASSES))
-        assert known.labels == loop.workspace.labels().subset(sorted(queried(loop.workspace)[0]))
-        assert len(known.detections) == 0  # the first round asked blindly
-        one, other = known.seen(candidates.image_ids[:3].tolist(), [View(flip=True), View(quarters=1)])
-        assert one.image_ids.tolist() == other.image_ids.tolist() == candidates.image_ids[:3].tolist()
+        assert context.features.shape == (5, len(CLASSES))
+        assert context.labels == loop.workspace.labels().subset(sorted(queried(loop.workspace)[0]))
+        assert len(context.detections) == 0  # the first round queried without a trained detector
+        flipped, turned = context.predict_views(candidates.image_ids[:3].tolist(), [View(flip=True), View(quarters=1)])
+        assert flipped.image_ids.tolist() == turned.image_ids.tolist() == candidates.image_ids[:3].tolist()
         loop.query()
-        (_, known) = seen[-1]
-        assert sorted(known.detections.image_ids) == sorted(queried(loop.workspace)[1])
+        (_, context) = calls[-1]
+        assert sorted(context.detections.image_ids) == sorted(queried(loop.workspace)[1])
         # made by the weights that asked for them, before they were taught their labels
         first = RotatedInstances.load(tmp_path / "rounds" / "001" / "detections")
-        plain = first.subset(known.detections.image_ids)
-        assert known.detections == plain
+        plain = first.subset(context.detections.image_ids)
+        assert context.detections == plain
 
 
 def test_costs_are_those_of_the_answers(tmp_path):
@@ -123,7 +123,7 @@ def test_costs_are_those_of_the_answers(tmp_path):
         loop.run(2)
         assert len(loop.workspace.ledger()) == 24
     assumed, learnt = (pd.read_csv(tmp_path / "rounds" / f"00{k}" / "ranking.csv") for k in (0, 1))
-    assert (assumed["expected_seconds"] == 5.0).all()  # blind: no box is predicted
+    assert (assumed["expected_seconds"] == 5.0).all()  # nothing was trained: no box is predicted
     np.testing.assert_allclose(learnt["expected_seconds"], 5 + 6.5 * learnt["n_shown"])  # 12 answers are too few
 
 

@@ -24,12 +24,12 @@ def test_the_folder_alone_is_enough(tmp_path):
     options = {"strategy": "margin", "strategy_options": {"how": "sum"}, "budget": Budget(boxes=9), "seed": 7}
     with make(tmp_path / "one", **options) as loop:
         expected = loop.run(3)
-        asked = queried(loop.workspace)
+        queries = queried(loop.workspace)
     with make(tmp_path / "two", **options) as loop:
         loop.run(1)
     with ActiveLoop(tmp_path / "two", learner=NoisyLearner(TRUTH)) as loop:
         assert loop.run(3)["mAP"].tolist() == expected["mAP"].tolist()
-        assert queried(loop.workspace) == asked
+        assert queried(loop.workspace) == queries
     with pytest.raises(ValueError, match="made with a learner of your own: give it again"):
         ActiveLoop(tmp_path / "two")
 
@@ -76,7 +76,7 @@ def test_arguments_that_contradict_the_workspace(tmp_path):
 
 
 def test_a_workspace_that_cannot_be_is_not_made(tmp_path):
-    known = POOL.subset(sorted(FILES)[:20])
+    part = POOL.subset(sorted(FILES)[:20])
     inside = {**TEST_FILES, "test_02": FILES["image_05"]}
     for changes, message in (
         ({"images": None}, "is no workspace yet: give images, classes and a detector"),
@@ -84,7 +84,7 @@ def test_a_workspace_that_cannot_be_is_not_made(tmp_path):
         ({"learner": None}, "is no workspace yet"),
         ({"detector": Start(classes=("a", "b"))}, r"expected detector of the classes .*, got \('a', 'b'\)"),
         ({"annotator": SimulatedAnnotator(POOL.replace(classes=("a", "b", "c")))}, "expected held-back labels of"),
-        ({"annotator": SimulatedAnnotator(known)}, r"got none for 4, e\.g\. 'image_20'"),
+        ({"annotator": SimulatedAnnotator(part)}, r"got none for 4, e\.g\. 'image_20'"),
         ({"test": (inside, TEST)}, r"outside the pool, got 1 that are in it, e\.g\. /images/image_05\.png"),
         ({"test": ({}, TEST)}, "expected an image file for every label"),
         ({"test": (TEST_FILES, TEST.replace(classes=("a", "b", "c")))}, "expected labels of the classes"),

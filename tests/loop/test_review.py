@@ -22,27 +22,27 @@ class Hasty(SimulatedAnnotator):
             self.again = [*query.image_ids]
 
     def pull(self, since=None):
-        told = super().pull()
-        ids = told.labels.image_ids.tolist()
-        wrong = [i for i in ids[5:] if told.labels[i].n_boxes][:2]
+        answer = super().pull()
+        ids = answer.labels.image_ids.tolist()
+        wrong = [i for i in ids[5:] if answer.labels[i].n_boxes][:2]
         wrong = [i for i in wrong if i not in self.again]
-        moved = told.labels.boxes.copy()
-        moved[np.isin(told.labels.image_ids[told.labels.image_index], wrong), :2] += 300
-        return Answer(told.labels.replace(boxes=moved), {}, told.costs)
+        moved = answer.labels.boxes.copy()
+        moved[np.isin(answer.labels.image_ids[answer.labels.image_index], wrong), :2] += 300
+        return Answer(answer.labels.replace(boxes=moved), {}, answer.costs)
 
 
 def test_labels_in_doubt_are_asked_for_again(tmp_path):
     with make(tmp_path, annotator=Hasty(), seed=1, **BY_THE_MEAN) as loop:
         loop.run(2)
         labels = loop.workspace.labels()
-        far = {i for i, one in labels if (one.boxes[:, 0] > 200).any()}
+        far = {i for i, image in labels if (image.boxes[:, 0] > 200).any()}
         assert len(far) == 2
-        asked = loop.review(2)
-        assert {*asked["image_id"]} == far
-        assert (asked["status"] == "queried").all()
+        query = loop.review(2)
+        assert {*query["image_id"]} == far
+        assert (query["status"] == "queried").all()
         assert loop.workspace.labels() == labels  # nothing is taken away before it is answered
         assert loop.workspace.rounds()[2].strategy == "review"
-        assert loop.review(2).equals(asked)  # asked once
+        assert loop.review(2).equals(query)  # asked once
         collected = loop.collect()
         assert (collected["status"] == "labelled").all()
         assert loop.workspace.labels() == POOL.subset(
@@ -54,7 +54,7 @@ def test_labels_in_doubt_are_asked_for_again(tmp_path):
         selection = pd.read_csv(tmp_path / "rounds" / "002" / "selection.csv")
         assert selection["why"].str.contains("has no label|was not seen").all()
         page = loop.report().read_text()
-        assert "2 of 5 images, whose labels are in doubt" in page  # the first round asked blindly
+        assert "2 of 5 images, whose labels are in doubt" in page  # the first round queried without a trained detector
         loop.query()  # and on it goes
         assert len(queried(loop.workspace)[3]) == 5
         assert not {*queried(loop.workspace)[3]} & {*labels.image_ids}
@@ -64,10 +64,10 @@ def test_an_answer_that_confirms_labels_is_one(tmp_path):
     with make(tmp_path, seed=1) as loop:
         loop.run(2)
         labels = loop.workspace.labels()
-        asked = loop.review(Budget(images=1))
+        query = loop.review(Budget(images=1))
         assert (loop.collect()["status"] == "labelled").all()
         assert loop.workspace.labels() == labels
-        assert len(asked) == 1
+        assert len(query) == 1
         assert loop.workspace.rounds()[2].stage == "collected"
 
 
@@ -75,7 +75,7 @@ def test_nothing_to_review(tmp_path):
     with make(tmp_path) as loop:
         with pytest.raises(ValueError, match="no label of 0 images that can be judged is in doubt"):
             loop.review()
-        loop.run(1)  # asked blindly
+        loop.run(1)  # queried without a trained detector
         with pytest.raises(ValueError, match="no label of 0 images that can be judged is in doubt"):
             loop.review()
         assert len(loop.query()) == 5  # the round is still free
@@ -88,10 +88,10 @@ def test_an_open_review_does_not_hold_up_the_next_round(tmp_path):
                 super().push(query)
 
         def pull(self, since=None):
-            told = super().pull()
+            answer = super().pull()
             asked_again = {*loop.workspace.query(2)["image_id"]} if len(loop.workspace.rounds()) > 2 else {}
-            keep = [i for i in told.labels.image_ids if i not in asked_again]
-            return Answer(told.labels.subset(keep), {}, told.costs[told.costs["image_id"].isin(keep)])
+            keep = [i for i in answer.labels.image_ids if i not in asked_again]
+            return Answer(answer.labels.subset(keep), {}, answer.costs[answer.costs["image_id"].isin(keep)])
 
     with make(tmp_path, annotator=Away(POOL), seed=1) as loop:
         loop.run(2)

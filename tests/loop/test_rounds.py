@@ -33,9 +33,9 @@ def test_what_a_round_leaves_behind(loop):
     ranking, selection = (pd.read_csv(folder / f"{name}.csv") for name in ("ranking", "selection"))
     assert sorted(ranking["image_id"]) == sorted({*FILES} - {*queried(loop.workspace)[0]})
     assert ranking["rank"].tolist() == list(range(1, 20))
-    asked = loop.workspace.query(1)
-    assert selection["image_id"].tolist() == asked["image_id"].tolist() == ranking["image_id"].tolist()[:5]
-    assert selection["score"].tolist() == pytest.approx(asked["score"].tolist())
+    query = loop.workspace.query(1)
+    assert selection["image_id"].tolist() == query["image_id"].tolist() == ranking["image_id"].tolist()[:5]
+    assert selection["score"].tolist() == pytest.approx(query["score"].tolist())
     assert RotatedInstances.load(folder / "detections").image_ids.shape == (19,)
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics == loop.workspace.rounds()[1].metrics
@@ -61,24 +61,24 @@ def test_training_sees_all_labels_so_far_and_only_these(tmp_path):
 
 
 def test_a_seed_says_it_all(tmp_path):
-    asked, histories = [], []
+    queries, histories = [], []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         with make(tmp_path / name, seed=seed) as loop:
             histories.append(loop.run(2).drop(columns=["started", "finished"]))
-            asked.append(queried(loop.workspace))
-    assert asked[0] == asked[1]
+            queries.append(queried(loop.workspace))
+    assert queries[0] == queries[1]
     assert histories[0].equals(histories[1])
-    assert asked[0][0] != asked[2][0]
+    assert queries[0][0] != queries[2][0]
     assert not histories[0]["mAP"].equals(histories[2]["mAP"])
 
 
 @pytest.mark.parametrize("detector", [None, Start()])
 def test_weights_that_know_nothing_are_not_asked(tmp_path, detector):
     with make(tmp_path, detector=detector) as loop:
-        asked = loop.query()
+        query = loop.query()
         assert loop.workspace.rounds()[0].strategy == "random"
         assert loop.learner.predicted == []
-        assert asked["image_id"].tolist() != sorted(FILES)[:5]  # as the order of equal scores would have it
+        assert query["image_id"].tolist() != sorted(FILES)[:5]  # as the order of equal scores would have it
 
 
 def test_weights_that_know_something_are_asked_at_once(tmp_path):
@@ -107,9 +107,9 @@ def test_steps_out_of_their_order(loop):
         loop.collect()
     with pytest.raises(ValueError, match=r"nothing is labelled yet: query\(\) and collect\(\) first"):
         loop.train()
-    asked = loop.query()
+    query = loop.query()
     loop.collect()
-    assert loop.query()["image_id"].tolist() == asked["image_id"].tolist()
+    assert loop.query()["image_id"].tolist() == query["image_id"].tolist()
     assert loop.collect()["status"].tolist() == ["labelled"] * 5
     metrics = loop.train()
     assert loop.train() == pytest.approx(metrics)

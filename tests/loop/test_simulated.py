@@ -13,7 +13,7 @@ A = [10, 10, 10, 4, 0]
 FAR = [80, 80, 10, 4, 0.5]
 
 
-def asked(ids, detections):
+def query_of(ids, detections):
     return Query(ids, {}, detections)
 
 
@@ -42,7 +42,7 @@ def detections():
 
 def test_simulated_annotator_answers_and_charges(held_back, detections):
     annotator: Annotator = SimulatedAnnotator(held_back)
-    annotator.push(asked(["b", "a"], detections))
+    annotator.push(query_of(["b", "a"], detections))
     answer = annotator.pull()
     assert answer.labels == held_back.subset(["b", "a"])
     assert answer.skipped == {}
@@ -62,16 +62,16 @@ def test_simulated_annotator_answers_and_charges(held_back, detections):
 
 def test_shown_is_the_least_score_that_costs(held_back, detections):
     annotator = SimulatedAnnotator(held_back, CostModel(image=0), shown=0.29)
-    annotator.push(asked(["a"], detections))
+    annotator.push(query_of(["a"], detections))
     assert annotator.pull().costs["seconds"].tolist() == [0]
 
 
 def test_pushing_again_changes_nothing_and_pull_does_not_forget(held_back, detections):
     annotator = SimulatedAnnotator(held_back)
-    annotator.push(asked(["a"], detections))
+    annotator.push(query_of(["a"], detections))
     first = annotator.pull()
-    annotator.push(asked(["a"], RotatedInstances.empty()))  # would cost more
-    annotator.push(asked(["b"], detections))
+    annotator.push(query_of(["a"], RotatedInstances.empty()))  # would cost more
+    annotator.push(query_of(["b"], detections))
     later = annotator.pull()
     assert later.labels.subset(["a"]) == first.labels
     assert later.costs.iloc[:1].equals(first.costs)
@@ -79,7 +79,7 @@ def test_pushing_again_changes_nothing_and_pull_does_not_forget(held_back, detec
     assert later.corrections["image_id"].tolist() == ["a", "a", "b", "b"]
 
     again = SimulatedAnnotator(held_back)  # as after a kill
-    again.push(asked(["a", "b"], detections))
+    again.push(query_of(["a", "b"], detections))
     assert again.pull().costs.equals(later.costs)
     assert again.pull().labels == later.labels
     assert again.pull().corrections.equals(later.corrections)
@@ -87,10 +87,10 @@ def test_pushing_again_changes_nothing_and_pull_does_not_forget(held_back, detec
 
 def test_an_image_without_detections_is_labelled_from_nothing(held_back):
     annotator = SimulatedAnnotator(held_back)
-    annotator.push(asked(["c", "b"], RotatedInstances.empty(["c"])))
+    annotator.push(query_of(["c", "b"], RotatedInstances.empty(["c"])))
     assert annotator.pull().costs["seconds"].tolist() == [5 + 12, 5]
     assert annotator.pull().corrections["what"].tolist() == ["added"]
-    annotator.push(asked(["b"], RotatedInstances.empty()))  # an image without a box has no row
+    annotator.push(query_of(["b"], RotatedInstances.empty()))  # an image without a box has no row
     assert annotator.pull().corrections.columns.tolist() == list(COLUMNS)
 
 
@@ -107,9 +107,9 @@ def test_refusals(held_back, detections):
         SimulatedAnnotator(detections)
     annotator = SimulatedAnnotator(held_back)
     with pytest.raises(KeyError, match="no image 'z'"):
-        annotator.push(asked(["a", "z"], detections))
+        annotator.push(query_of(["a", "z"], detections))
     assert len(annotator.pull().labels) == 0  # all or nothing
     with pytest.raises(ValueError, match="detections with scores"):
-        annotator.push(asked(["a"], held_back))
+        annotator.push(query_of(["a"], held_back))
     with pytest.raises(ValueError, match="predictions of the labels' classes"):
-        annotator.push(asked(["a"], detections.replace(classes=["plane", "ship"])))
+        annotator.push(query_of(["a"], detections.replace(classes=["plane", "ship"])))

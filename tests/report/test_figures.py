@@ -30,11 +30,11 @@ def test_the_same_test_images_after_each_round(done, scenes):
     labels = scenes[2].subset(title.removeprefix("round 0: ") for title in first)
     assert {*labels.labels.tolist()} == {*scenes[2].labels.tolist()}  # every class there is to show
     for number, row in ((0, figure.axes[:4]), (1, figure.axes[4:])):
-        found = RotatedInstances.load(folder / "rounds" / f"00{number}" / "test_detections")
+        detections = RotatedInstances.load(folder / "rounds" / f"00{number}" / "test_detections")
         for ax, image_id in zip(row, labels.image_ids, strict=True):
-            seen = found[image_id]
+            image = detections[image_id]
             drawn = [len(lines.get_segments()) for lines in ax.collections[1::2]]  # each outline's bright half
-            assert drawn == [labels[image_id].n_boxes, int((seen.scores >= SHOWN_SCORE).sum())]
+            assert drawn == [labels[image_id].n_boxes, int((image.scores >= SHOWN_SCORE).sum())]
     named = {text.get_text() for text in figure.legends[0].get_texts()}
     assert {CLASSES[k] for k in labels.labels} <= named
 

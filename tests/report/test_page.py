@@ -112,13 +112,13 @@ def test_images_skipped_unreadable_or_empty(tmp_path, scenes):
         loop.run(1)
         with Workspace.open(loop.workspace.folder, read_only=True) as reader:  # while the loop has it
             page = Page(write_report(reader))
-        asked = loop.workspace.query(0)
-        drawn = figures.query_figure(loop.workspace, asked, None)
+        query = loop.workspace.query(0)
+        drawn = figures.query_figure(loop.workspace, query, None)
     titles = {ax.get_title(loc="left") for ax in drawn.axes}
     assert {"labelled", "labelled: no object", "skipped", *files} <= titles
     assert page.frame(0)["skipped"].tolist() == ["1"]
     assert page.frame(1)["minutes"].tolist() == ["unknown"]
-    assert "predicted" not in page.frame(1)  # this annotator told nothing of it
+    assert "predicted" not in page.frame(1)  # this annotator reported no corrections
     assert "dropped, held back or odd" not in page.text
 
 

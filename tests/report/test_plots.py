@@ -43,12 +43,12 @@ def outlines(ax):
 
 def test_boxes_are_drawn_where_they_are(ax):
     assert plots.show_boxes(PICTURE, FOUND, TRUTH, ax, title="a") is ax
-    truth, *found = outlines(ax)
-    assert [dashed for *_, dashed in (truth, *found)] == [True, False, False, False]
-    assert [colour for _, colour, _ in found] == [plots.colour(k) for k in FOUND.labels]
+    truth, *solid = outlines(ax)
+    assert [dashed for *_, dashed in (truth, *solid)] == [True, False, False, False]
+    assert [colour for _, colour, _ in solid] == [plots.colour(k) for k in FOUND.labels]
     assert truth[1] == plots.colour(2)
     for (segment, *_), corners in zip(
-        (truth, *found), [*to_corners(TRUTH.boxes), *to_corners(FOUND.boxes)], strict=True
+        (truth, *solid), [*to_corners(TRUTH.boxes), *to_corners(FOUND.boxes)], strict=True
     ):
         assert segment == pytest.approx(np.concatenate([corners, corners[:1]]))
     assert ax.get_xlim() == (0, 100)
@@ -84,10 +84,10 @@ def test_a_picture_without_boxes(ax, nothing):
 
 
 def test_many_boxes_have_thin_lines_and_no_scores(ax):
-    many = RotatedInstances(["a"], [0, 50], np.tile(FOUND.boxes[:1], (50, 1)), [0] * 50, [0.5] * 50)
-    plots.show_boxes(PICTURE, many, ax=ax)
-    few = plots.show_boxes(PICTURE, FOUND, ax=Figure().subplots())
-    assert ax.collections[1].get_linewidth()[0] < few.collections[1].get_linewidth()[0]
+    crowd = RotatedInstances(["a"], [0, 50], np.tile(FOUND.boxes[:1], (50, 1)), [0] * 50, [0.5] * 50)
+    plots.show_boxes(PICTURE, crowd, ax=ax)
+    sparse = plots.show_boxes(PICTURE, FOUND, ax=Figure().subplots())
+    assert ax.collections[1].get_linewidth()[0] < sparse.collections[1].get_linewidth()[0]
     assert not ax.texts
 
 

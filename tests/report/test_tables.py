@@ -46,14 +46,14 @@ def test_what_people_changed(done):
     files = [pd.read_csv(folder / "rounds" / name / "corrections.csv") for name in ("000", "001")]
     assert (files[0]["what"] == "added").all()  # nothing had been predicted
     assert len(files[1]) > len(files[1][~files[1]["image_id"].isin(files[0]["image_id"])]) > 0
-    assert len(table) == len(files[1])  # the simulation tells all it knows each time, and each row counts once
+    assert len(table) == len(files[1])  # the simulation returns everything each time, and each row counts once
     assert (table[table["round"] == 0]["what"] == "added").all()
 
     effort, classes = page.frame(1), page.frame(2)
     later = table[table["round"] == 1]
-    seen, moved = later[later["what"] != "added"], later[later["moved"]]
-    assert effort["predicted"].tolist() == ["0", str(len(seen))]
-    assert effort["kept, %"].tolist() == ["", f"{100 * (seen['what'] == 'kept').mean():.0f}"]
+    predicted, moved = later[later["what"] != "added"], later[later["moved"]]
+    assert effort["predicted"].tolist() == ["0", str(len(predicted))]
+    assert effort["kept, %"].tolist() == ["", f"{100 * (predicted['what'] == 'kept').mean():.0f}"]
     assert effort["shift, px"].tolist() == ["", f"{moved['centre_shift'].median():.1f}"]
     assert effort["IoU"].tolist() == ["", f"{moved['iou'].median():.2f}"]
     assert effort["moved"].tolist() == ["0", str(len(moved))]
@@ -65,7 +65,7 @@ def test_what_people_changed(done):
     assert {*classes["class"]} <= {*CLASSES}
 
     heights = [patch.get_height() for patch in drawn[0].patches]  # of the one round with predictions
-    assert heights == pytest.approx([(seen["what"] == what).mean() for what in ("kept", "changed", "deleted")])
+    assert heights == pytest.approx([(predicted["what"] == what).mean() for what in ("kept", "changed", "deleted")])
     for ax in drawn[1:]:
         assert sum(patch.get_height() for patch in ax.patches) == len(moved)
 
@@ -77,9 +77,9 @@ def test_changes_of_an_image_that_was_answered_again(tmp_path, scenes):
 
     class Person(SimulatedAnnotator):
         def pull(self, since=None):
-            told = super().pull()
-            rows = [(i, "dropped", f"region <b>{k}</b>", "") for i in told.labels.image_ids for k in range(6)]
-            return replace(told, account=pd.DataFrame(rows, columns=["image_id", "action", "detail", "region"]))
+            answer = super().pull()
+            rows = [(i, "dropped", f"region <b>{k}</b>", "") for i in answer.labels.image_ids for k in range(6)]
+            return replace(answer, account=pd.DataFrame(rows, columns=["image_id", "action", "detail", "region"]))
 
     with make(tmp_path, scenes, annotator=Person(wrong)) as loop:
         loop.run(1)
@@ -106,24 +106,24 @@ def test_whether_to_go_on_and_whether_scores_are_honest(tmp_path, scenes):
     with make(tmp_path, scenes, budget=3, detector=Start(taught=4, classes=CLASSES)) as loop:
         history = loop.run(5)
         page = Page(loop.report())
-        known = calibration.judge_scores(loop.workspace)
+        judged = calibration.judge_scores(loop.workspace)
     table = next(
         page.frame(k) for k in range(len(page.tables)) if page.tables[k][0] == ["round", "forecast", "measured"]
     )
     assert table["round"].tolist() == ["3", "4", "5"]
     assert table["measured"].tolist() == [f"{100 * gain:.1f}" for gain in history["mAP"].diff()[3:]] + [""]
     assert stopping.advise(history).reason.split(":")[0] in page.text
-    scores, probabilities, hits = known
-    found = f"Of {len(hits)} detections in queried images {hits.mean():.0%} lie on an object; too few"
-    assert found in page.text
+    scores, probabilities, hits = judged
+    sentence = f"Of {len(hits)} detections in queried images {hits.mean():.0%} lie on an object; too few"
+    assert sentence in page.text
     assert np.array_equal(scores, probabilities)
-    many = calibration.JudgedScores(
+    enough = calibration.JudgedScores(
         np.tile(scores, 99)[:200], np.tile(probabilities, 99)[:200] * 0.5, np.tile(hits, 99)[:200]
     )
-    left, right = calibration.reliability_figure(many).axes
+    left, right = calibration.reliability_figure(enough).axes
     assert [ax.get_title() for ax in (left, right)] == ["scores", "calibrated"]
-    assert calibration.reliability_figure(known) is None
-    before, after = (detection_ece(values, many[2]) for values in many[:2])
+    assert calibration.reliability_figure(judged) is None
+    before, after = (detection_ece(values, enough[2]) for values in enough[:2])
     assert f"off by {before:.3f} on average (D-ECE), calibrated on other images by {after:.3f}" in (
-        calibration.describe_scores(many)
+        calibration.describe_scores(enough)
     )

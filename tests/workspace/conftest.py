@@ -9,7 +9,7 @@ def ws(tmp_path):
 
 
 @pytest.fixture
-def asked(ws):
+def queried(ws):
     """Round 0 has asked for c, a and b."""
     ws.record_query(ws.begin_round().number, ["c", "a", "b"], [0.9, 0.5, 0.25], "entropy")
     return ws

@@ -25,16 +25,16 @@ def test_a_new_workspace(ws, tmp_path):
     assert {"round", "n_boxes", "finished"} <= set(ws.history().columns)
 
 
-def test_state_survives_closing_and_moving(asked, tmp_path):
-    asked.record_answers(0, labels_of({"a": [BOX]}))
-    asked.close_collection(0)
-    checkpoint = asked.rounds()[0].folder / "checkpoint.pth"
+def test_state_survives_closing_and_moving(queried, tmp_path):
+    queried.record_answers(0, labels_of({"a": [BOX]}))
+    queried.close_collection(0)
+    checkpoint = queried.rounds()[0].folder / "checkpoint.pth"
     checkpoint.write_bytes(b"weights")
-    asked.record_training(0, checkpoint, {})
-    before = asked.labels()
-    asked.close()
-    asked.close()
-    asked.folder.rename(tmp_path / "moved")
+    queried.record_training(0, checkpoint, {})
+    before = queried.labels()
+    queried.close()
+    queried.close()
+    queried.folder.rename(tmp_path / "moved")
     with Workspace.open(tmp_path / "moved") as ws:
         assert ws.labels() == before
         assert ws.rounds()[0].checkpoint == tmp_path / "moved" / "rounds" / "000" / "checkpoint.pth"
@@ -100,16 +100,16 @@ def test_one_process_opens_it_once(ws):
     Workspace.open(ws.folder).close()
 
 
-def test_read_only_cannot_change_anything(asked):
-    with Workspace.open(asked.folder, read_only=True) as reader:
+def test_read_only_cannot_change_anything(queried):
+    with Workspace.open(queried.folder, read_only=True) as reader:
         for change in (
             lambda: reader.record_answers(0, labels_of({"a": [BOX]})),
             lambda: reader.close_collection(0),
         ):
             with pytest.raises(PermissionError, match="for reading only"):
                 change()
-        assert list((asked.folder / "labels").iterdir()) == []
-        asked.record_answers(0, labels_of({"a": [BOX]}))  # and it is not in the way
+        assert list((queried.folder / "labels").iterdir()) == []
+        queried.record_answers(0, labels_of({"a": [BOX]}))  # and it is not in the way
         assert reader.ids("labelled") == ["a"]
 
 

@@ -25,21 +25,21 @@ def test_begin_round_returns_the_open_one(ws):
     assert ws.rounds() == [first]
 
 
-def test_record_query(asked):
-    assert asked.ids("queried") == ["a", "b", "c"]
-    assert asked.ids("unlabelled") == ["d/e", "f"]
-    assert (asked.rounds()[0].stage, asked.rounds()[0].strategy) == ("queried", "entropy")
-    assert asked.query(0)["image_id"].tolist() == ["c", "a", "b"]
-    before = dump(asked.folder)
-    asked.record_query(0, ["c", "a", "b"], [0.9, 0.5, 0.25], "entropy")
-    assert dump(asked.folder) == before
+def test_record_query(queried):
+    assert queried.ids("queried") == ["a", "b", "c"]
+    assert queried.ids("unlabelled") == ["d/e", "f"]
+    assert (queried.rounds()[0].stage, queried.rounds()[0].strategy) == ("queried", "entropy")
+    assert queried.query(0)["image_id"].tolist() == ["c", "a", "b"]
+    before = dump(queried.folder)
+    queried.record_query(0, ["c", "a", "b"], [0.9, 0.5, 0.25], "entropy")
+    assert dump(queried.folder) == before
 
 
-def test_record_query_again_with_others_is_refused(asked):
+def test_record_query_again_with_others_is_refused(queried):
     for others in (["a", "c", "b"], ["c", "a"], ["d/e"]):
         with pytest.raises(ValueError, match=r"query of round 0 again, 3 \(c, a, b, ...\)"):
-            asked.record_query(0, others)
-    assert asked.ids("queried") == ["a", "b", "c"]
+            queried.record_query(0, others)
+    assert queried.ids("queried") == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -63,15 +63,15 @@ def test_record_query_refuses(ws, ids, scores, message):
     assert ws.begin_round().stage == "new"
 
 
-def test_a_later_round_asks_for_unlabelled_images_only(asked):
-    asked.record_answers(0, labels_of({"a": [BOX]}), {"b": "clouds"})
-    finish(asked, 0)
-    number = asked.begin_round().number
+def test_a_later_round_asks_for_unlabelled_images_only(queried):
+    queried.record_answers(0, labels_of({"a": [BOX]}), {"b": "clouds"})
+    finish(queried, 0)
+    number = queried.begin_round().number
     assert number == 1
     for image_id, status in (("a", "labelled"), ("b", "skipped"), ("c", "queried")):
         with pytest.raises(ValueError, match=f"1 others, '{image_id}' is {status}"):
-            asked.record_query(number, ["f", image_id])
-    assert asked.record_query(number, ["f"]).stage == "queried"
+            queried.record_query(number, ["f", image_id])
+    assert queried.record_query(number, ["f"]).stage == "queried"
 
 
 def test_stages_follow_one_another(ws):
@@ -101,15 +101,15 @@ def test_stages_follow_one_another(ws):
     assert ws.begin_round().number == 1
 
 
-def test_history_and_ledger(asked):
+def test_history_and_ledger(queried):
     costs = costs_of(a=10, b=2)
-    asked.record_answers(0, labels_of({"a": [BOX, BOX]}), {"b": "dark"}, costs)
-    finish(asked, 0, {"mAP": 0.25})
-    asked.record_query(asked.begin_round().number, ["f"], strategy="random")
+    queried.record_answers(0, labels_of({"a": [BOX, BOX]}), {"b": "dark"}, costs)
+    finish(queried, 0, {"mAP": 0.25})
+    queried.record_query(queried.begin_round().number, ["f"], strategy="random")
     unknown = pd.DataFrame([["f", None, np.nan, 1, None, None, None]], columns=["image_id", *COST_COLUMNS])
-    asked.record_answers(1, labels_of({"a": [BOX], "f": [OTHER]}), costs=pd.concat([costs_of(a=15), unknown]))
+    queried.record_answers(1, labels_of({"a": [BOX], "f": [OTHER]}), costs=pd.concat([costs_of(a=15), unknown]))
 
-    history = asked.history()
+    history = queried.history()
     totals = ["round", "stage", "strategy", "n_queried", "n_labelled", "n_skipped", "n_boxes", "cost", "mAP"]
     assert list(history.columns) == [*totals, "started", "finished"]
     assert history[totals[:-1]].values.tolist() == [
@@ -121,7 +121,7 @@ def test_history_and_ledger(asked):
     assert pd.to_datetime(history["started"]).dt.tz is not None
     assert history["finished"].isna().tolist() == [False, True]
 
-    ledger = asked.ledger().set_index("image_id")
+    ledger = queried.ledger().set_index("image_id")
     assert ledger.index.tolist() == ["a", "b", "f"]
     assert ledger.loc["a"].tolist() == [1, "labelled", None, 1, "ann", 15.0, 1, 2, 3, 4]
     assert ledger.loc["b"].tolist() == [0, "skipped", "dark", 0, "ann", 2.0, 1, 2, 3, 4]
