@@ -21,8 +21,8 @@ def test_every_strategy_is_in_the_table():
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_the_table_says_what_each_needs(name):
-    told = {LETTERS[letter] for letter in re.findall(r"(?<![(\w])(\w+)(?![)\w])", ROWS[name])}
-    assert told == needs_of(make_strategy(name))
+    needs = {LETTERS[letter] for letter in re.findall(r"(?<![(\w])(\w+)(?![)\w])", ROWS[name])}
+    assert needs == needs_of(make_strategy(name))
 
 
 def test_the_strategy_of_your_own():
@@ -31,10 +31,10 @@ def test_the_strategy_of_your_own():
     space = {"al": al}
     exec(code.partition("loop = ")[0], space)
     labels = labels_of(12)
-    found = labels.replace(scores=np.linspace(0.35, 0.9, labels.n_boxes))
+    detections = labels.replace(scores=np.linspace(0.35, 0.9, labels.n_boxes))
     context = QueryContext(labels.where(labels.labels != 2))
-    picked = al.select(found, space["fewest_labels"], 3, np.random.default_rng(0), context)
-    best = {i: one.scores[one.labels == 2].max(initial=0) for i, one in found}
+    picked = al.select(detections, space["fewest_labels"], 3, np.random.default_rng(0), context)
+    best = {i: image.scores[image.labels == 2].max(initial=0) for i, image in detections}
     assert picked == sorted(best, key=lambda i: (-best[i], i))[:3]
     assert CLASSES[2] == "court"
     assert needs_of(space["fewest_labels"]) == {"labels"}

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from ..data import RotatedInstances
 from ..data.views import DIHEDRAL, View
 from ..evaluation import calibration, evaluate
+from ..storage.user_warnings import warn_user
 from .costs import ExpectedCost
 from .deprecated import warn_renamed
-from .user_warnings import warn_user
 
 __all__ = ["NotCalibrated", "QueryContext", "Views"]
 

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from .user_warnings import warn_user
+from ..storage.user_warnings import warn_user
 
 __all__ = ["call_with_context", "renamed_argument", "renamed_field", "renamed_key", "warn_renamed"]
 

@@ -109,7 +109,7 @@ def select(
     if isinstance(chosen, RankingStrategy):
         return chosen(detections, budget, rng, context)
     if rng is None:
-        raise ValueError(f"the strategy {_name(strategy)} is given a generator: rng=np.random.default_rng(seed)")
+        raise ValueError(f"the strategy {_name(strategy)} needs a random generator: rng=np.random.default_rng(seed)")
     picked = call_with_context(chosen, context or QueryContext(), detections, budget, rng)
     return _check_picks(picked, detections, budget, _name(strategy))
 

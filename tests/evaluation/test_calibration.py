@@ -1,4 +1,4 @@
-"""Honest probabilities: simulated detectors whose honesty is known, and tables worked by hand."""
+"""Calibrated probabilities: simulated detectors whose hit rates are known, and tables worked by hand."""
 
 import numpy as np
 import pandas as pd
@@ -10,15 +10,15 @@ from al_rotate.evaluation.calibration import cross_fit, detection_ece, fit, reli
 from al_rotate.evaluation.mean_ap import true_positives
 
 
-def pool(n, honest, n_classes=2, seed=0, per_image=20, shares=None):
-    """Detections 100 px apart, a hit with the chance ``honest(score, label, side)``, and labels under the hits."""
+def pool(n, hit_rate, n_classes=2, seed=0, per_image=20, shares=None):
+    """Detections 100 px apart, a hit with the chance ``hit_rate(score, label, side)``, and labels under the hits."""
     rng = np.random.default_rng(seed)
     labels = rng.choice(n_classes, n, p=shares)
     scores = rng.uniform(0.05, 0.98, n).astype(np.float32)
     sides = rng.choice([8.0, 32.0, 128.0], n)
     place = 300.0 * (np.arange(n) % per_image)
     boxes = np.column_stack([place, place, sides, sides / 2, rng.uniform(-1.5, 1.5, n)]).astype(np.float32)
-    hits = rng.random(n) < honest(scores, labels, sides)
+    hits = rng.random(n) < hit_rate(scores, labels, sides)
     ids = [f"i{k:05d}" for k in range(-(-n // per_image))]
     offsets = np.minimum(np.arange(len(ids) + 1) * per_image, n)
     classes = [f"c{k}" for k in range(n_classes)]
@@ -44,28 +44,28 @@ def test_hits_are_those_of_the_evaluation():
 
 def test_what_is_fitted_is_the_truth():
     detections, truth, _ = pool(8000, overconfident)
-    found = fit(detections, truth, isotonic=False)
-    assert found.notice is None
-    assert (found.n_boxes, found.n_hits) == (8000, truth.n_boxes)
+    calibration = fit(detections, truth, isotonic=False)
+    assert calibration.notice is None
+    assert (calibration.n_boxes, calibration.n_hits) == (8000, truth.n_boxes)
     fresh, _, _ = pool(2000, overconfident, seed=1)
     sides = np.sqrt(fresh.boxes[:, 2] * fresh.boxes[:, 3] * 2)
     right = overconfident(fresh.scores, fresh.labels, sides)
-    assert np.abs(found(fresh) - right).mean() < 0.02
-    assert np.abs(found(fresh) - right).max() < 0.08
+    assert np.abs(calibration(fresh) - right).mean() < 0.02
+    assert np.abs(calibration(fresh) - right).max() < 0.08
     assert np.abs(fresh.scores - right).mean() > 0.2  # which they were not before
 
 
 def test_a_curve_where_a_line_does_not_do():
     """Right or wrong by whether the score is above 0.5: no logistic curve."""
 
-    def honest(scores, labels, sides):
+    def hit_rate(scores, labels, sides):
         return np.where(scores > 0.5, 0.9, 0.1)
 
-    detections, truth, _ = pool(6000, honest)
-    fresh, _, hits = pool(4000, honest, seed=1)
+    detections, truth, _ = pool(6000, hit_rate)
+    fresh, _, hits = pool(4000, hit_rate, seed=1)
     free, line = fit(detections, truth), fit(detections, truth, isotonic=False)
     assert detection_ece(free(fresh), hits) < 0.025 < 0.05 < detection_ece(line(fresh), hits)
-    few, few_truth, _ = pool(500, honest)
+    few, few_truth, _ = pool(500, hit_rate)
     np.testing.assert_array_equal(
         fit(few, few_truth)(fresh), fit(few, few_truth, isotonic=False)(fresh)
     )  # too few for a curve
@@ -74,26 +74,26 @@ def test_a_curve_where_a_line_does_not_do():
 def test_a_rare_class_leans_on_the_others():
     """Eight of its boxes, all wrong by chance, do not make it hopeless; hundreds of them do."""
 
-    def honest(scores, labels, sides):
+    def hit_rate(scores, labels, sides):
         return np.where(labels == 1, 0.0, scores)
 
-    detections, truth, _ = pool(2008, honest, shares=[0.996, 0.004], seed=3)
+    detections, truth, _ = pool(2008, hit_rate, shares=[0.996, 0.004], seed=3)
     probe = RotatedInstances(["a"], [0, 2], [[50, 50, 32, 16, 0]] * 2, [0, 1], scores=[0.9, 0.9], classes=["c0", "c1"])
     common, rare = fit(detections, truth, isotonic=False)(probe)
     assert common == pytest.approx(0.9, abs=0.05)
     assert 0.3 < rare < common
-    many, truth, _ = pool(2000, honest, seed=3)
-    assert fit(many, truth, isotonic=False)(probe)[1] < 0.05
+    detections_2000, truth, _ = pool(2000, hit_rate, seed=3)
+    assert fit(detections_2000, truth, isotonic=False)(probe)[1] < 0.05
 
 
 def test_too_few_labels():
     detections, truth, _ = pool(49, overconfident)
-    found = fit(detections, truth)
-    assert found.notice == (
+    calibration = fit(detections, truth)
+    assert calibration.notice == (
         "scores are not calibrated: that takes 50 detections on labelled images with 10 hits and misses, "
         f"there are 49 with {truth.n_boxes} hits"
     )
-    np.testing.assert_array_equal(found(detections), detections.scores.astype(float))
+    np.testing.assert_array_equal(calibration(detections), detections.scores.astype(float))
     all_right, truth, _ = pool(500, lambda scores, labels, sides: np.ones(len(scores)))
     assert "there are 500 with 500 hits" in fit(all_right, truth).notice
     nothing = RotatedInstances.empty(["a"], ["c0", "c1"])
@@ -162,7 +162,7 @@ def test_refusals():
         fit(detections, truth.subset(truth.image_ids[1:]))
     with pytest.raises(ValueError, match="expected at least two folds, got 1"):
         cross_fit(detections, truth, folds=1)
-    found = fit(detections, truth)
+    calibration = fit(detections, truth)
     other = RotatedInstances(["a"], [0, 1], [[5, 5, 4, 2, 0]], [2], scores=[0.5])
     with pytest.raises(ValueError, match="expected classes 0 to 1, for which this was fitted, got 2"):
-        found(other)
+        calibration(other)

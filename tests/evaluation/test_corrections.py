@@ -170,12 +170,14 @@ def test_every_box_is_told_of_once():
     for _ in range(2):
         per_image = rng.integers(0, 12, 30)
         total = per_image.sum()
-        some = np.column_stack(
+        boxes = np.column_stack(
             [rng.uniform(0, 40, (total, 2)), rng.uniform(3, 30, (total, 2)), rng.uniform(-2, 2, total)]
         )
         ids = [f"i{k}" for k in range(30)]
         offsets = np.cumsum([0, *per_image])
-        sides.append(RotatedInstances(ids, offsets, rboxes.canonical(some), rng.integers(0, 2, total), classes=CLASSES))
+        sides.append(
+            RotatedInstances(ids, offsets, rboxes.canonical(boxes), rng.integers(0, 2, total), classes=CLASSES)
+        )
     predicted, labels = sides
     table = compare(predicted, labels, same_object=0.3)
     assert (table["what"] != "added").sum() == predicted.n_boxes
@@ -184,7 +186,7 @@ def test_every_box_is_told_of_once():
     assert len(pairs) > 20
     assert (pairs["iou"] >= 0.3).all()
     for image_id, rows in pairs.groupby("image_id"):
-        a, b = (shapely.polygons(rboxes.to_corners(one[image_id].boxes.astype(float))) for one in sides)
+        a, b = (shapely.polygons(rboxes.to_corners(part[image_id].boxes.astype(float))) for part in sides)
         overlap = shapely.area(shapely.intersection(a[:, None], b)) / shapely.area(shapely.union(a[:, None], b))
         # Taken greedily, the best pair of an image is in its table.
         assert rows["iou"].max() == pytest.approx(overlap.max(), abs=1e-6)
@@ -227,10 +229,10 @@ def test_tables_come_back_from_csv(tmp_path):
 
 
 def test_refusals():
-    one = put([(A, SHIP), (A, SHIP)])
+    labels = put([(A, SHIP), (A, SHIP)])
     with pytest.raises(ValueError, match=r"labels' classes \('ship', 'plane'\), got \('plane', 'ship'\)"):
-        compare(one.replace(classes=("plane", "ship")), one)
+        compare(labels.replace(classes=("plane", "ship")), labels)
     with pytest.raises(ValueError, match="expected label_ids of 2 boxes, one each, got 1"):
-        compare(one, one, label_ids=["p"])
+        compare(labels, labels, label_ids=["p"])
     with pytest.raises(ValueError, match="distinct predicted_ids within an image, got one twice for image 'a'"):
-        compare(one, one, ["p", "p"])
+        compare(labels, labels, ["p", "p"])

@@ -21,8 +21,8 @@ def shifted(pixels):
     return (50 + pixels, *AT[1:])
 
 
-def doubts(found, truth, **options):
-    table = find_label_errors(pool(found), labels(truth), **options)
+def doubts(detections, truth, **options):
+    table = find_label_errors(pool(detections), labels(truth), **options)
     return [(row.kind, pytest.approx(row.suspicion, abs=1e-6), row.label, row.detection) for row in table.itertuples()]
 
 
@@ -67,38 +67,40 @@ def test_badly_located():
 def test_spurious_by_bayes():
     """Of 20 ships 19 are overlapped, of 10 planes 5: shares shrunk by ten labels at 24 / 30."""
     truth = {f"i{k:02d}": [(0, AT)] * (k < 20) + [(1, FAR)] * (k < 10) for k in range(20)}
-    found = {f"i{k:02d}": [(0, 0.9, AT)] * (k != 3) + [(1, 0.9, FAR)] * (k < 5) for k in range(20)}
-    table = find_label_errors(pool(found), labels(truth))
+    detections = {f"i{k:02d}": [(0, 0.9, AT)] * (k != 3) + [(1, 0.9, FAR)] * (k < 5) for k in range(20)}
+    table = find_label_errors(pool(detections), labels(truth))
     assert (table["kind"] == "spurious").all()
     ship, plane = (19 + 8) / 30, (5 + 8) / 20
     expected = [0.02 / (0.02 + 0.98 * (1 - rate)) for rate in (ship, plane)]
     assert table["suspicion"].tolist() == pytest.approx([expected[0], *[expected[1]] * 5])
     assert table["image_id"].tolist() == ["i03", *(f"i{k:02d}" for k in range(5, 10))]
-    more = find_label_errors(pool(found), labels(truth), invented=0.5)
+    more = find_label_errors(pool(detections), labels(truth), invented=0.5)
     assert more["suspicion"][0] == pytest.approx(0.5 / (0.5 + 0.5 * (1 - ship)))
     marked = labels(truth, difficult=np.ones(30, int))
-    assert find_label_errors(pool(found), marked)["suspicion"][0] == pytest.approx(expected[0] / 2)
+    assert find_label_errors(pool(detections), marked)["suspicion"][0] == pytest.approx(expected[0] / 2)
 
 
 def test_probabilities_take_the_place_of_scores():
-    found, truth = pool({"a": [(0, 0.9, AT), (1, 0.2, FAR)]}), labels({"a": []})
-    assert find_label_errors(found, truth, [0.25, 0.75])["suspicion"].tolist() == [0.75, 0.25]
-    assert find_label_errors(found, truth)["suspicion"].tolist() == pytest.approx([0.9, 0.2])
+    detections, truth = pool({"a": [(0, 0.9, AT), (1, 0.2, FAR)]}), labels({"a": []})
+    assert find_label_errors(detections, truth, [0.25, 0.75])["suspicion"].tolist() == [0.75, 0.25]
+    assert find_label_errors(detections, truth)["suspicion"].tolist() == pytest.approx([0.9, 0.2])
 
 
 def test_order_of_images_does_not_matter():
-    found = pool({"a": [(0, 0.5, AT)], "b": [(1, 0.5, FAR)], "c": [(0, 0.5, FAR)]})
+    detections = pool({"a": [(0, 0.5, AT)], "b": [(1, 0.5, FAR)], "c": [(0, 0.5, FAR)]})
     truth = labels({"a": [], "b": [(1, AT)], "c": []})
-    table = find_label_errors(found, truth)
-    assert find_label_errors(found.subset("cab"), truth.subset("bca")).equals(table)
+    table = find_label_errors(detections, truth)
+    assert find_label_errors(detections.subset("cab"), truth.subset("bca")).equals(table)
     assert table["image_id"].tolist()[:3] == ["a", "b", "c"]
 
 
 def test_images_by_the_gravest_of_each_kind():
     """a: 1 - (1 - 0.5)(1 - 0.25); the second overlooked one counts for nothing, the faint one is not told."""
-    found = {"a": [(0, 0.5, AT), (0, 0.4, FAR), (0, 0.04, (150, 150, 40, 10, 0)), (0, 0.375, (250, 50, 40, 10, 0))]}
+    detections = {
+        "a": [(0, 0.5, AT), (0, 0.4, FAR), (0, 0.04, (150, 150, 40, 10, 0)), (0, 0.375, (250, 50, 40, 10, 0))]
+    }
     truth = {"a": [(0, (270, 50, 40, 10, 0))], "b": [], "c": []}
-    table = find_label_errors(pool(found | {"b": [(1, 0.75, AT)], "c": []}), labels(truth))
+    table = find_label_errors(pool(detections | {"b": [(1, 0.75, AT)], "c": []}), labels(truth))
     images = rank_images(table, ["c", "b", "a"])
     assert images["image_id"].tolist() == ["b", "a", "c"]
     assert images["rank"].tolist() == [1, 2, 3]
@@ -114,9 +116,9 @@ def test_images_by_the_gravest_of_each_kind():
 
 
 def test_an_older_table_says_the_same(tmp_path):
-    found = {"a": [(0, 0.5, AT), (1, 0.75, FAR)], "b": [(1, 0.75, AT)], "c": [(0, 0.75, shifted(20))], "d": []}
+    detections = {"a": [(0, 0.5, AT), (1, 0.75, FAR)], "b": [(1, 0.75, AT)], "c": [(0, 0.75, shifted(20))], "d": []}
     truth = {"a": [(0, FAR)], "b": [], "c": [(0, AT)], "d": [(0, AT)]}
-    table = find_label_errors(pool(found), labels(truth))
+    table = find_label_errors(pool(detections), labels(truth))
     assert {*table["kind"]} == {*KINDS}
     old = {new: old for old, new in OLD_KINDS.items()}
     table.assign(kind=table["kind"].replace(old)).to_csv(tmp_path / "old.csv", index=False)
@@ -127,9 +129,11 @@ def test_an_older_table_says_the_same(tmp_path):
 
 def test_errors_of_one_suspicion_keep_their_order():
     """Swapped, overlooked, badly located; the kinds' names do not matter."""
-    found = {"a": [(0, 0.75, (150, 50, 40, 10, 0)), (1, 0.75, FAR), (2, 0.75, AT), (1, 0.75, (250, 50, 40, 10, 0))]}
+    detections = {
+        "a": [(0, 0.75, (150, 50, 40, 10, 0)), (1, 0.75, FAR), (2, 0.75, AT), (1, 0.75, (250, 50, 40, 10, 0))]
+    }
     truth = {"a": [(0, FAR), (2, (250, 50, 40, 10, 0))]}
-    assert find_label_errors(pool(found), labels(truth))["kind"].tolist() == ["swapped"] * 2 + ["overlooked"] * 2
+    assert find_label_errors(pool(detections), labels(truth))["kind"].tolist() == ["swapped"] * 2 + ["overlooked"] * 2
 
 
 @pytest.mark.parametrize(("old", "new"), [("suspicions", find_label_errors), ("by_image", rank_images)])
@@ -150,7 +154,7 @@ def test_corrupted_labels_come_first():
         ]
         for k in range(200)
     }
-    found = {
+    detections = {
         i: [(k, float(rng.uniform(0.6, 0.95)), (x + rng.normal(0, 1), y, w, h, t)) for k, (x, y, w, h, t) in boxes]
         for i, boxes in objects.items()
     }
@@ -166,31 +170,31 @@ def test_corrupted_labels_come_first():
         ]
         objects[i] = new[n % 4]
     truth = labels(objects)
-    images = rank_images(find_label_errors(pool(found), truth), truth.image_ids)
+    images = rank_images(find_label_errors(pool(detections), truth), truth.image_ids)
     assert {*images["image_id"][:10]} == wrong
     assert images["score"][9] > images["score"][10] + 0.1
 
 
 def test_refusals():
-    found, truth = pool({"a": [(0, 0.5, AT)]}), labels({"a": []})
+    detections, truth = pool({"a": [(0, 0.5, AT)]}), labels({"a": []})
     with pytest.raises(ValueError, match=r"expected detections on the labelled images, got 1 in one only, e\.g\. 'b'"):
-        find_label_errors(found, labels({"a": [], "b": []}))
+        find_label_errors(detections, labels({"a": [], "b": []}))
     with pytest.raises(ValueError, match="expected detections with scores, got"):
-        find_label_errors(found.replace(scores=None), truth)
+        find_label_errors(detections.replace(scores=None), truth)
     for bad in ([0.5, 0.5], [np.nan], [1.5]):
         with pytest.raises(ValueError, match=r"expected a probability in .* for each of 1 detections"):
-            find_label_errors(found, truth, bad)
+            find_label_errors(detections, truth, bad)
     with pytest.raises(ValueError, match="expected detections of the classes"):
-        find_label_errors(found.replace(classes=CLASSES[::-1]), truth)
+        find_label_errors(detections.replace(classes=CLASSES[::-1]), truth)
     for limits in ({"invented": 2}, {"same": np.nan}, {"near": 0.6}, {"near": 0}):
         with pytest.raises(ValueError, match="expected 0 < near <= same <= 1 and invented in"):
-            find_label_errors(found, truth, **limits)
+            find_label_errors(detections, truth, **limits)
     with pytest.raises(ValueError, match="expected labels, which have no scores, got"):
-        find_label_errors(found, found)
+        find_label_errors(detections, detections)
     with pytest.raises(ValueError, match="expected labels of the 3 classes"):
-        find_label_errors(found.replace(classes=None, labels=[7]), truth)
+        find_label_errors(detections.replace(classes=None, labels=[7]), truth)
     with pytest.raises(ValueError, match="expected distinct images, got 2 of which 1 differ"):
-        rank_images(find_label_errors(found, truth), ["a", "a"])
+        rank_images(find_label_errors(detections, truth), ["a", "a"])
     with pytest.raises(ValueError, match="expected doubts about these 1 images, got one about 'a'"):
-        rank_images(find_label_errors(found, truth), ["z"])
+        rank_images(find_label_errors(detections, truth), ["z"])
     assert find_label_errors(RotatedInstances.empty(["a"]), truth).empty

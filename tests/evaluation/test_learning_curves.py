@@ -20,9 +20,9 @@ def test_area_of_a_part():
 
 def test_area_of_many_curves_at_once():
     x, rng = np.array([3.0, 4, 9]), np.random.default_rng(0)
-    many = rng.random((2, 5, 3))
-    one_by_one = [[curves.area(x, y, 3.5, 8) for y in row] for row in many]
-    assert np.allclose(curves.area(x, many, 3.5, 8), one_by_one)
+    heights = rng.random((2, 5, 3))
+    one_by_one = [[curves.area(x, y, 3.5, 8) for y in row] for row in heights]
+    assert np.allclose(curves.area(x, heights, 3.5, 8), one_by_one)
 
 
 @pytest.mark.parametrize(
@@ -64,11 +64,11 @@ def test_penalties_count_where_a_paired_test_tells_the_two_apart():
         "late": [(x, g + lead * (1 + 0.1 * k)) for k, g in enumerate(ground)],
         "noise": [(x, g + rng.normal(0, 0.2, 5)) for g in ground],
     }
-    found = curves.penalties(named, points=4)
+    matrix = curves.penalties(named, points=4)
     # The places are x = 2, 3, 4, 5: "late" leads at the last two only.
-    assert found.loc["late", "plain"] == 0.5
-    assert found.loc["plain", "late"] == 0
-    assert np.diag(found).tolist() == [0, 0, 0]
+    assert matrix.loc["late", "plain"] == 0.5
+    assert matrix.loc["plain", "late"] == 0
+    assert np.diag(matrix).tolist() == [0, 0, 0]
     for k, at in enumerate([2, 3, 4, 5]):
         pairs = [[np.interp(at, *c) for c in named[n]] for n in ("noise", "plain")]
         tested = stats.ttest_rel(*pairs)
@@ -82,15 +82,15 @@ def _where(named, better, worse):
     counted = set()
     for k in range(4):
         at = np.array([k + 1.0, k + 2.0])
-        cut = {n: [(at, np.interp(at, *curve)) for curve in found] for n, found in named.items()}
+        cut = {n: [(at, np.interp(at, *curve)) for curve in seeds] for n, seeds in named.items()}
         if curves.penalties(cut, points=1).loc[better, worse]:
             counted.add(k)
     return counted
 
 
 def test_penalties_need_the_same_seeds():
-    one = (np.array([1.0, 2]), np.array([0.1, 0.2]))
+    curve = (np.array([1.0, 2]), np.array([0.1, 0.2]))
     with pytest.raises(ValueError, match="two seeds or more"):
-        curves.penalties({"a": [one]})
+        curves.penalties({"a": [curve]})
     with pytest.raises(ValueError, match="two seeds or more"):
-        curves.penalties({"a": [one, one], "b": [one, one, one]})
+        curves.penalties({"a": [curve, curve], "b": [curve, curve, curve]})

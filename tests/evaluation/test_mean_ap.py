@@ -14,7 +14,7 @@ NEAR_B = [42, 10, 10, 10, 0]  # rotated IoU with B: 80 / 120
 
 def instances(images, classes=("ship", "plane"), **columns):
     """image id -> rows (box, label) or (box, label, score)."""
-    rows = [row for some in images.values() for row in some]
+    rows = [row for boxes in images.values() for row in boxes]
     scores = [row[2] for row in rows] if any(len(row) == 3 for row in rows) else None
     offsets = np.cumsum([0, *map(len, images.values())])
     boxes, labels = [row[0] for row in rows], [row[1] for row in rows]
@@ -68,20 +68,20 @@ def test_the_order_of_precision_at_a_recall_of_three_tenths():
 
 def test_a_box_of_the_wrong_class_is_a_miss_and_hides_nothing():
     labels = instances({"x": [(A, 0), (B, 1)]})
-    found = instances({"x": [(A, 1, 0.9), (A, 0, 0.5), (B, 1, 0.4)]})
-    per_class = evaluate(found, labels).per_class.set_index("class")
+    detections = instances({"x": [(A, 1, 0.9), (A, 0, 0.5), (B, 1, 0.4)]})
+    per_class = evaluate(detections, labels).per_class.set_index("class")
     assert per_class.loc["ship", "ap"] == 1
     assert per_class.loc["plane", "ap"] == pytest.approx(1 / 2)
-    overlap, row = best_overlaps(found, labels)
+    overlap, row = best_overlaps(detections, labels)
     assert overlap.tolist() == pytest.approx([0, 1, 1])
     assert row.tolist() == [-1, 0, 1]
 
 
 def test_a_detection_does_not_fall_back_on_its_second_label():
-    # Both detections overlap A most; the second also reaches the label beside it (8/12), and is a miss all the same.
+    # Both detections overlap A most; the second also reaches the label next to it (8/12), and is still a miss.
     labels = instances({"x": [(A, 0), ([13, 10, 10, 10, 0], 0)]})
-    found = instances({"x": [(A, 0, 0.9), ([11, 10, 10, 10, 0], 0, 0.8)]})
-    assert evaluate(found, labels, eval_mode="area").mean_ap == 1 / 2
+    detections = instances({"x": [(A, 0, 0.9), ([11, 10, 10, 10, 0], 0, 0.8)]})
+    assert evaluate(detections, labels, eval_mode="area").mean_ap == 1 / 2
 
 
 def test_rotation_counts():
@@ -108,8 +108,8 @@ def test_images_without_a_label_count_and_images_unasked_for_do_not():
 def test_the_table_and_the_figures_of_classes():
     classes = ("ship", "plane", "court")
     labels = instances({"x": [(A, 0), (B, 1)]}, classes)
-    found = instances({"x": [(A, 0, 0.9), (C, 2, 0.9), (C, 2, 0.8)]}, classes)
-    result = evaluate(found, labels)
+    detections = instances({"x": [(A, 0, 0.9), (C, 2, 0.9), (C, 2, 0.8)]}, classes)
+    result = evaluate(detections, labels)
     assert result.per_class["class"].tolist() == ["ship", "plane", "court"]
     assert result.per_class["labels"].tolist() == [1, 1, 0]
     assert result.per_class["detections"].tolist() == [1, 0, 2]
@@ -132,8 +132,8 @@ def test_labels_marked_difficult_count():
 
 
 def test_without_class_names_classes_are_numbered():
-    labels, found = LABELS.replace(classes=None), FOUND.replace(classes=None)
-    assert evaluate(found, labels).per_class["class"].tolist() == ["0"]
+    labels, detections = LABELS.replace(classes=None), FOUND.replace(classes=None)
+    assert evaluate(detections, labels).per_class["class"].tolist() == ["0"]
     assert evaluate(FOUND, labels).per_class["class"].tolist() == ["ship", "plane"]
 
 
@@ -157,7 +157,7 @@ def test_evaluation_refuses_what_cannot_be_compared():
 def scattered(seed=0, n_images=30, n_classes=3):
     """Labels, and detections near them: moved, doubled, of a wrong class, missing, and some from nowhere."""
     rng = np.random.default_rng(seed)
-    labels, found = {}, {}
+    labels, detections = {}, {}
     for i in range(n_images):
         n = 0 if i % 7 == 0 else int(rng.integers(1, 9))
         size = np.stack([rng.uniform(20, 60, n), rng.uniform(10, 25, n)], axis=1)
@@ -170,28 +170,28 @@ def scattered(seed=0, n_images=30, n_classes=3):
         all_found = np.concatenate([near, stray]) if i % 5 else np.zeros((0, 5))
         all_classes = [*wrong, *rng.integers(0, n_classes, 2)]
         labels[f"{i}"] = [(box, int(label)) for box, label in zip(canonical(boxes), classes, strict=True)]
-        found[f"{i}"] = [
+        detections[f"{i}"] = [
             (box, int(label), rng.random()) for box, label in zip(canonical(all_found), all_classes, strict=False)
         ]
     names = tuple("abc"[:n_classes])
-    return instances(found, names), instances(labels, names)
+    return instances(detections, names), instances(labels, names)
 
 
 @pytest.fixture(scope="module")
 def samples():
     """`scattered` as MMRotate's evaluators are given it."""
     torch = pytest.importorskip("torch")
-    found, labels = scattered()
+    detections, labels = scattered()
     nothing = {"bboxes": torch.zeros((0, 5)), "labels": torch.zeros(0, dtype=torch.long)}
     made = []
     for image_id, truth in labels:
-        one = found[image_id]
-        pred = {"bboxes": one.boxes, "labels": one.labels.astype(int), "scores": one.scores}
+        image = detections[image_id]
+        pred = {"bboxes": image.boxes, "labels": image.labels.astype(int), "scores": image.scores}
         gt = {"bboxes": truth.boxes, "labels": truth.labels.astype(int)}
         tensors = ({k: torch.from_numpy(np.array(v)) for k, v in d.items()} for d in (pred, gt))
         sample = dict(zip(("pred_instances", "gt_instances"), tensors, strict=True))
         made.append({"img_id": image_id, "ignored_instances": nothing, **sample})
-    return found, labels, made
+    return detections, labels, made
 
 
 @pytest.mark.mm
@@ -204,20 +204,20 @@ def test_figures_of_mmrotate(mode, samples, monkeypatch):
     monkeypatch.setattr(mean_ap, "get_context", lambda method: SimpleNamespace(Pool=ThreadPool))
     per_class = []  # what it only prints
     monkeypatch.setattr(mean_ap, "print_map_summary", lambda mean, results, *_, **__: per_class.append(results))
-    found, labels, made = samples
+    detections, labels, made = samples
     theirs = DOTAMetric(iou_thrs=[0.5, 0.75], eval_mode=mode)
     theirs.dataset_meta = {"classes": labels.classes}
     theirs.process([], made)
     expected = theirs.compute_metrics(theirs.results)
-    at = {threshold: evaluate(found, labels, threshold, mode) for threshold in (0.5, 0.75)}
+    at = {threshold: evaluate(detections, labels, threshold, mode) for threshold in (0.5, 0.75)}
     assert 0.05 < at[0.75].mean_ap < at[0.5].mean_ap < 0.9  # neither nothing nor everything hits
     for (threshold, ours), results in zip(at.items(), per_class, strict=True):
-        assert ours.per_class["ap"].tolist() == pytest.approx([one["ap"] for one in results], abs=1e-6)
-        assert ours.per_class["labels"].tolist() == [one["num_gts"] for one in results]
-        assert ours.per_class["detections"].tolist() == [one["num_dets"] for one in results]
-        assert ours.per_class["recall"].tolist() == pytest.approx([one["recall"][-1] for one in results])
+        assert ours.per_class["ap"].tolist() == pytest.approx([result["ap"] for result in results], abs=1e-6)
+        assert ours.per_class["labels"].tolist() == [result["num_gts"] for result in results]
+        assert ours.per_class["detections"].tolist() == [result["num_dets"] for result in results]
+        assert ours.per_class["recall"].tolist() == pytest.approx([result["recall"][-1] for result in results])
         assert round(ours.mean_ap, 3) == pytest.approx(expected[f"AP{threshold * 100:.0f}"], abs=1.1e-3)
-    assert evaluate(found, labels, (0.5, 0.75), mode).mean_ap == pytest.approx(expected["mAP"], abs=1e-6)
+    assert evaluate(detections, labels, (0.5, 0.75), mode).mean_ap == pytest.approx(expected["mAP"], abs=1e-6)
 
 
 @pytest.mark.mm
@@ -228,7 +228,7 @@ def test_the_metric_that_configs_name(mode, samples):
 
     from al_rotate.detection.openmmlab import components as registered  # noqa: F401  (it puts RotatedMAP into the registry)
 
-    found, labels, made = samples
+    detections, labels, made = samples
     metric = METRICS.build({"type": "RotatedMAP", "iou_thrs": [0.5, 0.75], "eval_mode": mode})
     metric.dataset_meta = {"classes": labels.classes}
     metric.process([], made[:20])
@@ -236,5 +236,5 @@ def test_the_metric_that_configs_name(mode, samples):
         {**s, "gt_instances": {**s["gt_instances"], "bboxes": RotatedBoxes(s["gt_instances"]["bboxes"])}} for s in made
     ]
     metric.process([], boxed[20:])
-    expected = evaluate(found, labels, (0.5, 0.75), mode).metrics()
+    expected = evaluate(detections, labels, (0.5, 0.75), mode).metrics()
     assert metric.evaluate(len(made)) == pytest.approx({f"dota/{name}": value for name, value in expected.items()})

@@ -66,7 +66,7 @@ def test_detections_on_images_without_labels():
 
 
 def test_views_are_asked_for_as_they_are():
-    asked = []
-    context = QueryContext(views=lambda ids, views: asked.append((ids, len(views))) or [])
+    requests = []
+    context = QueryContext(views=lambda ids, views: requests.append((ids, len(views))) or [])
     assert context.predict_views(["a", "b"]) == []
-    assert asked == [(["a", "b"], 7)]
+    assert requests == [(["a", "b"], 7)]

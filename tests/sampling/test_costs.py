@@ -1,4 +1,4 @@
-"""What labelling takes: known rates found again through interruptions, and honest about what is not known."""
+"""Labelling times: known rates are recovered despite interruptions, and what is unknown is assumed and said so."""
 
 import numpy as np
 import pandas as pd
@@ -32,16 +32,16 @@ def ledger(n, image=8.0, box=0.5, correction=6.0, noise=1.0, late=0.0, seed=0):
 @pytest.mark.parametrize("late", [0.0, 0.1])
 def test_rates_are_found_again(late):
     """Though somebody answers the door one time in ten."""
-    found = fit(ledger(400, late=late))
-    assert found.notice is None
-    assert found.n_images == 400
+    fitted = fit(ledger(400, late=late))
+    assert fitted.notice is None
+    assert fitted.n_images == 400
     truth = {"image": 8.0, "box": 0.5, "correction": 6.0}
     for name, value in truth.items():
-        assert getattr(found.cost, name) == pytest.approx(value, abs=0.8)
-        assert found.intervals.loc[name, "low"] - 0.3 <= value <= found.intervals.loc[name, "high"] + 0.3
+        assert getattr(fitted.cost, name) == pytest.approx(value, abs=0.8)
+        assert fitted.intervals.loc[name, "low"] - 0.3 <= value <= fitted.intervals.loc[name, "high"] + 0.3
     # 0 to 4 are added whatever is shown; of those shown 40 % are moved, and 20 % of the rest deleted.
-    assert found.cost.corrections_per_image == pytest.approx(2, abs=0.3)
-    assert found.cost.corrections_per_box == pytest.approx(0.52, abs=0.02)
+    assert fitted.cost.corrections_per_image == pytest.approx(2, abs=0.3)
+    assert fitted.cost.corrections_per_box == pytest.approx(0.52, abs=0.02)
 
 
 def test_intervals_cover_what_they_say():
@@ -60,36 +60,36 @@ def test_what_is_not_known_is_left_out():
     unknown = rows.assign(seconds=np.nan)
     unknown["n_added"] = pd.array([None] * 100, "Int64")
     skipped = rows.assign(status="skipped", seconds=9999.0)
-    found = fit(pd.concat([rows, unknown, skipped], ignore_index=True))
-    assert found.n_images == 100
-    assert found.cost == fit(rows).cost
+    fitted = fit(pd.concat([rows, unknown, skipped], ignore_index=True))
+    assert fitted.n_images == 100
+    assert fitted.cost == fit(rows).cost
 
 
 def test_rounds_that_showed_nothing_tell_nothing_of_corrections_to_expect():
     rows = ledger(100).assign(round=1)
-    blind = rows.assign(round=0, n_boxes=9, n_added=9, n_moved=0, n_deleted=0)
-    both, alone = (fit(table).cost for table in (pd.concat([blind, rows], ignore_index=True), rows))
+    without_detector = rows.assign(round=0, n_boxes=9, n_added=9, n_moved=0, n_deleted=0)
+    both, alone = (fit(table).cost for table in (pd.concat([without_detector, rows], ignore_index=True), rows))
     assert both.corrections_per_image == pytest.approx(alone.corrections_per_image)
     assert both.corrections_per_box == pytest.approx(alone.corrections_per_box)
-    only = fit(blind, ExpectedCost(box=0.25, corrections_per_box=0.75)).cost
+    only = fit(without_detector, ExpectedCost(box=0.25, corrections_per_box=0.75)).cost
     assert (only.box, only.corrections_per_box, only.corrections_per_image) == (0.25, 0.75, 0)
 
 
 def test_too_few_answers():
     assumed = ExpectedCost(image=3)
-    found = fit(ledger(19), assumed)
-    assert (found.cost, found.n_images) == (assumed, 19)
-    assert found.notice == "labelling times are assumed: 19 answers have a known time, 20 are needed"
-    assert found.intervals["value"].tolist() == [3, 0.5, 6, 1, 0]
-    assert found.intervals[["low", "high"]].isna().all(axis=None)
+    fitted = fit(ledger(19), assumed)
+    assert (fitted.cost, fitted.n_images) == (assumed, 19)
+    assert fitted.notice == "labelling times are assumed: 19 answers have a known time, 20 are needed"
+    assert fitted.intervals["value"].tolist() == [3, 0.5, 6, 1, 0]
+    assert fitted.intervals[["low", "high"]].isna().all(axis=None)
 
 
 def test_images_without_boxes_say_nothing_of_boxes():
     rows = ledger(50).assign(n_boxes=0, n_added=0, n_moved=0, n_deleted=0, seconds=4.0)
-    found = fit(rows)
-    assert found.cost.image == pytest.approx(4)
-    assert (found.cost.box, found.cost.correction, found.cost.corrections_per_box) == (0.5, 6, 1)  # as assumed
-    assert found.cost.seconds([0, 100]).tolist() == pytest.approx([4, 654])
+    fitted = fit(rows)
+    assert fitted.cost.image == pytest.approx(4)
+    assert (fitted.cost.box, fitted.cost.correction, fitted.cost.corrections_per_box) == (0.5, 6, 1)  # as assumed
+    assert fitted.cost.seconds([0, 100]).tolist() == pytest.approx([4, 654])
 
 
 @pytest.mark.parametrize("options", [{"image": -1}, {"box": np.nan}, {"image": 0, "box": 0, "correction": 0}])

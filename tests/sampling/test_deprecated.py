@@ -88,7 +88,7 @@ def test_known_for_context():
 def test_known_as_a_parameter_of_a_function():
     def rarest(candidates, budget, rng, known):
         rare = known.class_counts(3).argmin()
-        return candidates.image_ids[[rare in one.labels for _, one in candidates]][: budget.images]
+        return candidates.image_ids[[rare in image.labels for _, image in candidates]][: budget.images]
 
     message = "use a parameter named 'context', the parameter 'known' of the strategy 'rarest' will go in 0.3"
     assert warned(lambda: select(CANDIDATES, rarest, 2, rng(), CONTEXT), message) == ["b"]

@@ -59,8 +59,8 @@ def test_columns_of_your_own():
 
 
 def test_nothing_detected_and_random():
-    blind = TABLE.assign(n_boxes=0, drawn=True).drop(columns=["uncertainty_mean", "uncertainty_max", "placement"])
-    assert explain(blind)[0] == "Rank 1 of 4: drawn at random; nothing is detected yet."
+    nothing = TABLE.assign(n_boxes=0, drawn=True).drop(columns=["uncertainty_mean", "uncertainty_max", "placement"])
+    assert explain(nothing)[0] == "Rank 1 of 4: drawn at random; nothing is detected yet."
 
 
 def test_an_unknown_image():

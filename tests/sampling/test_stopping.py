@@ -3,21 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.built import upright
 
 from al_rotate import RotatedInstances
 from al_rotate.sampling.stopping import advise, agreement, fit_curve, forecasts
-from al_rotate.workspace import COST_COLUMNS, Workspace
-from al_rotate.workspace.progress import advise_on
-
-
-def found(*images, classes=("ship", "plane")):
-    """Detections: an image each, boxes as (cx, score, label), 10 x 4 and upright, at cy 50."""
-    ids, counts = [f"i{k}" for k in range(len(images))], [len(image) for image in images]
-    rows = [row for image in images for row in image]
-    boxes = [[cx, 50, 10, 4, 0] for cx, _, _ in rows]
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(int)
-    scores, labels = [score for _, score, _ in rows], [label for *_, label in rows]
-    return RotatedInstances(ids, offsets, np.reshape(boxes, (-1, 5)), labels, scores, classes=classes)
 
 
 def history(mean_ap, images=50, hours=1.0, **columns):
@@ -41,45 +30,45 @@ RISING, FLAT = law(5), [0.3, 0.5, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6]
 
 def test_agreement_by_hand():
     """Of 3 + 2 boxes one pair: shifted by 2 of 10 (IoU 8/12), by 4 (6/14), and of another class."""
-    before = found([(10, 0.9, 0), (40, 0.9, 0), (70, 0.9, 0)])
-    assert agreement(before, found([(12, 0.9, 0), (44, 0.9, 0)])) == pytest.approx(2 / 5)
-    assert agreement(before, found([(12, 0.9, 0), (44, 0.9, 0)]), iou_threshold=0.4) == pytest.approx(4 / 5)
-    assert agreement(before, found([(12, 0.9, 1), (40, 0.9, 0)])) == pytest.approx(2 / 5)
+    before = upright([(10, 0.9, 0), (40, 0.9, 0), (70, 0.9, 0)])
+    assert agreement(before, upright([(12, 0.9, 0), (44, 0.9, 0)])) == pytest.approx(2 / 5)
+    assert agreement(before, upright([(12, 0.9, 0), (44, 0.9, 0)]), iou_threshold=0.4) == pytest.approx(4 / 5)
+    assert agreement(before, upright([(12, 0.9, 1), (40, 0.9, 0)])) == pytest.approx(2 / 5)
     assert agreement(before, before) == 1
 
 
 def test_agreement_pairs_one_to_one_and_as_many_as_it_can():
     """10 fits 11 best, and 8; 14 fits 11 only: who takes the best pair first is left with one."""
-    assert agreement(found([(10, 0.9, 0), (10.5, 0.9, 0)]), found([(10, 0.9, 0)])) == pytest.approx(2 / 3)
-    before, after = found([(10, 0.9, 0), (14, 0.9, 0)]), found([(11, 0.9, 0), (8, 0.9, 0)])
+    assert agreement(upright([(10, 0.9, 0), (10.5, 0.9, 0)]), upright([(10, 0.9, 0)])) == pytest.approx(2 / 3)
+    before, after = upright([(10, 0.9, 0), (14, 0.9, 0)]), upright([(11, 0.9, 0), (8, 0.9, 0)])
     assert agreement(before, after) == 1
 
 
 def test_agreement_counts_confident_boxes_of_the_same_image():
-    before, after = found([(10, 0.9, 0), (40, 0.2, 0)], []), found([(10, 0.4, 0)], [(40, 0.9, 0)])
+    before, after = upright([(10, 0.9, 0), (40, 0.2, 0)], []), upright([(10, 0.4, 0)], [(40, 0.9, 0)])
     assert agreement(before, after) == pytest.approx(2 / 3)
     assert agreement(before, after, least_score=0.5) == 0
     assert agreement(before, after.subset(["i1", "i0"])) == pytest.approx(2 / 3)
 
 
 def test_agreement_of_nothing():
-    nothing = found([], [])
+    nothing = upright([], [])
     assert agreement(nothing, nothing) == 1
     assert agreement(RotatedInstances.empty(["i0", "i1"]), nothing) == 1
-    assert agreement(nothing, found([(10, 0.9, 0)], [])) == 0
+    assert agreement(nothing, upright([(10, 0.9, 0)], [])) == 0
 
 
 def test_no_agreement():
-    one = found([(10, 0.9, 0)])
+    detections = upright([(10, 0.9, 0)])
     with pytest.raises(ValueError, match="expected the same images in both, got 1 in one only"):
-        agreement(one, found([], []))
+        agreement(detections, upright([], []))
     with pytest.raises(ValueError, match="expected detections of the same classes"):
-        agreement(one, found([], classes=("car",)))
+        agreement(detections, upright([], classes=("car",)))
     with pytest.raises(ValueError, match="expected detections with scores"):
-        agreement(one, one.replace(scores=None))
+        agreement(detections, detections.replace(scores=None))
     for wrong in ({"least_score": 2}, {"iou_threshold": 0}, {"iou_threshold": np.nan}):
         with pytest.raises(ValueError, match="expected limits in"):
-            agreement(one, one, **wrong)
+            agreement(detections, detections, **wrong)
 
 
 # Curves.
@@ -172,10 +161,10 @@ def test_only_rounds_that_tell_something_count():
     rows["n_labelled"] = [50, 100, 150, 200, 250, 250, 300, 350]
     rows["n_skipped"] = [0, 0, 0, 0, 0, 50, 50, 50]
     rows.loc[7, "stage"] = "queried"
-    told = forecasts(rows)
-    assert told["round"].tolist() == [3, 6, 7]
-    assert told["cost"].tolist() == [4 * 3600, 7 * 3600, 8 * 3600]
-    assert told["measured"][1] == pytest.approx(0.7 - law(4)[3])
+    table = forecasts(rows)
+    assert table["round"].tolist() == [3, 6, 7]
+    assert table["cost"].tolist() == [4 * 3600, 7 * 3600, 8 * 3600]
+    assert table["measured"][1] == pytest.approx(0.7 - law(4)[3])
     assert forecasts(rows[:2]).empty
     assert forecasts(rows[:0]).columns.tolist() == ["round", "cost", "forecast", "measured"]
 
@@ -267,26 +256,6 @@ def test_skipped_images_belong_to_the_round():
     assert "(50 images, 1.0 h)" in advise(rows).reason
 
 
-def test_rounds_of_a_workspace(tmp_path):
-    """Four rounds of one image, with two boxes and half an hour each, and a fifth that is open."""
-    ids = {f"i{k}": f"i{k}.png" for k in range(5)}
-    (tmp_path / "model.pth").touch()
-    with Workspace.create(tmp_path / "work", ids, ("ship", "plane"), {"root": "images"}) as ws:
-        for k, mean_ap in enumerate([0.2, 0.4, 0.5, 0.55, None]):
-            number = ws.begin_round().number
-            ws.record_query(number, [f"i{k}"], [0.5], "entropy")
-            if mean_ap is None:
-                break
-            labels = found(*[[]] * k, [(10, 0.9, 0), (40, 0.9, 1)]).subset([f"i{k}"]).replace(scores=None)
-            costs = pd.DataFrame({"image_id": [f"i{k}"], "seconds": [1800.0]})
-            ws.record_answers(number, labels, costs=costs.reindex(columns=["image_id", *COST_COLUMNS]))
-            ws.close_collection(number)
-            ws.record_training(number, tmp_path / "model.pth", {"mAP": mean_ap})
-        rows = ws.history()
-    assert forecasts(rows)["cost"].tolist() == [7200, 9000]
-    assert "another round like the last (1 image, 0.5 h)" in advise(rows).reason
-
-
 def test_falling():
     advice = advise(history([0.5, 0.45, 0.4, 0.38]))
     assert (advice.stop, advice.gain) == (True, 0)
@@ -301,44 +270,3 @@ def test_no_advice():
     for wrong in ({"agreements": [0.5, np.nan]}, {"agreements": [95]}, {"least_gain": 0}, {"stable": 1.1}):
         with pytest.raises(ValueError, match="expected least_gain and stable in"):
             advise(history(RISING), **wrong)
-
-
-class TestInWorkspace:
-    """What `al-rotate status` says."""
-
-    def workspace(self, folder, maps, files):
-        """A round of one image each, whose detections of each round on the same images stand in `files`."""
-        (folder / "model.pth").touch()
-        with Workspace.create(folder / "work", {f"i{k}": "i.png" for k in range(9)}, ("ship", "plane"), {}) as ws:
-            for k, mean_ap in enumerate(maps):
-                current = ws.begin_round()
-                for name, one in files.items():
-                    one[k].save(current.folder / name / "0.parquet")
-                ws.record_query(k, [f"i{k}"])
-                ws.record_answers(k, RotatedInstances.empty([f"i{k}"], ("ship", "plane")))
-                ws.close_collection(k)
-                ws.record_training(k, folder / "model.pth", {} if mean_ap is None else {"mAP": mean_ap})
-        return Workspace.open(folder / "work", read_only=True)
-
-    def detections(self, *places):
-        return [found([(x, 0.9, 0)]).replace(classes=("ship", "plane")) for x in places]
-
-    def test_test_images_decide_whether_detections_have_settled(self, tmp_path):
-        maps = [0.5, 0.5, 0.5, 0.5]
-        still, moving = self.detections(10, 10, 10, 10), self.detections(10, 10, 10, 90)
-        for name, one, expected in (("still", still, (True, 1.0)), ("moving", moving, (False, 0.0))):
-            (tmp_path / name).mkdir()
-            ws = self.workspace(tmp_path / name, maps, {"test_detections": one, "detections": still})
-            advice = advise_on(ws)
-            assert (advice.stop, advice.agreement) == expected
-
-    def test_without_a_test_set_the_pool_does(self, tmp_path):
-        ws = self.workspace(tmp_path, [None] * 4, {"detections": self.detections(10, 12, 12, 12)})
-        advice = advise_on(ws)
-        assert advice.agreement == 1.0
-        assert advice.reason.startswith("Stop" if advice.stop else "Go on")
-        assert "without a measured mAP detections decide" in advice.reason
-
-    def test_an_empty_workspace(self, tmp_path):
-        with Workspace.create(tmp_path, {"a": "a.png"}, ("ship",), {}) as ws:
-            assert advise_on(ws).stop is None

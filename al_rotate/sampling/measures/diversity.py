@@ -76,7 +76,7 @@ def k_means_plus_plus(
     """
     rows, n = _checked(features, n)
     if rng is None:
-        raise ValueError("k_means_plus_plus draws from a generator of yours: rng=np.random.default_rng(seed)")
+        raise ValueError("k_means_plus_plus needs a random generator: rng=np.random.default_rng(seed)")
     space = _Space(rows)
     nearest = space.nearest(selected)
     remaining = np.ones(len(rows), bool)
@@ -173,7 +173,7 @@ def most_typical(
     """
     rows, n = _checked(features, n)
     if rng is None:
-        raise ValueError("most_typical seeds its clusters from a generator of yours: rng=np.random.default_rng(seed)")
+        raise ValueError("most_typical needs a random generator: rng=np.random.default_rng(seed)")
     from sklearn.cluster import KMeans, MiniBatchKMeans
 
     labelled = _like(() if selected is None else selected, rows)

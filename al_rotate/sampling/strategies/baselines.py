@@ -17,7 +17,7 @@ def random() -> ScoreStrategy:
 
     def score(candidates: RotatedInstances, rng: Rng, context: QueryContext) -> Columns:
         if rng is None:
-            raise ValueError("the strategy 'random' draws from a generator of yours: rng=np.random.default_rng(seed)")
+            raise ValueError("the strategy 'random' needs a random generator: rng=np.random.default_rng(seed)")
         scores = np.empty(len(candidates))
         # Drawn in the order of the ids, so that a seed picks the same images in whatever order they come.
         scores[np.argsort(candidates.image_ids, kind="stable")] = rng.random(len(candidates))

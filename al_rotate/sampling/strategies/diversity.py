@@ -49,7 +49,7 @@ def badge() -> BatchStrategy:
 
     def pick(candidates: RotatedInstances, n: int, rng: Rng, context: QueryContext) -> Picks:
         if rng is None:
-            raise ValueError("the strategy 'badge' draws from a generator of yours: rng=np.random.default_rng(seed)")
+            raise ValueError("the strategy 'badge' needs a random generator: rng=np.random.default_rng(seed)")
         gradients = distances.gradients(candidates, rng)
         size = np.linalg.norm(gradients, axis=1)
         rows = diversity.k_means_plus_plus(gradients, n, rng=rng)

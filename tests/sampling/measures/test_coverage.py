@@ -13,8 +13,8 @@ from al_rotate.sampling.measures.coverage import contents, cover, scene_of, spre
 def test_what_images_hold():
     """A small upright square of class 0, two needles of class 1 in two directions; an image with nothing."""
     boxes = [[50, 50, 10, 10, 0.7], [50, 50, 200, 20, 0.1], [90, 90, 200, 20, -1.5]]
-    found = RotatedInstances(["a", "b"], [0, 3, 3], boxes, [0, 1, 1], scores=[0.5, 0.25, 1.0], classes=["x", "y"])
-    table = contents(found).reshape(2, 2, 14)
+    detections = RotatedInstances(["a", "b"], [0, 3, 3], boxes, [0, 1, 1], scores=[0.5, 0.25, 1.0], classes=["x", "y"])
+    table = contents(detections).reshape(2, 2, 14)
     expected = np.zeros((2, 14))
     expected[0, [0, 5, 13]] = 0.5  # below 16 px; below 1.2; no direction
     expected[1, 2] = 0  # sqrt(4000) = 63.2: from 32 to 64 px
@@ -23,9 +23,9 @@ def test_what_images_hold():
     expected[1, 9 + 0] = 1.0
     np.testing.assert_allclose(table[0], expected)
     assert not table[1].any()
-    labels = found.replace(scores=None)
+    labels = detections.replace(scores=None)
     assert contents(labels).sum() == 9  # three boxes, each by size, shape and direction
-    assert contents(found, n_classes=5).shape == (2, 5 * 14)
+    assert contents(detections, n_classes=5).shape == (2, 5 * 14)
     assert contents(RotatedInstances.empty(["a"], ["x"])).tolist() == [[0] * 14]
 
 

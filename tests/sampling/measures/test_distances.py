@@ -20,7 +20,7 @@ def detections(images, features, classes=None):
 class TestCategoryMatching:
     def test_by_hand(self):
         """a holds a ship along x (0.5) and a plane (0.25), b a ship along y (1.0), c a ship at 45 degrees (0.5)."""
-        found = detections(
+        pool = detections(
             {"a": [(0, 0.5), (1, 0.25)], "b": [(0, 1.0)], "c": [(0, 0.5)]},
             [[2.0, 0.0], [0.0, 1.0], [0.0, 3.0], [1.0, 1.0]],
         )
@@ -32,24 +32,24 @@ class TestCategoryMatching:
             [(a_to_b + 1) / 2, 0, near],
             [(a_to_c + near) / 2, near, 0],
         ]
-        np.testing.assert_allclose(category_matching(found), expected, rtol=1e-6)
+        np.testing.assert_allclose(category_matching(pool), expected, rtol=1e-6)
 
     def test_images_without_a_box(self):
-        found = detections({"a": [], "b": [(0, 0.5)], "c": []}, [[1.0, 0.0]])
-        assert category_matching(found).tolist() == [[0, 2, 0], [2, 0, 2], [0, 2, 0]]
-        assert category_matching(found.subset(["a", "c"])).tolist() == [[0, 0], [0, 0]]
+        pool = detections({"a": [], "b": [(0, 0.5)], "c": []}, [[1.0, 0.0]])
+        assert category_matching(pool).tolist() == [[0, 2, 0], [2, 0, 2], [0, 2, 0]]
+        assert category_matching(pool.subset(["a", "c"])).tolist() == [[0, 0], [0, 0]]
 
     @pytest.mark.parametrize("most", [3, 100])
     def test_against_the_double_loop(self, most):
         rng = np.random.default_rng(0)
         counts = rng.integers(0, 9, 25)
         rows = [[(int(rng.integers(4)), float(rng.random())) for _ in range(n)] for n in counts]
-        found = detections({f"{i:02d}": boxes for i, boxes in enumerate(rows)}, rng.normal(size=(counts.sum(), 8)))
+        pool = detections({f"{i:02d}": boxes for i, boxes in enumerate(rows)}, rng.normal(size=(counts.sum(), 8)))
         images = []
-        for _, one in found:
-            best = np.argsort(-one.scores, kind="stable")[:most]
-            lengths = np.linalg.norm(one.box_features[best], axis=1, keepdims=True)
-            images.append((one.labels[best], one.scores[best], one.box_features[best] / lengths))
+        for _, image in pool:
+            best = np.argsort(-image.scores, kind="stable")[:most]
+            lengths = np.linalg.norm(image.box_features[best], axis=1, keepdims=True)
+            images.append((image.labels[best], image.scores[best], image.box_features[best] / lengths))
 
         def way(a, b):
             far = [min(1 - b[2][b[0] == k] @ f, default=2) for k, f in zip(a[0], a[2], strict=True)]
@@ -58,7 +58,7 @@ class TestCategoryMatching:
         for i, a in enumerate(images):
             for j, b in enumerate(images):
                 if i != j and len(a[0]) and len(b[0]):
-                    assert category_matching(found, most)[i, j] == pytest.approx((way(a, b) + way(b, a)) / 2, abs=1e-6)
+                    assert category_matching(pool, most)[i, j] == pytest.approx((way(a, b) + way(b, a)) / 2, abs=1e-6)
             if i > 4:
                 break
 
@@ -70,20 +70,20 @@ class TestCategoryMatching:
 class TestGradients:
     def test_by_hand(self):
         """(p - y) f, summed over the boxes: (0.5 - 1, 0.25) x (1, 2) + (0, 1 - 1) x (4, 4)."""
-        found = detections({"a": [(0, 0.5), (1, 1.0)], "b": []}, [[1.0, 2.0], [4.0, 4.0]], [[0.5, 0.25], [0.0, 1.0]])
-        made = gradients(found, np.random.default_rng(0))
+        pool = detections({"a": [(0, 0.5), (1, 1.0)], "b": []}, [[1.0, 2.0], [4.0, 4.0]], [[0.5, 0.25], [0.0, 1.0]])
+        made = gradients(pool, np.random.default_rng(0))
         assert made.tolist() == [[-0.5, -1.0, 0.25, 0.5], [0, 0, 0, 0]]
 
     def test_wide_features_keep_their_distances(self):
         rng = np.random.default_rng(1)
         features, scores = rng.normal(size=(60, 2000)), rng.random((60, 2))
-        found = detections({f"{i}": [(0, 0.5)] for i in range(60)}, features, scores)
-        made = gradients(found, rng)
+        pool = detections({f"{i}": [(0, 0.5)] for i in range(60)}, features, scores)
+        made = gradients(pool, rng)
         assert made.shape == (60, 1024)
         wrong = scores - [1, 0]
         exact = (wrong[:, :, None] * features[:, None]).reshape(60, -1)
-        apart = np.linalg.norm(exact[:30] - exact[30:], axis=1)
-        np.testing.assert_allclose(np.linalg.norm(made[:30] - made[30:], axis=1), apart, rtol=0.15)
+        distances_before = np.linalg.norm(exact[:30] - exact[30:], axis=1)
+        np.testing.assert_allclose(np.linalg.norm(made[:30] - made[30:], axis=1), distances_before, rtol=0.15)
 
     def test_no_boxes_and_no_columns(self):
         rng = np.random.default_rng(0)
@@ -97,10 +97,10 @@ def test_gain_against_a_loop(block, monkeypatch):
     """Each pick's distance from all that was known or picked before it, however the picks are cut into blocks."""
     monkeypatch.setattr(distances, "_BLOCK", block)
     rng = np.random.default_rng(0)
-    features, known, rows = rng.normal(size=(40, 3)), rng.normal(size=(5, 3)), rng.permutation(40)[:11]
-    for covered in (known, known[:0], None):
+    features, labelled, rows = rng.normal(size=(40, 3)), rng.normal(size=(5, 3)), rng.permutation(40)[:11]
+    for covered in (labelled, labelled[:0], None):
         expected = np.full(40, np.nan)
         for k, row in enumerate(rows):
-            before = [*(known if covered is known else []), *features[rows[:k]]]
-            expected[row] = min((np.linalg.norm(features[row] - one) for one in before), default=np.nan)
+            before = [*(labelled if covered is labelled else []), *features[rows[:k]]]
+            expected[row] = min((np.linalg.norm(features[row] - other) for other in before), default=np.nan)
         np.testing.assert_allclose(gain(features, rows, covered), expected)

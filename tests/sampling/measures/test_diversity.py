@@ -57,22 +57,22 @@ def test_farthest_first_as_the_plain_way_has_it(seed):
     """Whole numbers: no rounding, and many ties."""
     rows = rng(seed).integers(-4, 5, (200, 4)).astype("f4")
     selected = rows[:seed]
-    found = k_center(rows, 120, selected)
-    assert found.tolist() == plain_k_center(rows, 120, selected, int(cdist(rows, [rows.mean(axis=0)]).argmin()))
+    picked = k_center(rows, 120, selected)
+    assert picked.tolist() == plain_k_center(rows, 120, selected, int(cdist(rows, [rows.mean(axis=0)]).argmin()))
 
 
 def test_farthest_first_is_within_twice_the_best():
     rows = rng(5).normal(size=(14, 2))
-    apart = cdist(rows, rows)
-    best = min(apart[:, list(some)].min(axis=1).max() for some in itertools.combinations(range(14), 4))
-    assert apart[:, k_center(rows, 4)].min(axis=1).max() <= 2 * best + 1e-9
+    distances = cdist(rows, rows)
+    best = min(distances[:, list(subset)].min(axis=1).max() for subset in itertools.combinations(range(14), 4))
+    assert distances[:, k_center(rows, 4)].min(axis=1).max() <= 2 * best + 1e-9
 
 
 def test_equal_rows_come_last_and_once():
     rows = [[0.0, 0.0]] * 5 + [[3.0, 4.0]] * 5
-    found = k_center(rows, 10).tolist()
-    assert {*found[:2]} == {0, 5}
-    assert sorted(found) == list(range(10))
+    picked = k_center(rows, 10).tolist()
+    assert {*picked[:2]} == {0, 5}
+    assert sorted(picked) == list(range(10))
     drawn = k_means_plus_plus(rows, 10, rng=rng()).tolist()
     assert len({drawn[0] < 5, drawn[1] < 5}) == 2
     assert sorted(drawn) == list(range(10))
@@ -100,8 +100,8 @@ def test_what_is_covered_is_not_drawn():
 
 def test_medoids():
     rows = np.array([[0.0], [1.0], [2.0], [3.0], [50.0], [51.0], [52.0]])
-    found = k_medoids(cdist(rows, rows), 2)
-    assert found.tolist() in ([1, 5], [2, 5])  # the larger cluster first
+    picked = k_medoids(cdist(rows, rows), 2)
+    assert picked.tolist() in ([1, 5], [2, 5])  # the larger cluster first
     assert k_medoids(cdist(rows, rows), 1).tolist() == [3]
     assert sorted(k_medoids(cdist(rows, rows), 9)) == list(range(7))
     assert sorted(k_medoids(np.zeros((4, 4)), 3).tolist()) == [0, 1, 2]
@@ -110,14 +110,14 @@ def test_medoids():
 @pytest.mark.parametrize("seed", range(4))
 def test_medoids_are_amid_their_own(seed):
     rows = clusters(120, seed=seed)
-    apart = cdist(rows, rows)
-    found = k_medoids(apart, 8)
-    own = found[apart[:, found].argmin(axis=1)]
-    for medoid in found:
+    distances = cdist(rows, rows)
+    picked = k_medoids(distances, 8)
+    own = picked[distances[:, picked].argmin(axis=1)]
+    for medoid in picked:
         members = np.flatnonzero(own == medoid)
-        assert apart[np.ix_(members, members)].sum(axis=1).argmin() == np.flatnonzero(members == medoid)[0]
+        assert distances[np.ix_(members, members)].sum(axis=1).argmin() == np.flatnonzero(members == medoid)[0]
     start = k_center(rows, 8)
-    assert apart[:, found].min(axis=1).sum() < apart[:, start].min(axis=1).sum()
+    assert distances[:, picked].min(axis=1).sum() < distances[:, start].min(axis=1).sum()
 
 
 # Typical ones.
@@ -135,9 +135,9 @@ def test_the_most_typical_of_the_clusters_that_lack_labels():
     random = rng(2)
     sizes, places = (30, 20, 10), ([0, 0], [40, 0], [0, 40])
     rows = np.concatenate([random.normal(place, 1, (size, 2)) for size, place in zip(sizes, places, strict=True)])
-    found = most_typical(rows, 3, rng=rng())
-    assert [int(k) for k in np.searchsorted([30, 50, 60], found, side="right")] == [0, 1, 2]  # the largest first
-    for k, (start, stop) in zip(found, ((0, 30), (30, 50), (50, 60)), strict=True):
+    picked = most_typical(rows, 3, rng=rng())
+    assert [int(k) for k in np.searchsorted([30, 50, 60], picked, side="right")] == [0, 1, 2]  # the largest first
+    for k, (start, stop) in zip(picked, ((0, 30), (30, 50), (50, 60)), strict=True):
         assert typicality(rows[start:stop]).argmax() == k - start
     # The first two have a label: the third cluster comes first.
     assert most_typical(rows, 1, selected=[[0.0, 0.5], [40.0, 0.5]], rng=rng())[0] >= 50
@@ -198,7 +198,7 @@ def test_refusals(pick, rows, n, message):
 
 @pytest.mark.parametrize("pick", [k_means_plus_plus, most_typical])
 def test_what_draws_wants_a_generator(pick):
-    with pytest.raises(ValueError, match="a generator of yours"):
+    with pytest.raises(ValueError, match="a random generator"):
         pick(np.zeros((2, 2)), 1)
 
 

@@ -91,9 +91,9 @@ def test_overlap_margin():
     """A ship and a harbour at one place, another ship there, the same pair in the next image, a lone box."""
     here, near, far = [50, 50, 40, 10, 0.3], [51, 50, 40, 10, 0.3], [200, 50, 40, 10, 0]
     boxes = [here, near, near, here, here, far]
-    found = overlap_margin(boxes, [0, 1, 0, 0, 1, 1], [0.75, 0.5, 0.625, 0.25, 0.5, 0.125], [0, 3, 3, 6])
+    margins = overlap_margin(boxes, [0, 1, 0, 0, 1, 1], [0.75, 0.5, 0.625, 0.25, 0.5, 0.125], [0, 3, 3, 6])
     # 1 - p, and what another class has there: ships see the harbour's 0.5, the harbour the better ship's 0.75.
-    assert found.tolist() == [0.25 + 0.5, 0.5 + 0.75, 0.375 + 0.5, 0.75 + 0.5, 0.5 + 0.25, 0.875]
+    assert margins.tolist() == [0.25 + 0.5, 0.5 + 0.75, 0.375 + 0.5, 0.75 + 0.5, 0.5 + 0.25, 0.875]
     crossed = [[50, 50, 40, 10, 0], [50, 50, 40, 10, 1.5]]  # their hulls overlap, they do not: 100 of 700 pixels
     assert overlap_margin(crossed, [0, 1], [0.75, 0.5], [0, 2]).tolist() == [0.25, 0.5]
     assert overlap_margin(crossed, [0, 1], [0.75, 0.5], [0, 2], least=0.1).tolist() == [0.75, 1.25]

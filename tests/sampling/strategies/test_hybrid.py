@@ -27,8 +27,8 @@ def test_diversity_first_while_the_detector_is_weak():
     """Two clusters: without labels, or when nothing that was found was right, the uncertain image does not matter."""
     features = [[1, 0.0], [1, 0.1], [1, 0.2], [0.0, 1], [0.1, 1], [0.2, 1]]
     images = {"a0": [(0, 0.99)], "a1": [(0, 0.99)], "a2": [(0, 0.5)], "b0": [(0, 0.99)], "b1": [(0, 0.99)], "b2": []}
-    blind = pool({i: [(0, 0.9, (200, 200, 9, 9, 0))] for i in TRUTH.image_ids})
-    for weak in (QueryContext(), QueryContext(TRUTH, blind)):
+    all_wrong = pool({i: [(0, 0.9, (200, 200, 9, 9, 0))] for i in TRUTH.image_ids})
+    for weak in (QueryContext(), QueryContext(TRUTH, all_wrong)):
         table = rank(seen(images, features), "hybrid", rng(), weak, budget=2)
         assert table["image_id"][:2].str[0].tolist() in (["a", "b"], ["b", "a"])
         assert (table["start"] == "diversity first").all()
@@ -82,10 +82,10 @@ def test_a_class_with_few_labels_teaches_more():
         np.tile(TRUTH.labels, 9),
         classes=TRUTH.classes,
     )
-    many = QueryContext(TRUTH.concat([TRUTH, more]), FOUND)
+    with_more = QueryContext(TRUTH.concat([TRUTH, more]), FOUND)
     few, lots = (
-        rank(seen(IMAGES), "hybrid", rng(), one, budget=1).set_index("image_id")["uncertainty"]["one"]
-        for one in (context(), many)
+        rank(seen(IMAGES), "hybrid", rng(), each, budget=1).set_index("image_id")["uncertainty"]["one"]
+        for each in (context(), with_more)
     )
     n, classes = int((TRUTH.labels == 0).sum()), len(TRUTH.classes)
     assert np.expm1(classes * few) * (1 + n) == pytest.approx(np.expm1(classes * lots) * (1 + 10 * n))
@@ -125,17 +125,17 @@ def test_views_raise_what_moves():
     images = {"calm": [(0, 0.9)], "moves": [(0, 0.9)]}
     candidates = seen(images)
     moved = pool({"calm": [(0, 0.9)], "moves": [(0, 0.9, (70, 50, 40, 10, 0))]})
-    asked = []
+    requests = []
 
     def views(ids, wanted):
-        asked.append((ids, len(wanted)))
+        requests.append((ids, len(wanted)))
         return [moved.subset(ids) for _ in wanted]
 
     assert select(candidates, "hybrid", 1, rng(), context(views=views)) == ["calm"]  # a tie
-    assert not asked
+    assert not requests
     table = rank(candidates, "hybrid", rng(), context(views=views), budget=1, views=True).set_index("image_id")
     assert table.index[0] == "moves"
-    assert asked == [(["calm", "moves"], 7)]
+    assert requests == [(["calm", "moves"], 7)]
     overlap = 20 / 60
     assert table["instability"].to_dict() == pytest.approx({"calm": 0, "moves": 1 - overlap}, abs=1e-6)
     classes, seconds = len(TRUTH.classes), table["expected_seconds"]
@@ -145,14 +145,14 @@ def test_views_raise_what_moves():
 
 def test_only_the_shortlist_is_looked_at_from_other_sides():
     images = {f"i{k}": [(0, 0.9)] * (k + 1) for k in range(9)}
-    candidates, asked = seen(images), []
+    candidates, requests = seen(images), []
 
     def views(ids, wanted):
-        asked.extend(ids)
+        requests.extend(ids)
         return [candidates.subset(ids) for _ in wanted]
 
     table = rank(candidates, "hybrid", rng(), context(views=views), budget=2, views=True, shortlist=2.0)
-    assert len(asked) == 4
+    assert len(requests) == 4
     assert table["instability"].notna().sum() == 4
 
 

@@ -1,8 +1,8 @@
-"""What strategies that score each image by itself prefer, on built cases with values worked by hand."""
+"""What strategies that score each image by its uncertainty prefer, on built cases with values worked by hand."""
 
 import numpy as np
 import pytest
-from helpers.built import PLACE, labelled, overconfident, pool
+from helpers.built import labelled, overconfident, pool
 
 from al_rotate.data.instances import RotatedInstances
 from al_rotate.sampling import NotCalibrated, QueryContext, rank
@@ -16,23 +16,27 @@ def order(table):
 class TestWeights:
     def test_area(self):
         """A large sure box and a small unsure one: by area 0.75 * 0 + 0.25 * 0.5 of least confidence."""
-        one = pool({"a": [(0, 1.0, (50, 50, 60, 10, 0)), (0, 0.5, (50, 50, 20, 10, 0))], "b": [(0, 0.8)], "c": []})
-        table = rank(one, "least-confidence", weight="area").set_index("image_id")
+        candidates = pool(
+            {"a": [(0, 1.0, (50, 50, 60, 10, 0)), (0, 0.5, (50, 50, 20, 10, 0))], "b": [(0, 0.8)], "c": []}
+        )
+        table = rank(candidates, "least-confidence", weight="area").set_index("image_id")
         assert table["score"].to_dict() == pytest.approx({"a": 0.125, "b": 0.2, "c": 0}, abs=1e-7)
-        total = rank(one, "least-confidence", weight="area", how="sum").set_index("image_id")["score"]
+        total = rank(candidates, "least-confidence", weight="area", how="sum").set_index("image_id")["score"]
         assert total["a"] == pytest.approx(2 * 0.125)  # areas in units of the image's own mean
 
     def test_class(self):
         """Of 3, 1 and 0 labels the shares are softmax(1/4, 3/4, 1), times three classes."""
         share = np.exp([0.25, 0.75, 1.0])
         share *= 3 / share.sum()
-        one = pool({"a": [(0, 0.5), (1, 0.8)], "b": [(2, 0.5)]})
-        table = rank(one, "least-confidence", context=QueryContext(labelled([3, 1, 0])), weight="class").set_index(
-            "image_id"
-        )
+        candidates = pool({"a": [(0, 0.5), (1, 0.8)], "b": [(2, 0.5)]})
+        table = rank(
+            candidates, "least-confidence", context=QueryContext(labelled([3, 1, 0])), weight="class"
+        ).set_index("image_id")
         mean = (share[0] * 0.5 + share[1] * 0.2) / (share[0] + share[1])
         assert table["score"].to_dict() == pytest.approx({"a": mean, "b": 0.5}, abs=1e-7)
-        sums = rank(one, "least-confidence", context=QueryContext(labelled([3, 1, 0])), weight="class", how="sum")
+        sums = rank(
+            candidates, "least-confidence", context=QueryContext(labelled([3, 1, 0])), weight="class", how="sum"
+        )
         assert sums.set_index("image_id")["score"]["b"] == pytest.approx(share[2] * 0.5)
 
     def test_only_where_they_mean_something(self):
@@ -61,10 +65,10 @@ class TestEmpty:
 class TestCalibratedEntropy:
     def test_it_knows_which_scores_lie(self):
         """0.9 for a ship is right every second time, 0.6 for a plane nearly always: the scores say the opposite."""
-        found, truth = overconfident()
+        detections, truth = overconfident()
         candidates = pool({"ship": [(0, 0.9)], "plane": [(1, 0.6)]})
         assert order(rank(candidates, "entropy")) == ["plane", "ship"]
-        table = rank(candidates, "calibrated-entropy", context=QueryContext(truth, found))
+        table = rank(candidates, "calibrated-entropy", context=QueryContext(truth, detections))
         assert order(table) == ["ship", "plane"]
         assert table["score"][0] == pytest.approx(np.log(2), abs=0.02)
         assert table["score"][1] == pytest.approx(entropy([0.97])[0], abs=0.08)
@@ -80,73 +84,62 @@ class TestCalibratedEntropy:
         assert not table["calibrated"].any()
 
 
-def turned(radians):
-    x, y, w, h, theta = PLACE
-    return (x, y, w, h, theta + radians)
+def confidences(images, **options):
+    """Detections of one confidence a box from {image id: confidences}."""
+    counts = [len(boxes) for boxes in images.values()]
+    scores = [score for boxes in images.values() for score in boxes]
+    boxes = np.tile([5, 5, 4, 2, 0], (len(scores), 1))
+    return RotatedInstances(list(images), np.cumsum([0, *counts]), boxes, np.zeros(len(scores), int), scores, **options)
 
 
-def shifted(pixels):
-    x, y, w, h, theta = PLACE
-    return (x + pixels, y, w, h, theta)
+def ranked(detections, *arguments, **options):
+    return "".join(rank(detections, *arguments, **options)["image_id"])
 
 
-def with_views(*views):
-    """What each view has of all images; asked for some of them, those."""
-    return QueryContext(views=lambda ids, wanted: [views[k % len(views)].subset(ids) for k in range(len(wanted))])
+# Exact in float32, so that equal scores are equal.
+IMAGES = {"d": [0.875, 0.875], "b": [0.5], "n": [], "c": [0.25, 0.5, 0.75], "a": [0.6875]}
 
 
-CALM = pool({"a": [(0, 0.8)], "b": [(0, 0.8)], "c": [(0, 0.8)], "n": []})
+def test_what_each_strategy_prefers():
+    detections = confidences(IMAGES)
+    assert ranked(detections, "least-confidence") == "bcadn"  # b 0.5, c 0.5, a 0.3125, d 0.125
+    assert ranked(detections, "least-confidence", how="max") == "cbadn"  # c 0.75
+    assert ranked(detections, "margin") == "bcadn"  # b 1, c (0.5 + 1 + 0.5) / 3, a 0.625, d 0.25
+    assert ranked(detections, "entropy") == ranked(detections, "entropy", how="max")
+    # b 0.693, a 0.621, c (2 * 0.562 + 0.693) / 3 = 0.606, d 0.377
+    assert ranked(detections, "entropy", how="mean") == "bacdn"
+    assert ranked(detections, "entropy", how="sum") == "cdban"  # c 1.818, d 0.754
+    assert ranked(detections, "entropy", how="max") == "bcadn"  # c 0.693
+    assert ranked(detections, "entropy", how="top-k", k=2) == "bcadn"  # c (0.693 + 0.562) / 2 = 0.628
+    assert ranked(detections, "box-count") == "cdabn"
 
 
-class TestStability:
-    def test_localisation_by_hand(self):
-        """Shifted by 8 of 40 pixels a box keeps 32 / 48 of the union; every second view has lost c."""
-        moved = pool({"a": [(0, 0.8)], "b": [(0, 0.8, shifted(8))], "c": [(0, 0.8)], "n": []})
-        lost = pool({"a": [(0, 0.8)], "b": [(0, 0.8, shifted(8))], "c": [], "n": []})
-        table = rank(CALM, "localisation-stability", context=with_views(moved, lost))
-        assert order(table) == ["c", "b", "a", "n"]
-        assert table["score"].tolist() == pytest.approx([0.5, 1 / 3, 0, 0], abs=1e-6)
-        assert table["missing_rate"].tolist()[:3] == [0.5, 0, 0]
+def test_images_without_a_box():
+    detections = confidences(IMAGES)
+    assert ranked(detections, "margin", empty="first") == "nbcad"
+    assert ranked(detections, "margin", empty="mean") == "bcnad"
+    ranking = rank(detections, "margin", empty="mean").set_index("image_id")
+    assert ranking.loc["n", "score"] == pytest.approx((1 + 2 / 3 + 0.625 + 0.25) / 4, abs=1e-9)
+    assert ranking["empty"].to_dict() == {"b": False, "a": False, "n": True, "c": False, "d": False}
+    assert np.isnan(ranking.loc["n", "uncertainty_max"])
+    # equal scores: the rule decides before the id does
+    sure = confidences({"b": [1.0], "a": [], "c": [1.0]})
+    assert ranked(sure, "entropy", empty="last") == "bca"
+    assert ranked(sure, "entropy", empty="first") == "abc"
+    between = confidences({"b": [], "a": [1.0], "c": [1.0]})
+    assert ranked(between, "entropy", empty="mean") == "abc"
 
-    def test_sure_boxes_count_more(self):
-        """sum p (1 - S) / sum p: the steady one at 0.75, the moved one at 0.25."""
-        both = [(0, 0.75), (0, 0.25, (50, 150, 40, 10, 0))]
-        one = pool({"a": both})
-        moved = pool({"a": [both[0], (0, 0.25, (58, 150, 40, 10, 0))]})
-        assert rank(one, "localisation-stability", context=with_views(moved))["score"][0] == pytest.approx(0.25 / 3)
 
-    def test_the_unstable_angle_comes_first(self):
-        """b only turns, by 0.2 to and fro; a only moves. The square c turns too, of which nothing can be said."""
-        square = (50, 50, 20, 20, 0)
-        still = pool({"a": [(0, 0.8)], "b": [(0, 0.8)], "c": [(0, 0.8, square)]})
-        to, fro = (
-            pool({"a": [(0, 0.8, shifted(12))], "b": [(0, 0.8, turned(t))], "c": [(0, 0.8, (50, 50, 20, 20, 2 * t))]})
-            for t in (0.2, -0.2)
-        )
-        context = with_views(to, fro)
-        assert order(rank(still, "angle-stability", context=context))[0] == "b"
-        scores = rank(still, "angle-stability", context=context).set_index("image_id")["score"]
-        # seven views and the box itself: the mean of exp(2i t) over 4 times 0.2, 3 times -0.2 and 0
-        half, quarter = (1 - abs(np.mean(np.exp(1j * p * np.array([0.2] * 4 + [-0.2] * 3 + [0.0])))) for p in (2, 4))
-        assert scores["b"] == pytest.approx(0.75 * (0.75 * half + 0.25 * quarter), abs=1e-6)
-        assert scores["a"] == pytest.approx(0, abs=1e-6)
-        assert scores["c"] == pytest.approx(0, abs=1e-6)
-        assert order(rank(still, "localisation-stability", context=context))[0] == "a"
+def test_parts_of_a_score():
+    ranking = rank(confidences(IMAGES), "margin", how="sum").set_index("image_id")
+    parts = ranking.loc["c", ["score", "uncertainty_mean", "uncertainty_max"]].tolist()
+    assert parts == pytest.approx([2.0, 2 / 3, 1.0], abs=1e-9)
 
-    def test_which_views(self):
-        asked = []
 
-        def views(ids, wanted):
-            asked.append([view.name for view in wanted])
-            return [CALM.subset(ids) for _ in wanted]
-
-        rank(CALM, "localisation-stability", context=QueryContext(views=views))
-        rank(CALM, "localisation-stability", context=QueryContext(views=views), views="dihedral")
-        assert asked[0] == [f"noise{level}" for level in (8, 16, 24, 32, 40, 48)]
-        assert asked[1] == ["+90", "+180", "+270", "flip", "flip+90", "flip+180", "flip+270"]
-        with pytest.raises(ValueError, match="expected views to be one of noise, dihedral, got 'rain'"):
-            rank(CALM, "angle-stability", views="rain")
-
-    def test_no_box_at_all(self):
-        nothing = RotatedInstances.empty(["a", "b"])
-        assert rank(nothing, "angle-stability")["score"].tolist() == [0, 0]
+def test_class_scores_are_used_where_they_are():
+    # by one confidence a is the unsure one, by the classes b
+    detections = confidences({"a": [0.5], "b": [0.75]}, class_scores=[[0.5, 0.0], [0.75, 0.75]])
+    assert ranked(detections, "margin") == ranked(detections, "margin", use_class_scores=True) == "ba"
+    assert ranked(detections, "margin", use_class_scores=False) == "ab"
+    with pytest.raises(ValueError, match="expected detections with class_scores, got none"):
+        rank(confidences(IMAGES), "margin", use_class_scores=True)
