@@ -35,7 +35,7 @@ def renamed_argument(old: str, new: str) -> Callable[[Callable[P, R]], Callable[
 
 
 def renamed_field(old: str, new: str) -> Callable[[type[T]], type[T]]:
-    """The same for a field of a dataclass, which can also be read by its old name."""
+    """Let a field of a dataclass be given and read by its old name, too."""
 
     def decorate(cls: type[T]) -> type[T]:
         def read(self: T) -> Any:
@@ -50,7 +50,7 @@ def renamed_field(old: str, new: str) -> Callable[[type[T]], type[T]]:
 
 
 def renamed_key(values: dict[str, Any], old: str, new: str, mark: str = "") -> None:
-    """Rename a key in place; where both are given the new one counts.
+    """Rename a key in place; if both are given, the new one counts.
 
     Args:
         values: keyword arguments, or columns.

@@ -1,3 +1,5 @@
+"""The sentences that explain a ranking."""
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -51,6 +53,13 @@ def test_a_saved_table_says_the_same(tmp_path):
     assert explain(pd.read_csv(tmp_path / "ranking.csv")) == explain(table)
     assert "asked for the class ship, of which there are few labels" in explain(table)[0]
     assert all("scores are not calibrated yet" in sentence for sentence in explain(table))
+
+
+def test_an_older_table_says_the_same(tmp_path):
+    TABLE.rename(columns={"placement": "placed"}).to_csv(tmp_path / "ranking.csv", index=False)
+    older = pd.read_csv(tmp_path / "ranking.csv")
+    assert "placed" in older
+    assert explain(older) == explain(TABLE)
 
 
 def test_columns_of_your_own():
