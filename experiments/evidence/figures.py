@@ -137,7 +137,7 @@ def picked(table: pd.DataFrame, work: Path) -> Figure | None:
         for ax in line:
             ax.set_axis_off()
         for ax, image_id in zip(line, second.loc[name, "asked"], strict=False):
-            plots.show_boxes(images.read(files[image_id]), truth=labels[image_id], ax=ax)
+            plots.show_boxes(images.read(files[image_id]), labels=labels[image_id], ax=ax)
         line[0].set_title(name, fontsize=9, loc="left")
     return figure
 
