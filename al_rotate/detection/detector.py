@@ -38,7 +38,7 @@ from .networks.precision import Precision, channels_last, resolve
 from .openmmlab import install
 
 SHARD = 256  # images per shard: what a kill can cost
-MIN_IMAGES_FOR_GRAPH = 64  # making a graph takes as long as detecting in some dozens of images
+MIN_IMAGES_FOR_GRAPH = 64  # making a graph takes as long as detecting in dozens of images
 _MAX_STREAMS = 4  # batches at once on a CPU; each needs memory, and four hide all work that is not convolution
 
 install()
@@ -234,7 +234,7 @@ class Detector:
     ) -> Iterator[Shard]:
         """Yield every shard in order; of those of other processes only the image ids."""
         process = this_process() if shards else Process()
-        if total is None:  # unknown: what matters is whether there is at least one whole shard
+        if total is None:  # an estimate will do: the images of the first shard
             first = list(itertools.islice(pairs, SHARD))
             total, pairs = len(first), itertools.chain(first, pairs)
             del first
@@ -265,10 +265,10 @@ class Detector:
     def _collect(self, parts: Iterable[Shard], shards: Shards | None) -> RotatedInstances:
         """Join all shards, those of other processes as soon as they are finished."""
         if shards is None:
-            found = [detections for _, detections in parts if detections is not None]
+            finished = [detections for _, detections in parts if detections is not None]
         else:
-            found = list(shards.wait([image_ids for image_ids, _ in parts]))
-        joined = RotatedInstances.concat(found) if found else RotatedInstances.empty([], self.classes)
+            finished = list(shards.wait([image_ids for image_ids, _ in parts]))
+        joined = RotatedInstances.concat(finished) if finished else RotatedInstances.empty([], self.classes)
         _warn_skipped(joined.skipped)
         return joined
 

@@ -118,27 +118,28 @@ def test_non_finite_boxes_are_left_out(diverged: Detector, scenes):
     assert len(detections.box_features) == detections.n_boxes
 
 
+CALLS = {
+    "predict": lambda detector, images: detector.predict(images, progress=False),
+    "stream": lambda detector, images: list(detector.stream(images, progress=False)),
+    "predict_views": lambda detector, images: detector.predict_views(images, [View()], progress=False),
+    "predict_scenes": lambda detector, images: detector.predict_scenes(images, progress=False),
+}
+
+
 class TestWarnings:
     """They point at the caller's line, whichever method is called."""
-
-    CALLS = {
-        "predict": lambda detector, images: detector.predict(images, progress=False),
-        "stream": lambda detector, images: list(detector.stream(images, progress=False)),
-        "predict_views": lambda detector, images: detector.predict_views(images, [View()], progress=False),
-        "predict_scenes": lambda detector, images: detector.predict_scenes(images, progress=False),
-    }
 
     @pytest.mark.parametrize("method", [name for name in CALLS if name != "stream"])
     def test_of_files_that_cannot_be_read(self, detector: Detector, method: str, tmp_path: Path):
         (tmp_path / "empty.png").touch()
         with pytest.warns(UserWarning, match="1 images could not be read") as caught:
-            self.CALLS[method](detector, tmp_path)
+            CALLS[method](detector, tmp_path)
         assert [warning.filename for warning in caught] == [__file__]
 
     @pytest.mark.parametrize("method", CALLS)
     def test_of_boxes_that_are_not_finite(self, diverged: Detector, method: str, scenes):
         with pytest.warns(UserWarning, match="their numbers are not finite") as caught:
-            self.CALLS[method](diverged, scenes.images)
+            CALLS[method](diverged, scenes.images)
         assert {warning.filename for warning in caught} == {__file__}
 
     def test_of_waiting_for_another_process(self, tmp_path: Path, monkeypatch):

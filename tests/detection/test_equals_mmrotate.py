@@ -20,13 +20,13 @@ from al_rotate.detection import Detector, configs  # noqa: E402
 DOTA = Path(__file__).resolve().parents[3] / "shared" / "data" / "dota" / "images"
 
 
-def same_boxes(ours: RotatedInstances, theirs: list[Any]) -> None:
+def same_boxes(ours: RotatedInstances, samples: list[Any]) -> None:
     """MMRotate's results, image by image and box by box, in canonical form."""
-    for (image_id, image), sample in zip(ours, theirs, strict=True):
-        found = sample.pred_instances
-        np.testing.assert_array_equal(image.labels, found.labels.numpy(), err_msg=image_id)
-        np.testing.assert_allclose(image.scores, found.scores.numpy(), atol=1e-5, err_msg=image_id)
-        raw = getattr(found.bboxes, "tensor", found.bboxes).numpy()
+    for (image_id, image), sample in zip(ours, samples, strict=True):
+        theirs = sample.pred_instances
+        np.testing.assert_array_equal(image.labels, theirs.labels.numpy(), err_msg=image_id)
+        np.testing.assert_allclose(image.scores, theirs.scores.numpy(), atol=1e-5, err_msg=image_id)
+        raw = getattr(theirs.bboxes, "tensor", theirs.bboxes).numpy()
         np.testing.assert_allclose(image.boxes, boxes.canonical(raw), atol=1e-3, err_msg=image_id)
         assert image.image_sizes[0].tolist() == list(sample.ori_shape[::-1])
 
@@ -36,20 +36,20 @@ def test_rtmdet(detector: Detector, finetuned, mixed: dict[str, Path]):
 
     configs.load(finetuned.config)  # registers what the config names, as a user of MMRotate does
     theirs = init_detector(str(finetuned.config), str(finetuned.checkpoint), device="cpu", cfg_options=MANY_BOXES)
-    found = predict(detector, mixed, batch_size=5)
-    assert found.image_ids.tolist() == list(mixed)
-    assert found.n_boxes > 50
-    same_boxes(found, [inference_detector(theirs, str(file)) for file in mixed.values()])
+    detections = predict(detector, mixed, batch_size=5)
+    assert detections.image_ids.tolist() == list(mixed)
+    assert detections.n_boxes > 50
+    same_boxes(detections, [inference_detector(theirs, str(file)) for file in mixed.values()])
 
 
 def test_oriented_rcnn(two_stage: Detector, mixed: dict[str, Path]):
-    """Here images keep their shapes: a batch that mixed them would be padded, and found otherwise."""
+    """Here images keep their shapes: a batch that mixed them would be padded, with other detections."""
     from mmdet.apis import inference_detector
 
     two_stage.model.cfg = two_stage.config
-    found = predict(two_stage, mixed, batch_size=3)
-    assert found.n_boxes > 50
-    same_boxes(found, [inference_detector(two_stage.model, str(file)) for file in mixed.values()])
+    detections = predict(two_stage, mixed, batch_size=3)
+    assert detections.n_boxes > 50
+    same_boxes(detections, [inference_detector(two_stage.model, str(file)) for file in mixed.values()])
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_other_architectures_against_a_model_of_mmrotates_own_making(name, mixed
         cfg_options=resnet18_options(name),
     )
     files = dict(list(mixed.items())[:4])
-    found = predict(detector, files, batch_size=1)
-    assert found.n_boxes > 50
-    for (image_id, image), file in zip(found, files.values(), strict=True):
+    detections = predict(detector, files, batch_size=1)
+    assert detections.n_boxes > 50
+    for (image_id, image), file in zip(detections, files.values(), strict=True):
         sample = inference_detector(theirs, str(file)).pred_instances
         np.testing.assert_allclose(np.sort(image.scores), np.sort(sample.scores.numpy()), atol=1e-4, err_msg=image_id)
         raw = boxes.canonical(getattr(sample.bboxes, "tensor", sample.bboxes).numpy())
@@ -108,11 +108,11 @@ def test_a_dense_harbour(finetuned):
     detector = Detector(finetuned.config, finetuned.checkpoint, "cpu", options, precision="fp32")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a barely trained model may overflow exp() and predict non-finite boxes
-        found = predict(detector, DOTA / "P0706.png", class_scores=True, features=True)
-    assert found.image_sizes.tolist() == [[1111, 1182]]
-    assert found.n_boxes > 100
+        detections = predict(detector, DOTA / "P0706.png", class_scores=True, features=True)
+    assert detections.image_sizes.tolist() == [[1111, 1182]]
+    assert detections.n_boxes > 100
     detector.model.cfg = detector.config
     theirs = inference_detector(detector.model, str(DOTA / "P0706.png"))
     raw = getattr(theirs.pred_instances.bboxes, "tensor", theirs.pred_instances.bboxes)
     theirs.pred_instances = theirs.pred_instances[(raw.abs() < 1e9).all(dim=1)]
-    same_boxes(found, [theirs])
+    same_boxes(detections, [theirs])

@@ -26,8 +26,8 @@ class TestInputs:
         assert expected.image_ids.tolist() == list(files)
         assert expected.classes == synthetic.CLASSES
         assert expected.n_boxes > 50
-        for given in (str(scenes.images), list(files.values()), files, arrays.items(), iter(list(files.items()))):
-            assert predict(detector, given) == expected
+        for inputs in (str(scenes.images), list(files.values()), files, arrays.items(), iter(list(files.items()))):
+            assert predict(detector, inputs) == expected
         numbered = predict(detector, (array for array in arrays.values()))
         assert numbered.image_ids.tolist() == [str(i) for i in range(16)]
         assert numbered.replace(image_ids=expected.image_ids) == expected
@@ -42,14 +42,14 @@ class TestInputs:
 
     def test_the_order_is_the_one_given(self, detector: Detector, scenes):
         files = dict(reversed(images.find(scenes.images).items()))
-        found = predict(detector, files, batch_size=3)
-        assert found.image_ids.tolist() == list(files)
-        assert close(found, predict(detector, scenes.images).subset(files))
+        detections = predict(detector, files, batch_size=3)
+        assert detections.image_ids.tolist() == list(files)
+        assert close(detections, predict(detector, scenes.images).subset(files))
 
     def test_no_images(self, detector: Detector, tmp_path: Path):
         for out in (None, tmp_path):
-            found = predict(detector, [], out=out)
-            assert (len(found), found.classes) == (0, synthetic.CLASSES)
+            detections = predict(detector, [], out=out)
+            assert (len(detections), detections.classes) == (0, synthetic.CLASSES)
 
     @pytest.mark.parametrize(
         ("array", "message"),
@@ -84,26 +84,26 @@ class TestFiles:
     ):
         good = dict(list(images.find(scenes.images).items())[:3])
         a, b, c = good
-        given = {a: good[a], **broken, b: good[b], c: good[c]}
+        files = {a: good[a], **broken, b: good[b], c: good[c]}
         with pytest.warns(UserWarning, match=r"4 images could not be read, the first truncated\.jpg: .*truncated"):
-            found = predict(detector, given, batch_size=2)
-        assert close(found, predict(detector, good))
-        assert {name: reason.split(": ", 1)[0] for name, reason in found.skipped.items()} == {
+            detections = predict(detector, files, batch_size=2)
+        assert close(detections, predict(detector, good))
+        assert {name: reason.split(": ", 1)[0] for name, reason in detections.skipped.items()} == {
             name: str(file) for name, file in broken.items()
         }
-        assert "empty file" in found.skipped["zero.png"]
-        assert "not an image" in found.skipped["text.jpg"]
-        assert "No such file" in found.skipped["missing.png"]
+        assert "empty file" in detections.skipped["zero.png"]
+        assert "not an image" in detections.skipped["text.jpg"]
+        assert "No such file" in detections.skipped["missing.png"]
         for _ in range(2):  # streamed, and streamed before
             with pytest.warns(UserWarning, match="4 images could not be read"):
-                kept = predict(detector, given, batch_size=2, out=tmp_path / "out")
-            assert (kept, kept.skipped) == (found, found.skipped)
+                streamed = predict(detector, files, batch_size=2, out=tmp_path / "out")
+            assert (streamed, streamed.skipped) == (detections, detections.skipped)
 
     def test_nor_are_only_unreadable_ones_fatal(self, detector: Detector, broken, tmp_path: Path):
         for out in (None, tmp_path / "out"):
             with pytest.warns(UserWarning, match="4 images could not be read"):
-                found = predict(detector, broken, out=out, class_scores=True, features=True)
-            assert (len(found), list(found.skipped)) == (0, list(broken))
+                detections = predict(detector, broken, out=out, class_scores=True, features=True)
+            assert (len(detections), list(detections.skipped)) == (0, list(broken))
 
     def test_odd_but_good_files_look_as_they_are_shown(self, detector: Detector, tmp_path: Path):
         picture, _, _ = synthetic.render(150, 7)
@@ -120,7 +120,7 @@ class TestFiles:
             "rgba": picture[..., ::-1],
             "turned": np.rot90(picture, -1)[..., ::-1],
         }
-        found = predict(detector, tmp_path)
-        assert found.image_sizes.tolist() == [[150, 100], [150, 100], [100, 150]]
-        assert found.n_boxes > 3
-        assert found == predict(detector, shown.items())
+        detections = predict(detector, tmp_path)
+        assert detections.image_sizes.tolist() == [[150, 100], [150, 100], [100, 150]]
+        assert detections.n_boxes > 3
+        assert detections == predict(detector, shown.items())

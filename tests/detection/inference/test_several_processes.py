@@ -39,9 +39,9 @@ def read(file):
     return images.read(file, "BGR")
 
 pairs = [(image_id, lambda file=file: read(file)) for image_id, file in files.items()]
-made = detector.Detector({config!r}, {checkpoint!r}, "cpu", {options!r}, precision="fp32")
-found = made.predict(pairs, out=work / "out", class_scores=True, progress=False)
-found.save(work / f"rank{{rank}}.parquet")
+loaded = detector.Detector({config!r}, {checkpoint!r}, "cpu", {options!r}, precision="fp32")
+detections = loaded.predict(pairs, out=work / "out", class_scores=True, progress=False)
+detections.save(work / f"rank{{rank}}.parquet")
 """
 
 
@@ -49,8 +49,8 @@ def test_processes_share_the_shards_and_a_killed_one_costs_one(
     detector: Detector, finetuned, scenes, tmp_path: Path, monkeypatch
 ):
     script, out = tmp_path / "script.py", tmp_path / "out"
-    given = {"config": str(finetuned.config), "checkpoint": str(finetuned.checkpoint), "options": MANY_BOXES}
-    script.write_text(SCRIPT.format(images=str(scenes.images), work=str(tmp_path), **given))
+    fields = {"config": str(finetuned.config), "checkpoint": str(finetuned.checkpoint), "options": MANY_BOXES}
+    script.write_text(SCRIPT.format(images=str(scenes.images), work=str(tmp_path), **fields))
 
     def launch(processes: int, *words: str) -> subprocess.Popen:
         run = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), str(script)]

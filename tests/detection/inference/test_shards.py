@@ -42,9 +42,9 @@ def slowly():
         if position == 9:
             time.sleep(600)
         yield pair
-given = ({str(finetuned.config)!r}, {str(finetuned.checkpoint)!r}, "cpu", {MANY_BOXES!r})
-made = detector.Detector(*given, precision="fp32")
-made.predict(slowly(), out={str(tmp_path / "out")!r}, class_scores=True)
+arguments = ({str(finetuned.config)!r}, {str(finetuned.checkpoint)!r}, "cpu", {MANY_BOXES!r})
+loaded = detector.Detector(*arguments, precision="fp32")
+loaded.predict(slowly(), out={str(tmp_path / "out")!r}, class_scores=True)
 """)
         process = subprocess.Popen([sys.executable, "-u", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         while not (tmp_path / "out" / "part-00001.parquet").exists():
@@ -57,15 +57,15 @@ made.predict(slowly(), out={str(tmp_path / "out")!r}, class_scores=True)
         (tmp_path / "out" / ".part-00002.parquet.1.tmp").write_bytes(b"half a shard")
         before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "out").glob("part-*")}
         assert sorted(before) == ["part-00000.parquet", "part-00001.parquet"]
-        found = predict(detector, scenes.images, out=tmp_path / "out", class_scores=True)
+        detections = predict(detector, scenes.images, out=tmp_path / "out", class_scores=True)
         after = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "out").glob("part-*")}
         assert len(after) == 4
         assert before.items() <= after.items()
-        assert found == RotatedInstances.load(tmp_path / "out")
+        assert detections == RotatedInstances.load(tmp_path / "out")
         undisturbed = predict(detector, scenes.images, out=tmp_path / "undisturbed", class_scores=True)
         assert undisturbed == predict(detector, scenes.images, class_scores=True)
-        np.testing.assert_allclose(found.class_scores, undisturbed.class_scores, atol=1e-5)
-        assert close(found.replace(class_scores=None), undisturbed.replace(class_scores=None))
+        np.testing.assert_allclose(detections.class_scores, undisturbed.class_scores, atol=1e-5)
+        assert close(detections.replace(class_scores=None), undisturbed.replace(class_scores=None))
 
     def test_a_folder_as_version_0_1_wrote_it_is_resumed(self, detector: Detector, scenes, tmp_path: Path):
         expected = predict(detector, scenes.images, out=tmp_path, score_thr=0.02)

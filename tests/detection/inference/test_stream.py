@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from helpers.detectors import predict
 
@@ -13,6 +12,7 @@ pytest.importorskip("mmrotate")
 pytestmark = pytest.mark.mm
 
 from al_rotate import RotatedInstances  # noqa: E402
+from al_rotate.data import images  # noqa: E402
 from al_rotate.detection import Detector  # noqa: E402
 from al_rotate.detection import detector as module  # noqa: E402
 
@@ -39,12 +39,13 @@ def test_the_model_is_itself_between_two_shards(detector: Detector, scenes, monk
 def test_it_checks_at_once_and_detects_when_iterated(detector: Detector, scenes, tmp_path: Path):
     decoded: list[str] = []
 
-    def source(name: str):
-        return lambda: decoded.append(name) or np.zeros((64, 64, 3), np.uint8)
+    def source(image_id: str):
+        return lambda: decoded.append(image_id) or images.read(scenes.images / f"{image_id}.jpg", "BGR")
 
     with pytest.raises(ValueError, match="expected a score_thr of at least"):
         detector.stream(scenes.images, score_thr=0.001)
-    parts = detector.stream([(name, source(name)) for name in "ab"], progress=False, out=tmp_path)
+    image_ids = ["scene_0000", "scene_0001"]
+    parts = detector.stream([(i, source(i)) for i in image_ids], progress=False, out=tmp_path)
     assert (decoded, [file.name for file in tmp_path.iterdir()]) == ([], ["detections.json"])
     assert [len(part) for part in parts] == [2]
-    assert sorted(decoded) == ["a", "b"]
+    assert sorted(decoded) == image_ids

@@ -39,27 +39,29 @@ def test_levels_of_different_widths_are_refused():
 @pytest.mark.parametrize("which", ["detector", "two_stage"])
 def test_one_vector_an_image_and_a_box(which: str, request: pytest.FixtureRequest, scenes):
     detector = request.getfixturevalue(which)
-    found = predict(detector, scenes.images, features=True)
+    detections = predict(detector, scenes.images, features=True)
     width = {"detector": 64, "two_stage": 256}[which]
-    assert found.image_features.shape == (16, width)
-    assert found.box_features.shape == (found.n_boxes, width)
-    assert len(np.unique(found.image_features, axis=0)) == 16
-    assert found.replace(image_features=None, box_features=None) == predict(detector, scenes.images)
+    assert detections.image_features.shape == (16, width)
+    assert detections.box_features.shape == (detections.n_boxes, width)
+    assert len(np.unique(detections.image_features, axis=0)) == 16
+    assert detections.replace(image_features=None, box_features=None) == predict(detector, scenes.images)
 
 
 def test_the_vectors_are_those_of_the_necks_maps(detector: Detector, scenes):
     """At twice the network's size, so that boxes and maps are on different scales."""
     array = np.repeat(np.repeat(images.read(scenes.images / "scene_0003.jpg"), 2, axis=0), 2, axis=1)[..., ::-1]
-    found = predict(detector, [array], features=True)
+    detections = predict(detector, [array], features=True)
     data = detector._prepare(("0", np.ascontiguousarray(array)))
-    given = detector.model.data_preprocessor({"inputs": [data["inputs"]], "data_samples": [data["data_samples"]]})
+    prepared = detector.model.data_preprocessor({"inputs": [data["inputs"]], "data_samples": [data["data_samples"]]})
     with torch.no_grad():
-        levels = detector.model.extract_feat(given["inputs"])
+        levels = detector.model.extract_feat(prepared["inputs"])
     np.testing.assert_allclose(
-        found.image_features[0], np.mean([level[0].mean(dim=(1, 2)).numpy() for level in levels], axis=0), atol=1e-5
+        detections.image_features[0],
+        np.mean([level[0].mean(dim=(1, 2)).numpy() for level in levels], axis=0),
+        atol=1e-5,
     )
-    assert found.n_boxes > 0
-    for box, vector in zip(found.boxes, found.box_features, strict=True):
+    assert detections.n_boxes > 0
+    for box, vector in zip(detections.boxes, detections.box_features, strict=True):
         sampled = []
         for level, stride in zip(levels, (8, 16, 32), strict=True):
             _, height, width = level[0].shape

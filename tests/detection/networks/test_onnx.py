@@ -26,8 +26,8 @@ def graph_for_few_images(monkeypatch: pytest.MonkeyPatch):
 
 def pictures(scenes: Any) -> dict[str, Any]:
     """Of two sizes, so that the graph meets one that it was not traced with."""
-    made = {f"whole{k}": images.read(scenes.images / f"scene_{k:04d}.jpg", "BGR") for k in range(4)}
-    return made | {f"part{k}": made[f"whole{k}"][:96, :64].copy() for k in range(3)}
+    whole = {f"whole{k}": images.read(scenes.images / f"scene_{k:04d}.jpg", "BGR") for k in range(4)}
+    return whole | {f"part{k}": whole[f"whole{k}"][:96, :64].copy() for k in range(3)}
 
 
 @pytest.mark.parametrize(
