@@ -1,4 +1,4 @@
-"""The bridge to Label Studio: queries go out with their predicted boxes, corrections come back. Loaded when used."""
+"""The bridge to Label Studio: sends queries with predicted boxes, takes over corrections. Loaded when used."""
 
 # No `from __future__ import annotations` here: it would take the name of the module.
 from importlib import import_module
@@ -33,10 +33,10 @@ __all__ = sorted([*_MODULES, *_NAMES, "restore_annotator"])
 
 
 def restore_annotator(folder: Path) -> "LabelStudioAnnotator | None":
-    """The Label Studio project that a workspace is connected to, or None: an ``al_rotate.annotators`` entry point."""
+    """Restore the annotator of a connected workspace, else None: the entry point ``label-studio``."""
     if not (folder / "label_studio.json").exists():
         return None
-    from .annotator import LabelStudioAnnotator  # the SDK loads here, for those who use it
+    from .annotator import LabelStudioAnnotator  # loads the SDK
 
     return LabelStudioAnnotator(folder)
 

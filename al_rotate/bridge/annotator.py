@@ -1,8 +1,10 @@
-"""Label Studio as the annotator of a loop, and how a workspace remembers which project answers it."""
+"""Label Studio as the annotator of a loop."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,62 +18,73 @@ from ..workspace import COST_COLUMNS
 from .client.addresses import addresses
 from .client.api import LabelStudioError, NotAllowed
 from .client.label_studio import LabelStudio, Pulled
-from .connection import Connection
+from .connection import Connection, connect
 from .conversion.annotations import Reading
+
+__all__ = ["Connection", "LabelStudioAnnotator", "connect"]
+
+TASKS_FILE = "label_studio_tasks.json"  # in a workspace
 
 
 class LabelStudioAnnotator:
-    """People in Label Studio; see :class:`~al_rotate.annotators.Annotator`.
+    """People in Label Studio; see :class:`~al_rotate.loop.annotator.Annotator`.
 
-    The server keeps the questions and the answers. What is kept here (``label_studio_tasks.json`` in the workspace)
-    tells a task that somebody deleted from one that was never made, and how large the images are.
+    The server keeps the queries and the answers. The workspace's ``label_studio_tasks.json`` keeps which tasks were
+    made, to tell a task that somebody deleted from one that was never made, and the images' sizes.
 
     Args:
         workspace: the loop's folder.
-        connection: None takes what the workspace remembers.
+        connection: None takes the workspace's.
+
+    Raises:
+        ValueError: if the workspace has no connection.
     """
 
     def __init__(self, workspace: str | Path, connection: Connection | None = None) -> None:
         self.folder = Path(workspace).absolute()
-        found = connection or Connection.load(self.folder)
-        if found is None:
+        connection = connection or Connection.load(self.folder)
+        if connection is None:
             raise ValueError(f"{self.folder} is not connected to Label Studio: al-rotate connect {self.folder} --help")
-        self.connection = found
-        self.studio: LabelStudio | None = None  # signed in when it is first needed
-        self._classes = tuple(found.classes) if found.classes else None
-        self._again = {i: (int(number), str(moment)) for i, (number, moment) in self._kept().get("again", {}).items()}
-        self._sizes = {i: (int(width), int(height)) for i, (width, height) in self._kept().get("sizes", {}).items()}
-        self._unreadable: dict[str, str] = {}
-        self._told: list[dict[str, object]] = []
+        self.connection = connection
+        self.studio: LabelStudio | None = None  # signed in on first use
+        self._classes = tuple(connection.classes) if connection.classes else None
+        stored = self._load()
+        # image id -> the round that queried it again, and when it had been answered last before that
+        self._queried_again = {i: (int(number), str(moment)) for i, (number, moment) in stored.get("again", {}).items()}
+        self._sizes = {i: (int(width), int(height)) for i, (width, height) in stored.get("sizes", {}).items()}
+        self._unreadable: dict[str, str] = {}  # image id -> why
+        self._notes: list[dict[str, object]] = []  # for the next answer's account
 
     def push(self, query: Query) -> None:
-        """See :meth:`Annotator.push`."""
+        """Ask for labels; see :meth:`Annotator.push`.
+
+        Raises:
+            UnreadableImage: if none of the images can be read.
+            LabelStudioError: if Label Studio cannot be reached or refuses.
+        """
         self._read_sizes(query)
         shown = query.detections
         if shown.scores is not None:
             shown = shown.where(shown.scores >= self.connection.shown)
         self._classes = self._classes or shown.classes
         if self._classes and self.connection.rename:
-            called = {name: label for label, name in self.connection.rename.items()}
-            shown = shown.replace(classes=tuple(called.get(name, name) for name in self._classes))
-        every = {"image_id": query.image_ids, "score": query.scores, "rank": query.ranks, "why": query.whys}
-        selection = pd.DataFrame({name: column for name, column in every.items() if column is not None})
-        known = self._tasks()
+            shown = shown.replace(classes=self.connection.project_labels(self._classes))
+        columns = {"image_id": query.image_ids, "score": query.scores, "rank": query.ranks, "why": query.whys}
+        selection = pd.DataFrame({name: column for name, column in columns.items() if column is not None})
+        tasks = self._tasks()
         if query.again:
-            selection = self._ask_again(selection, query.round)
+            selection = self._query_again(selection, query.round)
             if selection.empty:
                 return
         unreadable = [i for i in query.image_ids if i in self._unreadable]
         if unreadable and len(unreadable) == len(query.image_ids):
-            image_id = unreadable[0]
             raise images.UnreadableImage(
-                f"none of the {len(unreadable)} images asked for can be read, e.g. {self._unreadable[image_id]}: is "
-                "their folder there?"
+                f"none of the {len(unreadable)} images asked for can be read, e.g. {self._unreadable[unreadable[0]]}: "
+                "is their folder there?"
             )
-        selection = selection[~selection["image_id"].isin(unreadable)]
         pushed = self._sign_in().push(
             self.connection.project,
-            selection,
+            selection[~selection["image_id"].isin(unreadable)],
             shown,
             query.paths,
             addresses(self.connection.images, self.connection.document_root),
@@ -79,78 +92,75 @@ class LabelStudioAnnotator:
             query.round,
         )
         for image_id in pushed.created:
-            if image_id in known:
-                detail = f"task {known[image_id]} was deleted in Label Studio before it was answered; asked again"
-                self._tell(image_id, "asked again", f"{detail} as task {pushed.tasks[image_id]}")
-        self._keep(known | pushed.tasks)
+            if image_id in tasks:
+                detail = f"task {tasks[image_id]} was deleted in Label Studio before it was answered; asked again"
+                self._note(image_id, "asked again", f"{detail} as task {pushed.tasks[image_id]}")
+        self._save(tasks | pushed.tasks)
 
     def pull(self, since: str | None = None) -> Answer:
-        """See :meth:`Annotator.pull`."""
-        c = self.connection
-        pulled = self._sign_in().pull(
-            c.project,
-            self._classes,
-            since,
-            c.policy,
-            c.polygons,
-            c.rename,
-            self._sizes or None,
-            {image_id: moment for image_id, (_, moment) in self._again.items()},
-        )
+        """Collect answers; see :meth:`Annotator.pull`.
+
+        Raises:
+            LabelStudioError: if Label Studio cannot be reached, refuses, or its answer is incomplete.
+        """
+        options = replace(self.connection.read_options(self._sizes or None), classes=self._classes)
+        moments = {image_id: moment for image_id, (_, moment) in self._queried_again.items()}
+        pulled = self._sign_in().pull(self.connection.project, since=since, options=options, after=moments)
         for note in pulled.notes:
-            self._tell("", "project", note)
-        self._notice_deleted(pulled)
+            self._note("", "project", note)
+        self._note_deleted(pulled)
         reading = pulled.reading
         table = corrections.compare(
             reading.predicted, reading.labels, reading.predicted_ids.tolist(), reading.label_ids.tolist()
         )
-        told, self._told = pd.DataFrame(self._told), []
-        # What is there to be answered is not skipped because its file is away just now.
-        lost = {i: why for i, why in self._unreadable.items() if i not in self._tasks() and i not in reading.labels}
+        notes, self._notes = pd.DataFrame(self._notes), []
+        # An image that has a task is not skipped because its file is missing at the moment.
+        tasks = self._tasks()
+        lost = {i: why for i, why in self._unreadable.items() if i not in tasks and i not in reading.labels}
         return Answer(
-            reading.labels,
-            lost | reading.skipped,
-            _costs(reading, table),
-            reading.unanswered,
-            table,
-            pd.concat([reading.account, told], ignore_index=True) if len(told) else reading.account,
-            pulled.cursor,
+            labels=reading.labels,
+            skipped=lost | reading.skipped,
+            costs=_costs(reading, table),
+            unanswered=reading.unanswered,
+            corrections=table,
+            account=pd.concat([reading.account, notes], ignore_index=True) if len(notes) else reading.account,
+            cursor=pulled.cursor,
         )
 
-    def _ask_again(self, selection: pd.DataFrame, number: int) -> pd.DataFrame:
-        """Of tasks that are answered: an answer counts when it is given after this. Returns the images without a task.
+    def _query_again(self, selection: pd.DataFrame, number: int) -> pd.DataFrame:
+        """Query tasks that are answered: only answers after this moment count. Returns the images without a task.
 
-        The moments are kept before anybody is told, so that a push that was killed does not take them for later.
+        The moments are stored before the tasks are updated, so that a push that was killed keeps the first ones.
         """
-        known = {image_id: moment for image_id, (asked, moment) in self._again.items() if asked == number}
+        stored = {i: moment for i, (round, moment) in self._queried_again.items() if round == number}
         moments = self._sign_in().answered(self.connection.project, selection["image_id"].tolist())
         for image_id in selection["image_id"]:
-            self._again.pop(image_id, None)
-        self._again |= {image_id: (number, known.get(image_id, moment)) for image_id, moment in moments.items()}
-        self._keep(self._tasks())
-        self._sign_in().tell_again(self.connection.project, selection, number)
+            self._queried_again.pop(image_id, None)
+        self._queried_again |= {i: (number, stored.get(i, moment)) for i, moment in moments.items()}
+        self._save(self._tasks())
+        self._sign_in().update_tasks(self.connection.project, selection, number)
         return selection[~selection["image_id"].isin(moments)]
 
-    def _notice_deleted(self, pulled: Pulled) -> None:
-        """A task that was deleted tells nothing any more: what was taken over of it stays, and is reported."""
-        known = self._tasks()
-        if pulled.n_tasks >= len(known):
+    def _note_deleted(self, pulled: Pulled) -> None:
+        """Report tasks that were deleted; labels that came from them stay."""
+        tasks = self._tasks()
+        if pulled.n_tasks >= len(tasks):
             return
-        there = self._sign_in().task_ids(self.connection.project)
-        for image_id in sorted(known.keys() - there.keys()):
-            detail = f"task {known.pop(image_id)} was deleted in Label Studio; what was taken over of it is kept"
-            self._tell(image_id, "deleted", detail)
-        self._keep(known)
+        existing = self._sign_in().task_ids(self.connection.project)
+        for image_id in sorted(tasks.keys() - existing.keys()):
+            detail = f"task {tasks.pop(image_id)} was deleted in Label Studio; what was taken over of it is kept"
+            self._note(image_id, "deleted", detail)
+        self._save(tasks)
 
     def _read_sizes(self, query: Query) -> None:
-        """Of all images; one that cannot be read cannot be labelled either, and is answered as skipped."""
+        """Read the sizes of all images; one that cannot be read cannot be labelled, and is answered as skipped."""
         for image_id in query.image_ids:
             try:
                 self._sizes[image_id] = images.size(query.paths[image_id])
                 self._unreadable.pop(image_id, None)
             except images.UnreadableImage as error:
                 self._unreadable[image_id] = f"cannot be read: {error}"
-                self._tell(image_id, "left out", f"not pushed, cannot be read: {error}")
+                self._note(image_id, "left out", f"not pushed, cannot be read: {error}")
 
     def _sign_in(self) -> LabelStudio:
         if self.studio is None:
@@ -162,28 +172,33 @@ class LabelStudioAnnotator:
                 raise
         return self.studio
 
-    def _tell(self, image_id: str, action: str, detail: str) -> None:
-        row: dict[str, object] = {"image_id": image_id, "action": action, "detail": detail}
-        if row not in self._told:  # a query is pushed once more before each collection
-            self._told.append(row)
+    def _note(self, image_id: str, action: str, detail: str) -> None:
+        note: dict[str, object] = {"image_id": image_id, "action": action, "detail": detail}
+        if note not in self._notes:  # a query is pushed once more before each collection
+            self._notes.append(note)
 
     def _tasks(self) -> dict[str, int]:
-        """image id -> task, of those that were made in this project."""
-        return {str(image_id): int(number) for image_id, number in self._kept().get("tasks", {}).items()}
+        """Get the tasks that were made in this project: image id -> task."""
+        return {str(image_id): int(number) for image_id, number in self._load().get("tasks", {}).items()}
 
-    def _kept(self) -> dict[str, Any]:
-        path = self.folder / "label_studio_tasks.json"
-        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return kept if kept.get("project") == self.connection.project else {}
+    def _load(self) -> dict[str, Any]:
+        path = self.folder / TASKS_FILE
+        stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return stored if stored.get("project") == self.connection.project else {}
 
-    def _keep(self, tasks: dict[str, int]) -> None:
+    def _save(self, tasks: Mapping[str, int]) -> None:
         sizes = {image_id: list(size) for image_id, size in self._sizes.items()}
-        with atomic_write(self.folder / "label_studio_tasks.json") as file:
-            kept = {"project": self.connection.project, "tasks": tasks, "sizes": sizes, "again": self._again}
-            json.dump(kept, file)
+        content = {
+            "project": self.connection.project,
+            "tasks": tasks,
+            "sizes": sizes,
+            "again": self._queried_again,
+        }
+        with atomic_write(self.folder / TASKS_FILE) as file:
+            json.dump(content, file)
 
 
 def _costs(reading: Reading, table: pd.DataFrame) -> pd.DataFrame:
-    """Who answered in how many seconds, and of labelled images the boxes added, moved, relabelled and deleted."""
+    """Who answered in how many seconds, and how many boxes of each labelled image changed, by kind of change."""
     counts = corrections.counts(table, reading.labels.image_ids)
     return reading.costs.merge(counts, "left", "image_id")[["image_id", *COST_COLUMNS]]

@@ -1,37 +1,37 @@
-"""TODO bridge.connection."""
+"""How a workspace remembers which Label Studio project answers it."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ..data.instances import SHOWN_SCORE
+from ..data import SHOWN_SCORE
 from ..storage.files import atomic_write
 from .client.addresses import addresses
 from .client.api import OURS, NotAllowed
 from .client.label_studio import LabelStudio
+from .conversion.options import ReadOptions
 
 FILE = "label_studio.json"  # in a workspace
 
 
 @dataclass(frozen=True)
 class Connection:
-    """Which project answers a loop; all but the token.
+    """Which project answers a loop, and how; everything but the token.
 
     Args:
         url: of the server.
         project: its id.
         images: ``local``, ``upload``, or a template; see :func:`~al_rotate.bridge.client.addresses`.
         document_root: for ``local``.
-        token_file: where the token is; None takes the environment's LABEL_STUDIO_API_KEY.
+        token_file: a file with the token; None takes the environment's LABEL_STUDIO_API_KEY.
         shown: the least score of a predicted box that is sent.
-        policy: which of several annotators counts; see :func:`~al_rotate.bridge.annotations.read`.
-        polygons: take polygons as the rectangle of least area around them.
-        rename: label in the project -> class, where they differ.
-        classes: the workspace's, in their order, which need not be that of the project's labels.
+        policy, polygons, rename, classes: how answers are read; see
+            :class:`~al_rotate.bridge.conversion.options.ReadOptions`. The classes are the workspace's, in their order,
+            which need not be that of the project's labels.
     """
 
     url: str
@@ -45,11 +45,20 @@ class Connection:
     rename: dict[str, str] | None = None
     classes: Sequence[str] | None = None
 
+    def read_options(self, sizes: Mapping[str, tuple[int, int]] | None = None) -> ReadOptions:
+        """Say how the project's annotations are read; `sizes` as of :class:`ReadOptions`."""
+        return ReadOptions(self.classes, self.policy, self.polygons, self.rename, sizes)
+
+    def project_labels(self, classes: Sequence[str]) -> tuple[str, ...]:
+        """Name classes as the project does."""
+        labels = {name: label for label, name in (self.rename or {}).items()}
+        return tuple(labels.get(name, name) for name in classes)
+
     def token(self) -> str:
-        """The token, from its file or the environment.
+        """Read the token from its file or the environment.
 
         Raises:
-            NotAllowed: when there is none.
+            NotAllowed: if there is none.
         """
         if self.token_file and Path(self.token_file).is_file():
             return Path(self.token_file).read_text(encoding="utf-8").strip()
@@ -62,13 +71,17 @@ class Connection:
         )
 
     def save(self, workspace: str | Path) -> None:
-        """Remember this in a workspace's folder."""
+        """Remember this connection in a workspace's folder."""
         with atomic_write(Path(workspace) / FILE) as file:
             json.dump(asdict(self), file, indent=1)
 
     @classmethod
     def load(cls, workspace: str | Path) -> Connection | None:
-        """What a workspace remembers; None where it is not connected."""
+        """Load the connection of a workspace; None if it has none.
+
+        Raises:
+            ValueError: for a file that is damaged; names it.
+        """
         path = Path(workspace) / FILE
         if not path.exists():
             return None
@@ -86,26 +99,29 @@ def connect(
     title: str | None = None,
     **options: object,
 ) -> Connection:
-    """Make or find the project for a workspace, and remember it there.
+    """Find or make the project for a workspace, and remember it there.
 
-    A project of the default name that holds tasks of somebody else's is refused: two workspaces called `work` would ask
-    about each other's images.
+    A project of the default name that holds tasks of another workspace is refused: two workspaces called `work` would
+    get each other's images.
 
     Args:
         workspace: its folder.
         url: of the server.
-        token: not kept; give ``token_file`` or set LABEL_STUDIO_API_KEY for later.
+        token: not stored; give ``token_file`` or set LABEL_STUDIO_API_KEY for later.
         classes: the workspace's.
         title: of the project; the folder's name by default.
-        options: of :class:`Connection`.
+        options: further fields of :class:`Connection`.
+
+    Raises:
+        ValueError: for options that cannot work, or a project that is another workspace's.
+        LabelStudioError: if no Label Studio answers there, or it refuses.
     """
     folder = Path(workspace).absolute()
     connection = Connection(url, 0, classes=list(classes), **options)  # type: ignore[arg-type]
-    addresses(connection.images, connection.document_root)  # refuses what cannot work, now
-    called = {name: label for label, name in (connection.rename or {}).items()}
-    labels = [called.get(name, name) for name in classes]
+    addresses(connection.images, connection.document_root)  # refuses what cannot work before anything is made
     name = (title or folder.name)[:50]
     studio = LabelStudio.connect(url, token)
+    labels = connection.project_labels(classes)
     project = studio.open_project(name if len(name) >= 3 else f"{name} boxes", labels)
     before = Connection.load(folder)
     if title is None and (before is None or before.project != project) and studio.api.count(project, OURS):

@@ -1,8 +1,9 @@
-"""The client of a Label Studio server: idempotent push, complete incremental pull."""
+"""Client of a Label Studio server: idempotent push, complete incremental pull."""
 
 from .addresses import Addresses, LocalFiles, Template, Uploads, addresses
 from .api import LabelStudioError, NotAllowed
 from .label_studio import LabelStudio, Pulled
+from .push import Pushed
 
 __all__ = [
     "Addresses",
@@ -11,6 +12,7 @@ __all__ = [
     "LocalFiles",
     "NotAllowed",
     "Pulled",
+    "Pushed",
     "Template",
     "Uploads",
     "addresses",

@@ -1,4 +1,4 @@
-"""Where Label Studio gets an image from: files it serves itself, uploads, or addresses elsewhere."""
+"""Where Label Studio gets an image from: files that it serves itself, uploads, or addresses elsewhere."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from .api import Api, LabelStudioError
 
 
 class Addresses(Protocol):
+    """How a project's images are addressed."""
+
     def prepare(self, api: Api, project: int, files: Mapping[str, Path]) -> dict[str, str]:
-        """image id -> the address to put into its task; a second call does nothing twice."""
+        """Make the images available and return image id -> the address for its task; repeating it is safe."""
 
 
 def addresses(images: str, document_root: str | Path | None = None) -> Addresses:
-    """How a project's images are addressed.
+    """Choose how a project's images are addressed.
 
     Args:
         images: ``local`` (files that the server reads itself), ``upload`` (copies in the server), or a template of an
@@ -39,7 +41,7 @@ def addresses(images: str, document_root: str | Path | None = None) -> Addresses
 
 
 class LocalFiles:
-    """Files below the server's document root, shown through a storage of the project, which is made if need be."""
+    """Files below the server's document root, served through a storage of the project, made if necessary."""
 
     def __init__(self, document_root: str | Path) -> None:
         self.root = Path(document_root).absolute()
@@ -60,15 +62,15 @@ class LocalFiles:
         common = Path(os.path.commonpath([path.parent for path in paths.values()])) if paths else self.root
         tops = {self.root / path.relative_to(self.root).parts[0] for path in paths.values()}
         for folder in [common] if common != self.root else sorted(tops):
-            self._show(api, project, folder)
+            self._add_storage(api, project, folder)
         return {
             image_id: f"/data/local-files/?d={quote(path.relative_to(self.root).as_posix())}"
             for image_id, path in paths.items()
         }
 
-    def _show(self, api: Api, project: int, folder: Path) -> None:
-        shown = [Path(one["path"]) for one in api.get("api/storages/localfiles", project=project) if one.get("path")]
-        if any(folder.is_relative_to(path) for path in shown):
+    def _add_storage(self, api: Api, project: int, folder: Path) -> None:
+        storages = api.get("api/storages/localfiles", project=project)
+        if any(folder.is_relative_to(storage["path"]) for storage in storages if storage.get("path")):
             return
         storage = {"project": project, "path": str(folder), "title": "al_rotate", "use_blob_urls": True}
         try:
@@ -84,24 +86,24 @@ class Uploads:
     """Copies of the files in the server's own data folder, for a server that does not see our disk."""
 
     def prepare(self, api: Api, project: int, files: Mapping[str, Path]) -> dict[str, str]:
-        there = {}
-        for one in api.get(f"api/projects/{project}/file-uploads", all="true") if files else ():
-            address = one["file"] if one["file"].startswith("/") else f"/data/{one['file']}"
-            # The server puts its own prefix before our name, which holds a digest of the image id.
-            there[Path(one["file"]).name.partition("-")[2]] = address
-        found = {}
+        uploaded = {}
+        for upload in api.get(f"api/projects/{project}/file-uploads", all="true") if files else ():
+            address = upload["file"] if upload["file"].startswith("/") else f"/data/{upload['file']}"
+            # The server puts a prefix of its own before our name, which holds a digest of the image id.
+            uploaded[Path(upload["file"]).name.partition("-")[2]] = address
+        prepared = {}
         for image_id, path in files.items():
             name = f"{hashlib.sha256(image_id.encode()).hexdigest()[:16]}{path.suffix.lower()}"
-            if name not in there:
+            if name not in uploaded:
                 sent = api.upload(f"api/projects/{project}/import", name, path.read_bytes(), commit_to_project="false")
                 (number,) = sent["file_upload_ids"]
-                there[name] = f"/data/{api.get(f'api/import/file-upload/{number}')['file']}"
-            found[image_id] = there[name]
-        return found
+                uploaded[name] = f"/data/{api.get(f'api/import/file-upload/{number}')['file']}"
+            prepared[image_id] = uploaded[name]
+        return prepared
 
 
 class Template:
-    """Addresses that follow from image id or file name; the server or the browser fetches them itself."""
+    """Addresses derived from image id or file name; the server or the browser fetches them itself."""
 
     def __init__(self, pattern: str) -> None:
         names = {name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None}
@@ -113,7 +115,7 @@ class Template:
         self.pattern = pattern
 
     def prepare(self, api: Api, project: int, files: Mapping[str, Path]) -> dict[str, str]:
-        # Object stores take keys as they are; only addresses of the web are quoted.
+        # Object stores take keys as they are; only http addresses are quoted.
         encode = quote if self.pattern.startswith(("http://", "https://")) else str
         return {
             image_id: self.pattern.format(image_id=encode(image_id), name=encode(path.name), suffix=path.suffix)

@@ -1,8 +1,8 @@
-"""Label Studio's HTTP interface as the bridge uses it: signed in and typed by the SDK, tasks as plain JSON.
+"""Label Studio's HTTP interface as the bridge uses it: signed in by the SDK, tasks as plain JSON.
 
-The SDK's own pager takes a 404 for the end of the data, and its models are slow over a million boxes; so pages are
-asked for here, keyset by keyset: each asks for the tasks after the last one seen. Tasks that are edited, added or
-deleted meanwhile cannot shift a page, and a page that is shorter than its own count is an error.
+The SDK's own pager takes a 404 for the end of the data, and its models are slow over a million boxes. So this module
+pages by keyset: each page asks for the tasks after the last one seen. Tasks that are edited, added or deleted meanwhile
+cannot shift a page, and a page that is shorter than its own count is an error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Filter = dict[str, Any]
 
 
 class LabelStudioError(RuntimeError):
-    """Label Studio could not be reached, refused, or answered what it should not; `status` is of HTTP, or None."""
+    """Label Studio could not be reached, refused, or answered something unexpected; `status` is of HTTP, or None."""
 
     def __init__(self, text: str, status: int | None = None) -> None:
         super().__init__(text)
@@ -47,8 +47,8 @@ class Api:
         timeout: seconds for one answer.
 
     Raises:
-        LabelStudioError: when no Label Studio answers there.
-        NotAllowed: when it does not take the token.
+        LabelStudioError: if no Label Studio answers there.
+        NotAllowed: if it does not accept the token.
     """
 
     def __init__(self, url: str, token: str, timeout: float = 120) -> None:
@@ -59,12 +59,12 @@ class Api:
         self.url, self.timeout = url.rstrip("/"), timeout
         if not token.isascii() or not token.isprintable():
             raise NotAllowed(f"expected a token for {url}, got one with odd characters: {_TOKEN_HELP}")
-        # It looks at once whether a personal token has expired.
+        # The SDK checks at once whether a personal token has expired.
         self.sdk = self.do(Sdk, base_url=self.url, api_key=token, timeout=timeout)
         self.user = self.do(self.sdk.users.whoami)
 
     def do(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Call the SDK; its errors become ours, which say what to do."""
+        """Call the SDK, and translate its errors into ours, which say what to do."""
         try:
             return call(*arguments, **options)
         except ApiError as error:
@@ -75,11 +75,11 @@ class Api:
             raise LabelStudioError(f"no Label Studio answers at {self.url} ({error}): is it running?") from error
 
     def get(self, path: str, **params: Any) -> Any:
-        """The JSON that a GET answers; it is tried again by the SDK when the server is busy or restarting."""
+        """GET JSON; the SDK retries while the server is busy or restarting."""
         return self._json(self._request(path, "GET", params=params, retries=4))
 
     def once(self, method: str, path: str, body: Any = None, timeout: float | None = None, **params: Any) -> Any:
-        """Send exactly once. When this raises, the server may have done it all the same: look before sending again."""
+        """Send exactly once. After an error the server may have acted all the same: check before sending again."""
         return self._json(self._request(path, method, body, params, retries=0, timeout=timeout))
 
     def upload(self, path: str, name: str, content: bytes, **params: Any) -> Any:
@@ -87,15 +87,15 @@ class Api:
         return self._json(self._request(path, "POST", params=params, files={"file": (name, content)}, retries=0))
 
     def tasks(self, project: int, filters: Sequence[Filter] = (), fields: Sequence[str] = ()) -> Iterator[dict]:
-        """All tasks that pass every filter, by id.
+        """Iterate over all tasks that pass every filter, by id.
 
         Args:
             project: its id.
             filters: of the Data Manager, joined by "and".
-            fields: keys to keep, of tasks **and of what they hold**: the server drops the others at every level.
+            fields: keys to keep, of tasks **and of what they contain**: the server drops the others at every level.
 
         Raises:
-            LabelStudioError: when a page holds fewer tasks than it says there are.
+            LabelStudioError: if a page holds fewer tasks than it says there are.
         """
         last = 0
         while True:
@@ -110,8 +110,8 @@ class Api:
                 include=",".join(["id", *fields]),
                 query=json.dumps(query),
             )
-            found, total = page.get("tasks"), page.get("total")
-            ids = [task.get("id", 0) for task in found] if isinstance(found, list) else []
+            tasks, total = page.get("tasks"), page.get("total")
+            ids = [task.get("id", 0) for task in tasks] if isinstance(tasks, list) else []
             if (
                 not isinstance(total, int)
                 or len(ids) != min(total, PAGE)
@@ -122,25 +122,25 @@ class Api:
                     f"{self.url} says that project {project} has {total} more tasks after task {last}, and gave "
                     f"{len(ids)} of {min(total or 0, PAGE)}: nothing of this was taken over; try again"
                 )
-            yield from found
+            yield from tasks
             if total <= PAGE:
                 return
             last = ids[-1]
 
     def newest(self, project: int) -> str | None:
-        """When a task was last created or answered, by the server's clock; None where there is none."""
+        """When a task was last created or answered, by the server's clock; None without tasks."""
         query = {"ordering": ["-tasks:updated_at"]}
         page = self.get("api/tasks", project=project, page_size=1, include="id,updated_at", query=json.dumps(query))
         return str(page["tasks"][0]["updated_at"]) if page["tasks"] else None
 
     def count(self, project: int, *filters: Filter) -> int:
-        """How many tasks pass every filter."""
+        """Count the tasks that pass every filter."""
         query = {"filters": {"conjunction": "and", "items": list(filters)}}
         answer = self.get("api/tasks", project=project, page_size=1, include="id", query=json.dumps(query))
         return int(answer["total"])
 
     def explain(self, status: int | None, body: Any) -> LabelStudioError:
-        """An error of ours for an answer that is none."""
+        """Make our error for an HTTP error."""
         detail = body
         if isinstance(body, Mapping):
             detail = body.get("validation_errors") or body.get("detail") or body
@@ -158,7 +158,7 @@ class Api:
         files: Any = None,
         timeout: float | None = None,
     ) -> httpx.Response:
-        # The one place that reaches into the SDK: its wrapper refreshes access tokens, and nothing public does.
+        # The one use of a private name of the SDK: its wrapper refreshes access tokens, and nothing public does.
         wrapper = self.sdk._client_wrapper.httpx_client
         options: Any = {"max_retries": retries, "timeout_in_seconds": timeout or self.timeout}
         return self.do(
@@ -178,12 +178,12 @@ class Api:
 
 
 def is_one_of(image_ids: Sequence[str]) -> Filter:
-    """Tasks of these images."""
+    """Select tasks of these images."""
     return {"filter": ID_FILTER, "operator": "in_list", "type": "List", "value": list(image_ids)}
 
 
 def changed_since(moment: str) -> Filter:
-    """Tasks created, or answered anew, at this moment of the server's clock or later."""
+    """Select tasks created, or answered anew, at this moment of the server's clock or later."""
     return {
         "filter": "filter:tasks:updated_at",
         "operator": "greater_or_equal",
@@ -196,7 +196,7 @@ OURS: Filter = {"filter": ID_FILTER, "operator": "empty", "type": "String", "val
 
 
 def pauses(attempts: int, first: float = 1.0) -> Iterator[int]:
-    """0, 1, 2, ... with growing pauses between."""
+    """Count attempts 0, 1, 2, ... with growing pauses between."""
     for attempt in range(attempts):
         if attempt:
             time.sleep(min(first * 2 ** (attempt - 1), 30))

@@ -1,10 +1,11 @@
-"""LabelStudio: sends queries to a project, and takes the corrections back."""
+"""LabelStudio: sends queries to a project, and takes over the corrections."""
 
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,19 @@ from typing import Any
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ...data import images as image_files
-from ...data.instances import RotatedInstances
-from ..conversion import tasks
+from ...data import RotatedInstances
+from ...data.images import size as image_size
 from ..conversion.annotations import Reading, answered_since
 from ..conversion.annotations import read as read_annotations
 from ..conversion.label_config import LabelConfig, read_xml, to_xml
-from . import push as _push
-from .addresses import Addresses, LocalFiles, Uploads, addresses
-from .api import OURS, Api, LabelStudioError, NotAllowed, changed_since
-from .push import Pushed
-
-__all__ = ["LabelStudio", "LabelStudioError", "LocalFiles", "NotAllowed", "Pulled", "Pushed", "Uploads", "addresses"]
+from ..conversion.options import ReadOptions
+from ..conversion.tasks import IMAGE_ID, check, image_task
+from .addresses import Addresses
+from .api import OURS, Api, LabelStudioError, changed_since
+from .push import Pushed, find_answers, find_tasks, queried_images, split_batches, upsert_tasks
 
 CURSOR_OVERLAP = timedelta(seconds=30)  # a pull looks back: what was saved first may be committed last
-# Everything that annotations.read looks at; the server applies the list to tasks and to what they hold alike.
+# Everything that annotations.read looks at; the server applies the list to tasks and to what they contain alike.
 FIELDS = (
     "data annotations predictions drafts updated_at created_at result score model_version completed_by was_cancelled "
     "ground_truth lead_time parent_prediction user"
@@ -35,15 +34,15 @@ FIELDS = (
 
 @dataclass(frozen=True, eq=False)
 class Pulled:
-    """What a pull brought.
+    """What a pull returned.
 
     Args:
-        reading: labels, skips, account; see :class:`~al_rotate.bridge.annotations.Reading`.
-        tasks: image id -> task id, of the tasks looked at.
-        addresses: image id -> the address of its image, likewise.
-        n_tasks: how many tasks of the project are ours, looked at or not.
-        cursor: give it to the next pull, once this one is safe.
-        notes: what concerns the project as a whole.
+        reading: labels, skips, account; see :class:`~al_rotate.bridge.conversion.annotations.Reading`.
+        tasks: image id -> task id, of the tasks read.
+        addresses: image id -> the address of its image, of the tasks read.
+        n_tasks: how many tasks of the project are ours, read or not.
+        cursor: pass it to the next pull, once this one is stored.
+        notes: on the project as a whole.
     """
 
     reading: Reading
@@ -70,31 +69,30 @@ class LabelStudio:
             timeout: seconds that one answer may take.
 
         Raises:
-            LabelStudioError: when no Label Studio answers there.
-            NotAllowed: when it does not take the token.
+            LabelStudioError: if no Label Studio answers there.
+            NotAllowed: if it does not accept the token.
         """
         return cls(Api(url, token, timeout))
 
     def open_project(self, title: str, classes: Sequence[str], description: str = "") -> int:
-        """The id of the project with this title, made for rotated boxes of these classes if there is none.
+        """Find the project with this title, or make it for rotated boxes of these classes; return its id.
 
-        Tasks are handed out in the order in which they were pushed, the most wanted first, and open with the
+        Tasks are handed out in the order in which they were pushed, the most informative first, and open with the
         predicted boxes in place.
 
         Raises:
-            ValueError: when the title is shorter than three characters, several projects have it, or the project
-                lacks one of the classes.
+            ValueError: if the title is shorter than three characters, several projects have it, or the project lacks
+                one of the classes.
         """
         if not 3 <= len(title) <= 50:
             raise ValueError(f"expected a title of 3 to 50 characters, got {title!r}")
-        found = [
-            one for one in self.api.do(lambda: list(self.api.sdk.projects.list(title=title))) if one.title == title
-        ]
-        if len(found) > 1:
-            raise ValueError(f"{len(found)} projects are called {title!r} ({[one.id for one in found]}): rename one")
-        if found:
-            self._config(found[0].id, classes)
-            return int(found[0].id)
+        similar = self.api.do(lambda: list(self.api.sdk.projects.list(title=title)))
+        numbers = [project.id for project in similar if project.title == title]
+        if len(numbers) > 1:
+            raise ValueError(f"{len(numbers)} projects are called {title!r} ({numbers}): rename one")
+        if numbers:
+            self._read_config(numbers[0], classes)
+            return int(numbers[0])
         body = {
             "title": title,
             "description": description,
@@ -115,145 +113,149 @@ class LabelStudio:
         model_version: str | None = None,
         round: int = 0,
     ) -> Pushed:
-        """Make a task of each image, with its predicted boxes to correct. Killed or failed, push again: it goes on.
+        """Make a task of each image, with its predicted boxes to correct. The same call after a failure resumes.
 
-        The server does not know doubles, so each batch looks first at what is there, and looks again after every
-        answer that leaves open what was done. A task that has another imported prediction gets this one in its place.
+        The server does not recognise duplicates, so each batch first looks up what exists, and again after every
+        answer that leaves open what was done. A task with another imported prediction gets this one in its place.
 
         Args:
             project: its id.
-            selection: the most wanted first: a ranking with ``image_id``, ``score``, ``rank`` and ``why`` (a sentence),
-                all but the first as you like, or image ids.
+            selection: the most informative image first: a ranking with ``image_id`` and optionally ``score``, ``rank``
+                and ``why`` (a sentence), or image ids.
             detections: boxes with scores. An image that is missing here gets no prediction, one without a box an
-                empty one; None: nobody detected yet.
+                empty one; None: there is no detector yet.
             images: image id -> file, for each image of the selection.
-            addresses: how the project's images are addressed, see :func:`addresses`.
-            model_version: names the weights that detected; None sends no predictions.
+            addresses: how the project's images are addressed, see :func:`~al_rotate.bridge.client.addresses`.
+            model_version: names the detector's weights; None sends no predictions.
             round: kept in the tasks.
 
         Raises:
             ValueError: for classes that the project lacks, or anything that cannot be sent; names the image.
             UnreadableImage: for a file that is no image.
-            LabelStudioError: when the server cannot be brought to take a batch.
+            LabelStudioError: if the server does not accept a batch after several attempts.
         """
         if detections is None:
             detections = RotatedInstances.empty([], ())
-        order = _push.ordered(selection)
-        ids = list(order)
-        config = self._config(project, detections.classes or ())
-        files = {image_id: Path(images[image_id]) for image_id in ids}
-        known = _push.find(self.api, project, ids)
-        places = addresses.prepare(self.api, project, {i: files[i] for i in ids if i not in known})
-        places |= {i: task["data"][config.image_key] for i, task in known.items()}
+        queried = queried_images(selection)
+        config = self._read_config(project, detections.classes or ())
+        files = {image_id: Path(images[image_id]) for image_id in queried}
+        existing = find_tasks(self.api, project, list(queried))
+        places = addresses.prepare(self.api, project, {i: files[i] for i in queried if i not in existing})
+        places |= {i: task["data"][config.image_key] for i, task in existing.items()}
 
-        def make(image_id: str) -> dict[str, Any]:
-            task = tasks.image_task(
+        def make_task(image_id: str) -> dict[str, Any]:
+            task = image_task(
                 image_id,
                 places[image_id],
-                image_files.size(files[image_id]),
+                image_size(files[image_id]),
                 config,
                 detections[image_id] if model_version and image_id in detections else None,
                 model_version=model_version,
                 round=round,
-                **order[image_id],
+                **queried[image_id],
             )
-            tasks.check(task, config)
+            check(task, config)
             return task
 
         pushed = Pushed({}, [], [])
-        batches = list(_push.batches(ids, detections))
+        batches = list(split_batches(list(queried), detections))
         for batch in tqdm(batches, desc="Label Studio", unit="batch", disable=len(batches) < 3):
-            wanted = {image_id: make(image_id) for image_id in batch}
-            there = {i: known[i] for i in batch if i in known}
-            made = _push.upsert_tasks(self.api, project, wanted, there)
-            pushed.tasks.update(made.tasks)
-            pushed.created.extend(made.created)
-            pushed.updated.extend(made.updated)
-        if model_version is not None and any(image_id in detections for image_id in ids):
+            wanted = {image_id: make_task(image_id) for image_id in batch}
+            part = upsert_tasks(self.api, project, wanted, {i: existing[i] for i in batch if i in existing})
+            pushed.tasks.update(part.tasks)
+            pushed.created.extend(part.created)
+            pushed.updated.extend(part.updated)
+        if model_version is not None and any(image_id in detections for image_id in queried):
             shown = self.api.get(f"api/projects/{project}").get("model_version")
-            # Else an ML backend's predictions would be shown in their place; but who chose these since keeps them.
+            # Otherwise an ML backend's predictions would be shown instead; but a person's later choice of these stays.
             if pushed.created or pushed.updated or not shown:
                 self.api.once("PATCH", f"api/projects/{project}", {"model_version": model_version})
         return pushed
 
     def answered(self, project: int, image_ids: Sequence[str]) -> dict[str, str]:
-        """image id -> when its task was answered last, by the server's clock; "" for one without an answer."""
-        return {i: moment for i, (_, _, moment) in _push.answered(self.api, project, image_ids).items()}
+        """When each image's task was answered last, by the server's clock: image id -> time, "" without an answer."""
+        return {i: answer.moment for i, answer in find_answers(self.api, project, image_ids).items()}
 
-    def tell_again(self, project: int, selection: pd.DataFrame | Sequence[str], round: int = 0) -> None:
-        """Tell tasks that they are asked for again: their rank, their reason, their round. Boxes and answers stay.
+    def update_tasks(self, project: int, selection: pd.DataFrame | Sequence[str], round: int = 0) -> None:
+        """Update rank, reason and round of tasks that are queried again. Boxes and answers stay.
 
         Args:
             project: its id.
-            selection: as for :meth:`push`; images without a task are passed over.
+            selection: as for :meth:`push`; images without a task are skipped.
             round: kept in the tasks.
         """
-        order = _push.ordered(selection)
-        for image_id, (number, data, _) in _push.answered(self.api, project, list(order)).items():
-            say = order[image_id]
-            told = {"al_rank": say["rank"], "al_uncertainty": say["uncertainty"], "al_why": say["why"]}
-            if (wanted := {**data, **told, "al_round": round}) != data:
-                self.api.once("PATCH", f"api/tasks/{number}", {"data": wanted})
+        queried = queried_images(selection)
+        for image_id, answer in find_answers(self.api, project, list(queried)).items():
+            facts = queried[image_id]
+            changes = {"al_rank": facts["rank"], "al_uncertainty": facts["uncertainty"], "al_why": facts["why"]}
+            if (wanted := {**answer.data, **changes, "al_round": round}) != answer.data:
+                self.api.once("PATCH", f"api/tasks/{answer.task}", {"data": wanted})
+
+    def tell_again(self, project: int, selection: pd.DataFrame | Sequence[str], round: int = 0) -> None:
+        """Call :meth:`update_tasks`, whose old name this is."""
+        warnings.warn("use update_tasks, tell_again will go in 0.3", DeprecationWarning, stacklevel=2)
+        self.update_tasks(project, selection, round)
 
     def pull(
         self,
         project: int,
         classes: Sequence[str] | None = None,
         since: str | None = None,
-        policy: str = "latest",
-        polygons: bool = False,
-        rename: Mapping[str, str] | None = None,
-        sizes: Mapping[str, tuple[int, int]] | None = None,
+        *,
+        options: ReadOptions | None = None,
         after: Mapping[str, str] | None = None,
+        **changes: Any,
     ) -> Pulled:
-        """Everything that people answered, or what changed since the last pull.
+        """Read everything that people answered, or what changed since the last pull.
 
         Args:
             project: its id.
-            classes: class names in the order of the labels; None takes the project's own.
-            since: the cursor of an earlier pull; None looks at all tasks.
-            policy, polygons, rename, sizes: see :func:`~al_rotate.bridge.annotations.read`.
-            after: image id -> moment, what was answered up to then is left out, see :meth:`answered`.
+            classes: class names in the order of the labels; None takes those of the options, else the project's own.
+            since: the cursor of an earlier pull; None reads all tasks.
+            options: how to read; None takes the defaults of
+                :class:`~al_rotate.bridge.conversion.options.ReadOptions`.
+            after: image id -> moment; answers up to then are left out, see :meth:`answered`.
+            changes: fields of :class:`~al_rotate.bridge.conversion.options.ReadOptions` that differ from `options`,
+                such as ``policy="agreement"``.
 
         Raises:
-            LabelStudioError: when the answer is not complete; nothing of it counts then.
+            LabelStudioError: if the server's answer is incomplete; none of it counts then.
         """
+        options = ReadOptions.merged(options, classes, changes)
         config = read_xml(self.api.get(f"api/projects/{project}")["label_config"])
-        names = tuple(classes or config.classes)
+        names, image_key = tuple(options.classes or config.classes), options.image_key or config.image_key
         start = json.loads(since)["updated_at"] if since else None
-        # Asked for before the first page: what is answered while the pages are read may lie on one that is read.
+        # Read before the first page: an answer given while the pages are read may be on a page that was read already.
         last = self.api.newest(project) or start
         places: dict[int, str] = {}
 
-        def seen() -> Iterator[dict[str, Any]]:
+        def changed_tasks() -> Iterator[dict[str, Any]]:
             people = self._people()
             for task in self.api.tasks(project, [changed_since(_before(start))] if start else [], FIELDS):
-                asked_again = (after or {}).get(task["data"].get(tasks.IMAGE_ID, ""))
-                if asked_again is not None and not answered_since(task, asked_again):
+                queried_again = (after or {}).get(task["data"].get(IMAGE_ID, ""))
+                if queried_again is not None and not answered_since(task, queried_again):
                     continue
-                places[task["id"]] = task["data"].get(config.image_key, "")
-                for one in task["annotations"]:
-                    one["completed_by"] = people.get(one["completed_by"], one["completed_by"])
+                places[task["id"]] = task["data"].get(image_key, "")
+                for annotation in task["annotations"]:
+                    annotation["completed_by"] = people.get(annotation["completed_by"], annotation["completed_by"])
                 yield task
 
-        reading = read_annotations(
-            seen(), names, policy=policy, polygons=polygons, rename=rename, sizes=sizes, image_key=config.image_key
+        reading = read_annotations(changed_tasks(), options=replace(options, classes=names, image_key=image_key))
+        return Pulled(
+            reading,
+            reading.tasks,
+            {image_id: places[number] for image_id, number in reading.tasks.items()},
+            self.api.count(project, OURS),
+            json.dumps({"updated_at": last}),
+            _note_other_labels(config, names, options.rename or {}, project),
         )
-        cursor = json.dumps({"updated_at": last})
-        numbers = reading.tasks
-        notes = _other_labels(config, names, rename or {}, project)
-        addresses = {image_id: places[number] for image_id, number in numbers.items()}
-        return Pulled(reading, numbers, addresses, self.api.count(project, OURS), cursor, notes)
 
     def task_ids(self, project: int) -> dict[str, int]:
-        """image id -> task id, of all tasks of ours that are there now."""
-        found = self.api.tasks(project, [OURS], ["data"])
-        return {task["data"][tasks.IMAGE_ID]: task["id"] for task in found}
+        """Get all our tasks that exist now: image id -> task id."""
+        return {task["data"][IMAGE_ID]: task["id"] for task in self.api.tasks(project, [OURS], ["data"])}
 
-    # Inside.
-
-    def _config(self, project: int, classes: Sequence[str]) -> LabelConfig:
-        """The project's labels, which must be able to name all our classes."""
+    def _read_config(self, project: int, classes: Sequence[str]) -> LabelConfig:
+        """Read the project's labels, which must cover all our classes."""
         config = read_xml(self.api.get(f"api/projects/{project}")["label_config"])
         missing = [name for name in classes if name not in config.classes]
         if missing:
@@ -265,17 +267,20 @@ class LabelStudio:
         return config
 
     def _people(self) -> dict[int, str]:
+        """Get the users' e-mail addresses by number."""
         try:
             return {user.id: user.email for user in self.api.do(self.api.sdk.users.list)}
         except LabelStudioError:
-            return {}  # only some roles may see the others; their numbers do as well
+            return {}  # only some roles may list users; their numbers serve as well
 
 
 def _before(moment: str) -> str:
     return (datetime.fromisoformat(moment.replace("Z", "+00:00")) - CURSOR_OVERLAP).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _other_labels(config: LabelConfig, classes: Sequence[str], rename: Mapping[str, str], project: int) -> list[str]:
+def _note_other_labels(
+    config: LabelConfig, classes: Sequence[str], rename: Mapping[str, str], project: int
+) -> list[str]:
     named = {rename.get(name, name) for name in config.classes}
     lost, new = [name for name in classes if name not in named], sorted(named - {*classes})
     if not lost and not new:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ...data.instances import RotatedInstances
-from ..conversion import tasks
+from ...data import RotatedInstances
+from ..conversion.tasks import IMAGE_ID
 from .api import Api, LabelStudioError, NotAllowed, is_one_of, pauses
 
-BATCH_TASKS, BATCH_BOXES = 100, 10_000  # about 3 MB a request
-ATTEMPTS = 8  # at one batch, with a minute and a half of pauses between them in all
-CHECKS_BEFORE_RESEND = 2  # before sending again what the server may be at still
+BATCH_TASKS, BATCH_BOXES = 100, 10_000  # about 3 MB per request
+ATTEMPTS = 8  # per batch, with pauses of a minute and a half in total
+CHECKS_BEFORE_RESEND = 2  # after a time-out: the server may still be working on the request
 FIELDS = ("data", "predictions", "model_version", "model", "total_annotations", "cancelled_annotations")
-_QUERY_CHARACTERS = 6000  # servers take addresses of some 8,000
+_QUERY_CHARACTERS = 6000  # servers accept URLs of some 8,000
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a push found and did.
+    """What a push did.
 
     Args:
         tasks: image id -> task id, of all images of the selection.
@@ -34,92 +34,101 @@ class Pushed:
     updated: list[str]
 
 
-def upsert_tasks(api: Api, project: int, wanted: Mapping[str, dict], there: Mapping[str, dict]) -> Pushed:
-    """Send what is missing and look again, until every task is there once, with its prediction.
+def upsert_tasks(api: Api, project: int, wanted: Mapping[str, dict], existing: Mapping[str, dict]) -> Pushed:
+    """Send what is missing and check again, until every task exists once, with its prediction.
 
     Args:
         api: the server.
         project: its id.
         wanted: image id -> task.
-        there: what :func:`find` found of them.
+        existing: what :func:`find_tasks` found of them.
 
     Raises:
-        LabelStudioError: when a server that can be reached keeps refusing; what was made stays.
+        LabelStudioError: if a server that can be reached keeps refusing; tasks made so far stay.
     """
     created: list[str] = []
     updated: list[str] = []
     problem: LabelStudioError | None = None
-    looks = 0
+    checks_left = 0
     for attempt in pauses(ATTEMPTS):
         try:
-            there = find(api, project, list(wanted)) if attempt else there
-            if looks and any(i not in there for i in wanted):
-                looks -= 1
+            existing = find_tasks(api, project, list(wanted)) if attempt else existing
+            if checks_left and any(i not in existing for i in wanted):
+                checks_left -= 1
                 continue
             while True:
-                missing = [i for i in wanted if i not in there]
-                lacking = [i for i in wanted if i in there and _needs(there[i], wanted[i])]
-                if not missing and not lacking:
+                missing = [i for i in wanted if i not in existing]
+                outdated = [i for i in wanted if i in existing and _lacks_prediction(existing[i], wanted[i])]
+                if not missing and not outdated:
                     changed = [i for i in dict.fromkeys(updated) if i not in created]
-                    return Pushed({i: there[i]["id"] for i in wanted}, created, changed)
+                    return Pushed({i: existing[i]["id"] for i in wanted}, created, changed)
                 created += [i for i in missing if i not in created]
-                updated += lacking
+                updated += outdated
                 if missing:
                     api.once("POST", f"api/projects/{project}/import", [wanted[i] for i in missing])
-                _predict(api, project, {i: (there[i], wanted[i]["predictions"][0]) for i in lacking})
-                before, there = there, find(api, project, list(wanted))
-                if there == before:
-                    raise LabelStudioError(f"{api.url} takes the tasks and does not keep them")
+                _send_predictions(api, project, {i: (existing[i], wanted[i]["predictions"][0]) for i in outdated})
+                before, existing = existing, find_tasks(api, project, list(wanted))
+                if existing == before:
+                    raise LabelStudioError(f"{api.url} accepts the tasks but does not keep them")
         except NotAllowed:
             raise
         except LabelStudioError as error:
             if error.is_final:
                 raise
-            # What was sent may have been done, or be done yet: look, before sending again. A server that is too busy
-            # says that it has not begun.
-            problem, looks = error, 0 if error.status in (429, 503) else CHECKS_BEFORE_RESEND
-    left = [i for i in wanted if i not in there]
+            # The request may have been executed, or be executed still: check before sending again. A server that is
+            # too busy says that it has not begun.
+            problem, checks_left = error, 0 if error.status in (429, 503) else CHECKS_BEFORE_RESEND
+    left = [i for i in wanted if i not in existing]
     raise LabelStudioError(
         f"{len(left)} of {len(wanted)} tasks are not in project {project} yet, e.g. of image "
-        f"{(left or list(wanted))[0]!r}; push again when this is mended, nothing will be there twice: {problem}"
+        f"{(left or list(wanted))[0]!r}; push again once this is fixed, no task will be made twice: {problem}"
     ) from problem
 
 
-def find(api: Api, project: int, image_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """image id -> its oldest task, with the names of its predictions.
+def find_tasks(api: Api, project: int, image_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Find the oldest task of each image, with the names of its predictions: image id -> task.
 
-    A server that was slow may have done late what was sent again: a newer task that is the same in all is deleted,
-    unless somebody has answered it.
+    A slow server may finish an import after it was sent again: of identical tasks the newer one is deleted, unless
+    somebody has answered it.
     """
-    found: dict[str, dict[str, Any]] = {}
+    tasks: dict[str, dict[str, Any]] = {}
     doubles: list[int] = []
-    for some in _portions(image_ids):
-        for task in api.tasks(project, [is_one_of(some)], FIELDS):
-            # Without the boxes: of ten thousand images they would fill the memory.
+    for ids in _portions(image_ids):
+        for task in api.tasks(project, [is_one_of(ids)], FIELDS):
+            # Without the boxes, which would fill the memory for ten thousand images.
             task["predictions"] = [
-                {k: one.get(k) for k in ("id", "model_version", "model")} for one in task["predictions"]
+                {key: prediction.get(key) for key in ("id", "model_version", "model")}
+                for prediction in task["predictions"]
             ]
-            kept = found.setdefault(task["data"][tasks.IMAGE_ID], task)
-            answered = task["total_annotations"] or task["cancelled_annotations"]
-            if kept is not task and kept["data"] == task["data"] and not answered:
+            kept = tasks.setdefault(task["data"][IMAGE_ID], task)
+            is_answered = task["total_annotations"] or task["cancelled_annotations"]
+            if kept is not task and kept["data"] == task["data"] and not is_answered:
                 doubles.append(task["id"])
     for double in doubles:
         api.once("DELETE", f"api/tasks/{double}")
-    return found
+    return tasks
 
 
-def answered(api: Api, project: int, image_ids: Sequence[str]) -> dict[str, tuple[int, dict[str, Any], str]]:
-    """image id -> its oldest task, that task's data, and when an annotation of it was changed last (or "")."""
-    found: dict[str, tuple[int, dict[str, Any], str]] = {}
-    for some in _portions(image_ids):
-        for task in api.tasks(project, [is_one_of(some)], ["data", "annotations", "updated_at"]):
-            last = max((one["updated_at"] for one in task["annotations"]), default="")
-            found.setdefault(task["data"][tasks.IMAGE_ID], (task["id"], task["data"], last))
-    return found
+class TaskAnswer(NamedTuple):
+    """A task, its data, and when an annotation of it changed last ("" for one without)."""
+
+    task: int
+    data: dict[str, Any]
+    moment: str
 
 
-def ordered(selection: pd.DataFrame | Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The images of a selection, the most wanted first, with what their tasks say of each."""
+def find_answers(api: Api, project: int, image_ids: Sequence[str]) -> dict[str, TaskAnswer]:
+    """Find the oldest task of each image and when it was answered last: image id -> answer."""
+    answers: dict[str, TaskAnswer] = {}
+    for ids in _portions(image_ids):
+        for task in api.tasks(project, [is_one_of(ids)], ["data", "annotations", "updated_at"]):
+            last = max((annotation["updated_at"] for annotation in task["annotations"]), default="")
+            answers.setdefault(task["data"][IMAGE_ID], TaskAnswer(task["id"], task["data"], last))
+    return answers
+
+
+def queried_images(selection: pd.DataFrame | Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read a selection: image id -> rank, uncertainty and reason for its task, the most informative image first."""
     frame = selection if isinstance(selection, pd.DataFrame) else pd.DataFrame({"image_id": list(selection)})
     ids = frame["image_id"].tolist()
     scores = [None if pd.isna(score) else float(score) for score in frame.get("score", [None] * len(ids))]
@@ -127,27 +136,27 @@ def ordered(selection: pd.DataFrame | Sequence[str]) -> dict[str, dict[str, Any]
     if len(set(ids)) != len(ids):
         raise ValueError(f"expected distinct images, got {len(ids)} of which {len(set(ids))} differ")
     whys = ["" if pd.isna(why) else str(why) for why in frame.get("why", [""] * len(ids))]
-    told = zip(ranks, scores, whys, strict=True)
-    return {i: {"rank": r, "uncertainty": s, "why": w} for i, (r, s, w) in zip(ids, told, strict=True)}
+    facts = zip(ranks, scores, whys, strict=True)
+    return {i: {"rank": r, "uncertainty": s, "why": w} for i, (r, s, w) in zip(ids, facts, strict=True)}
 
 
-def batches(image_ids: Sequence[str], detections: RotatedInstances) -> Iterator[list[str]]:
-    """Images in order, so many that a request stays small."""
+def split_batches(image_ids: Sequence[str], detections: RotatedInstances) -> Iterator[list[str]]:
+    """Split images, in order, into batches whose requests stay small."""
     batch: list[str] = []
-    boxes = 0
+    n_boxes = 0
     for image_id in image_ids:
         more = detections[image_id].n_boxes if image_id in detections else 0
-        if batch and (len(batch) == BATCH_TASKS or boxes + more > BATCH_BOXES):
+        if batch and (len(batch) == BATCH_TASKS or n_boxes + more > BATCH_BOXES):
             yield batch
-            batch, boxes = [], 0
+            batch, n_boxes = [], 0
         batch.append(image_id)
-        boxes += more
+        n_boxes += more
     if batch:
         yield batch
 
 
-def _predict(api: Api, project: int, needed: Mapping[str, tuple[dict, dict]]) -> None:
-    """Give tasks that are there their prediction, in the place of an imported one where they have it."""
+def _send_predictions(api: Api, project: int, needed: Mapping[str, tuple[dict, dict]]) -> None:
+    """Give existing tasks their prediction, replacing an imported one where there is one."""
     new = []
     for task, prediction in needed.values():
         imported = _imported(task)
@@ -161,28 +170,29 @@ def _predict(api: Api, project: int, needed: Mapping[str, tuple[dict, dict]]) ->
         api.once("POST", f"api/projects/{project}/import/predictions", new)
 
 
-def _needs(task: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether a task that is there has no prediction of this version, or others beside it."""
+def _lacks_prediction(task: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether an existing task has no prediction of this version, or has others besides."""
     if not wanted.get("predictions"):
         return False
-    return [one["model_version"] for one in _imported(task)] != [wanted["predictions"][0]["model_version"]]
+    versions = [prediction["model_version"] for prediction in _imported(task)]
+    return versions != [wanted["predictions"][0]["model_version"]]
 
 
 def _imported(task: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Predictions that somebody pushed; an ML backend's own carry its number."""
-    return [one for one in task["predictions"] if one.get("model") is None]
+    """The predictions that somebody pushed; those of an ML backend carry its number."""
+    return [prediction for prediction in task["predictions"] if prediction.get("model") is None]
 
 
 def _portions(image_ids: Sequence[str]) -> Iterator[list[str]]:
-    """Ids that fit into one address, where each odd character takes twelve."""
-    some: list[str] = []
+    """Split ids so that each portion fits into one URL, where every special character takes twelve."""
+    portion: list[str] = []
     length = 0
     for image_id in image_ids:
         more = 8 + sum(1 if c.isalnum() and c.isascii() else 12 for c in image_id)
-        if some and length + more > _QUERY_CHARACTERS:
-            yield some
-            some, length = [], 0
-        some.append(image_id)
+        if portion and length + more > _QUERY_CHARACTERS:
+            yield portion
+            portion, length = [], 0
+        portion.append(image_id)
         length += more
-    if some:
-        yield some
+    if portion:
+        yield portion

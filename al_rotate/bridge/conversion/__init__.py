@@ -1,1 +1,1 @@
-"""Label Studio's formats and ours: boxes, classes, tasks, annotations, exports."""
+"""Conversion between Label Studio's formats and ours: boxes, classes, tasks, annotations, exports."""

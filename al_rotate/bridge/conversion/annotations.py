@@ -5,8 +5,8 @@ What counts as a label, and what never does:
 - A submitted annotation is a label; **empty** it says that the image shows no object. Predictions and drafts are not.
 - A **skipped** task says nothing about the image: it is never a negative.
 - A region that cannot become a rotated box but may mark an object (an unknown label, a brush, a broken number)
-  **quarantines its image**: left out alone it would teach the detector that there is background. The image counts as
-  unanswered until the region is mended. Only a box without a size, an accidental click, is dropped.
+  **quarantines its image**: without the region, the detector would learn that there is background. The image counts as
+  unanswered until the region is corrected. Only a box without a size, an accidental click, is dropped.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ...data.instances import RotatedInstances
-from . import policy as _policy
-from . import regions as _regions
-from . import tasks
-from .regions import Regions
+from ...data import RotatedInstances
+from .options import POLICIES, ReadOptions
+from .policy import choose_answer
+from .regions import Regions, read_regions
+from .tasks import IMAGE_ID, image_id_of
 
-__all__ = ["ACCOUNT", "POLICIES", "Reading", "answered_since", "read"]
+__all__ = ["ACCOUNT", "POLICIES", "ReadOptions", "Reading", "answered_since", "read"]
 
-POLICIES = ("latest", "ground-truth", "agreement")
 ACCOUNT = ("image_id", "task", "annotation", "region", "action", "detail")
 
 
@@ -40,12 +39,12 @@ class Reading:
         labels: the labelled images, with classes and image sizes; without a box: confirmed empty.
         skipped: image id -> who skipped it.
         unanswered: images with no answer that counts: none, drafts only, no agreement, or quarantined.
-        quarantined: image id -> what has to be mended in Label Studio.
+        quarantined: image id -> what has to be corrected in Label Studio.
         account: the columns of ACCOUNT; `action` is quarantined, dropped, noted, draft, skipped, conflict or left out.
         costs: of labelled and skipped images: ``image_id``, ``annotator`` (whose answer counts), ``seconds`` (of all
-            who answered; NaN where not known).
+            who answered; NaN if unknown).
         label_ids: (N,) the region id of each label.
-        predicted: of the labelled images, the boxes that their annotators began with.
+        predicted: of the labelled images, the boxes that their annotators started from.
         predicted_ids: (P,) their region ids; equal ids are one object.
         tasks: image id -> the task whose answer counts.
     """
@@ -62,6 +61,37 @@ class Reading:
     tasks: dict[str, int]
 
 
+def read(
+    tasks: Iterable[Mapping[str, Any]],
+    classes: Sequence[str] | None = None,
+    options: ReadOptions | None = None,
+    **changes: Any,
+) -> Reading:
+    """Read tasks one at a time, as Label Studio's JSON export or its API gives them.
+
+    Args:
+        tasks: with ``annotations``, and ``predictions`` and ``drafts`` where there are any.
+        classes: class names in the order of the labels; None takes those of the options.
+        options: how to read; None takes the defaults of :class:`ReadOptions`.
+        changes: fields of :class:`ReadOptions` that differ from `options`.
+
+    Raises:
+        ValueError: for no classes, an unknown policy, or something that is no task.
+    """
+    options = ReadOptions.merged(options, classes, changes)
+    if options.classes is None:
+        raise ValueError("expected the class names in the order of the labels, got none")
+    reader = _Reader(options)
+    for task in tasks:
+        reader.add(task)
+    return reader.result()
+
+
+def answered_since(task: Mapping[str, Any], moment: str) -> bool:
+    """Whether one of a task's annotations changed after that moment; an empty one lies before all others."""
+    return any(_changed_at(annotation) > _parse_time(moment) for annotation in task["annotations"])
+
+
 @dataclass
 class _Answer:
     """What one task says of its image."""
@@ -75,166 +105,143 @@ class _Answer:
     annotator: str | None = None
     seconds: float | None = None
 
+    @property
+    def precedence(self) -> tuple[bool, datetime]:
+        """Of two tasks that show one image, the answer with the greater one counts."""
+        return self.kind != "unanswered", self.time
 
-def read(
-    given: Iterable[Mapping[str, Any]],
-    classes: Sequence[str],
-    *,
-    policy: str = "latest",
-    polygons: bool = False,
-    rename: Mapping[str, str] | None = None,
-    sizes: Mapping[str, tuple[int, int]] | None = None,
-    image_key: str = "image",
-) -> Reading:
-    """Read tasks, one at a time, as Label Studio's JSON export or its API gives them.
 
-    Args:
-        given: tasks with ``annotations``, and ``predictions`` and ``drafts`` where there are any.
-        classes: class names in the order of the labels.
-        policy: which of several annotators' answers to a task counts. ``latest``: the one changed last, be it a skip;
-            where the others differ, the account tells. ``ground-truth``: the one marked so, else none.
-            ``agreement``: the latest, if all have the same boxes (pairwise one to one, same class, rotated IoU at
-            least 0.7); else none.
-        polygons: take a polygon as the rectangle of least area around it.
-        rename: label -> class, for labels that are called otherwise.
-        sizes: image id -> (width, height), as the detector sees the images. A region drawn on another size is refused.
-        image_key: the key of a task's data that holds the image's address.
+class _Reader:
+    """Collects the answers of tasks, image by image."""
 
-    Raises:
-        ValueError: for an unknown policy, or something that is no task.
-    """
-    if policy not in POLICIES:
-        raise ValueError(f"expected a policy of {', '.join(POLICIES)}, got {policy!r}")
-    names = tuple(classes)
-    codes = {name: code for code, name in enumerate(names)}
-    codes |= {label: codes[name] for label, name in (rename or {}).items() if name in codes}
-    answers: dict[str, _Answer] = {}
-    namesakes: dict[str, Any] = {}
-    clashes: dict[str, _Answer] = {}
-    account: list[tuple[Any, ...]] = []
-    for task in given:
+    def __init__(self, options: ReadOptions) -> None:
+        self.options, self.codes = options, options.label_codes()
+        self.image_key = options.image_key or "image"
+        self.answers: dict[str, _Answer] = {}
+        self.clashes: dict[str, _Answer] = {}  # of different images with one id
+        self.addresses: dict[str, Any] = {}  # image id -> address, where the id is the name of a file
+        self.account: list[tuple[Any, ...]] = []
+
+    def add(self, task: Mapping[str, Any]) -> None:
+        """Take in one task."""
         if not _is_task(task):
             raise ValueError(f"expected tasks with data and annotations, got {str(task)[:200]}")
+        number = task.get("id")
         try:
-            image_id = tasks.image_id_of(task["data"], image_key)
+            image_id = image_id_of(task["data"], self.image_key)
         except ValueError as error:
-            account.append(("", task.get("id"), None, None, "left out", str(error)))
-            continue
-        size = (sizes or {}).get(image_id)
-        answer = _of_task(task, image_id, codes, policy, polygons, size, account)
-        answer.task = task.get("id")
-        before = answers.get(image_id)
-        address = task["data"].get(image_key)
-        if not task["data"].get(tasks.IMAGE_ID) and namesakes.setdefault(image_id, address) != address:
-            # Nobody gave these ids: they are the names of files, which two folders may share.
-            detail = f"another image has this name ({namesakes[image_id]} and {address}): neither is taken over"
-            account.append((image_id, task.get("id"), None, None, "quarantined", detail))
-            clashes[image_id] = _Answer("unanswered", answer.time, answer.task, reason=detail)
-            continue
-        if before is not None:
+            self.account.append(("", number, None, None, "left out", str(error)))
+            return
+        answer = self._read_task(task, image_id)
+        answer.task = number
+        address = task["data"].get(self.image_key)
+        if not task["data"].get(IMAGE_ID) and self.addresses.setdefault(image_id, address) != address:
+            # Names of files serve as ids here, and two folders may share them.
+            detail = f"another image has this name ({self.addresses[image_id]} and {address}): neither is taken over"
+            self.account.append((image_id, number, None, None, "quarantined", detail))
+            self.clashes[image_id] = _Answer("unanswered", answer.time, number, reason=detail)
+            return
+        earlier = self.answers.get(image_id)
+        if earlier is not None:
             detail = "another task shows the same image; the answer given last counts"
-            account.append((image_id, task.get("id"), None, None, "conflict", detail))
-        if before is None or (answer.kind != "unanswered", answer.time) >= (before.kind != "unanswered", before.time):
-            answers[image_id] = answer
-    return _reading(answers | clashes, names, account)
+            self.account.append((image_id, number, None, None, "conflict", detail))
+        if earlier is None or answer.precedence >= earlier.precedence:
+            self.answers[image_id] = answer
 
+    def result(self) -> Reading:
+        """What all tasks say together."""
+        answers = self.answers | self.clashes
+        names = tuple(self.options.classes or ())
+        labelled = {i: answer for i, answer in answers.items() if answer.kind == "labelled"}
+        answered = {i: answer for i, answer in answers.items() if answer.kind != "unanswered"}
+        unanswered = {i: answer for i, answer in answers.items() if answer.kind == "unanswered"}
+        labels, label_ids = _to_instances({i: answer.regions for i, answer in labelled.items()}, names)
+        predicted, predicted_ids = _to_instances(
+            {i: answer.predicted for i, answer in labelled.items()}, names, scores=True
+        )
+        costs = {
+            "image_id": pd.Series(list(answered), dtype=object),
+            "annotator": pd.Series([answer.annotator for answer in answered.values()], dtype=object),
+            "seconds": pd.Series([answer.seconds for answer in answered.values()], dtype=float),
+        }
+        return Reading(
+            labels=labels,
+            skipped={i: answer.reason or "" for i, answer in answers.items() if answer.kind == "skipped"},
+            unanswered=list(unanswered),
+            quarantined={i: answer.reason for i, answer in unanswered.items() if answer.reason},
+            # As objects, so that ids stay whole numbers where some are missing.
+            account=pd.DataFrame(self.account, columns=list(ACCOUNT), dtype=object),
+            costs=pd.DataFrame(costs),
+            label_ids=label_ids,
+            predicted=predicted,
+            predicted_ids=predicted_ids,
+            tasks={i: answer.task for i, answer in answers.items() if answer.task is not None},
+        )
 
-def answered_since(task: Mapping[str, Any], moment: str) -> bool:
-    """Whether one of a task's annotations was changed after that moment; an empty one lies before all others."""
-    return any(_time(one) > _time({"updated_at": moment}) for one in task["annotations"])
+    def _read_task(self, task: Mapping[str, Any], image_id: str) -> _Answer:
+        def note(annotation: Mapping[str, Any] | None, region: Any, action: str, detail: str) -> None:
+            self.account.append((image_id, task.get("id"), annotation and annotation.get("id"), region, action, detail))
+
+        for draft in task.get("drafts") or ():
+            note(None, None, "draft", f"an unsubmitted draft of {_person(draft.get('user'))} is no label")
+        submitted = sorted(task["annotations"], key=_changed_at)
+        regions = {id(annotation): self._read_regions(annotation.get("result"), image_id) for annotation in submitted}
+        chosen, conflict = choose_answer(submitted, lambda annotation: regions[id(annotation)], self.options.policy)
+        if conflict:
+            note(chosen, None, "conflict", conflict)
+        if chosen is None:
+            return _Answer("unanswered", _changed_at(submitted[-1]) if submitted else _LONG_AGO)
+        seconds = [annotation["lead_time"] for annotation in submitted if annotation.get("lead_time") is not None]
+        person = _person(chosen.get("completed_by"))
+        answer = _Answer("labelled", _changed_at(chosen), annotator=person, seconds=sum(seconds) if seconds else None)
+        if chosen.get("was_cancelled"):
+            note(chosen, None, "skipped", f"skipped by {person}; it teaches nothing")
+            answer.kind, answer.reason = "skipped", f"skipped by {person}"
+            return answer
+        answer.regions = regions[id(chosen)]
+        for region, action, detail in answer.regions.notes:
+            note(chosen, region, action, detail)
+        if problems := answer.regions.problems:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            return _Answer("unanswered", answer.time, reason=problems[0] + more)
+        answer.predicted = self._read_regions(_started_from(chosen, task), image_id)
+        return answer
+
+    def _read_regions(self, result: Sequence[Mapping[str, Any]] | None, image_id: str) -> Regions:
+        size = (self.options.sizes or {}).get(image_id)
+        return read_regions(result or (), self.codes, self.options.polygons, size)
 
 
 def _is_task(task: Any) -> bool:
     if not isinstance(task, Mapping) or not isinstance(task.get("data"), Mapping):
         return False
-    answers = task.get("annotations")
-    return isinstance(answers, list) and all(isinstance(one, Mapping) for one in answers)
-
-
-def _of_task(
-    task: Mapping[str, Any],
-    image_id: str,
-    codes: Mapping[str, int],
-    policy: str,
-    polygons: bool,
-    size: tuple[int, int] | None,
-    account: list[tuple[Any, ...]],
-) -> _Answer:
-    def tell(annotation: Mapping[str, Any] | None, region: Any, action: str, detail: str) -> None:
-        account.append((image_id, task.get("id"), annotation and annotation.get("id"), region, action, detail))
-
-    for draft in task.get("drafts") or ():
-        tell(None, None, "draft", f"an unsubmitted draft of {_person(draft.get('user'))} is no label")
-    submitted = sorted(task["annotations"], key=_time)
-    read_of = {id(one): _regions.read(one.get("result") or (), codes, polygons, size) for one in submitted}
-    chosen, conflict = _policy.choose(submitted, lambda one: read_of[id(one)], policy)
-    if conflict:
-        tell(chosen, None, "conflict", conflict)
-    if chosen is None:
-        return _Answer("unanswered", _time(submitted[-1]) if submitted else _LONG_AGO)
-    seconds = [one["lead_time"] for one in submitted if one.get("lead_time") is not None]
-    person = _person(chosen.get("completed_by"))
-    answer = _Answer("labelled", _time(chosen), annotator=person, seconds=sum(seconds) if seconds else None)
-    if chosen.get("was_cancelled"):
-        tell(chosen, None, "skipped", f"skipped by {person}; it teaches nothing")
-        answer.kind, answer.reason = "skipped", f"skipped by {person}"
-        return answer
-    answer.regions = read_of[id(chosen)]
-    for region, action, detail in answer.regions.notes:
-        tell(chosen, region, action, detail)
-    if wrong := answer.regions.wrong:
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        return _Answer("unanswered", answer.time, reason=wrong[0] + more)
-    answer.predicted = _regions.read(_started_from(chosen, task), codes, polygons, size)
-    return answer
+    annotations = task.get("annotations")
+    return isinstance(annotations, list) and all(isinstance(annotation, Mapping) for annotation in annotations)
 
 
 def _started_from(annotation: Mapping[str, Any], task: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The predicted regions that a person corrected."""
-    kept = annotation.get("prediction")  # exports hold the very one
-    if isinstance(kept, Mapping) and "result" in kept:
-        return kept["result"] or ()
-    there = [one for one in task.get("predictions") or () if isinstance(one, Mapping)]
-    parent = [one for one in there if one.get("id") == annotation.get("parent_prediction")]
-    found = parent or sorted(there, key=_time)
-    return (found[-1].get("result") or ()) if found else ()
+    exported = annotation.get("prediction")  # exports hold the very one
+    if isinstance(exported, Mapping) and "result" in exported:
+        return exported["result"] or ()
+    predictions = [prediction for prediction in task.get("predictions") or () if isinstance(prediction, Mapping)]
+    parent = annotation.get("parent_prediction")
+    candidates = [prediction for prediction in predictions if prediction.get("id") == parent]
+    candidates = candidates or sorted(predictions, key=_changed_at)
+    return (candidates[-1].get("result") or ()) if candidates else ()
 
 
-def _reading(answers: Mapping[str, _Answer], names: tuple[str, ...], account: list[tuple[Any, ...]]) -> Reading:
-    labelled = {i: one for i, one in answers.items() if one.kind == "labelled"}
-    answered = {i: one for i, one in answers.items() if one.kind != "unanswered"}
-    labels, label_ids = _instances({i: one.regions for i, one in labelled.items()}, names)
-    predicted, predicted_ids = _instances({i: one.predicted for i, one in labelled.items()}, names, scores=True)
-    return Reading(
-        labels,
-        {i: one.reason or "" for i, one in answers.items() if one.kind == "skipped"},
-        [i for i, one in answers.items() if one.kind == "unanswered"],
-        {i: one.reason for i, one in answers.items() if one.kind == "unanswered" and one.reason},
-        pd.DataFrame(account, columns=list(ACCOUNT), dtype=object),  # ids stay whole numbers where some are missing
-        pd.DataFrame(
-            {
-                "image_id": pd.Series(list(answered), dtype=object),
-                "annotator": pd.Series([one.annotator for one in answered.values()], dtype=object),
-                "seconds": pd.Series([one.seconds for one in answered.values()], dtype=float),
-            }
-        ),
-        label_ids,
-        predicted,
-        predicted_ids,
-        {i: one.task for i, one in answers.items() if one.task is not None},
-    )
-
-
-def _instances(
-    found: Mapping[str, Regions], names: tuple[str, ...], scores: bool = False
+def _to_instances(
+    regions: Mapping[str, Regions], names: tuple[str, ...], scores: bool = False
 ) -> tuple[RotatedInstances, NDArray[np.object_]]:
-    parts = list(found.values())
+    """Boxes of all images together, and their region ids."""
+    parts = list(regions.values())
     ids = np.empty(sum(len(part.boxes) for part in parts), object)
-    ids[:] = [one for part in parts for one in part.ids]
+    ids[:] = [region_id for part in parts for region_id in part.ids]
     # Predictions of other makers may lack a score; they were shown all the same.
     values = [score for part in parts for score in part.scores] if scores else None
     instances = RotatedInstances(
-        list(found),
+        list(regions),
         np.cumsum([0, *(len(part.boxes) for part in parts)]),
         np.concatenate([np.zeros((0, 5)), *(part.boxes for part in parts)]),
         np.concatenate([np.zeros(0, np.int64), *(part.labels for part in parts)]),
@@ -248,8 +255,12 @@ def _instances(
 _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
 
-def _time(one: Mapping[str, Any]) -> datetime:
-    text = one.get("updated_at") or one.get("created_at")
+def _changed_at(entry: Mapping[str, Any]) -> datetime:
+    """When an annotation or a prediction changed last; the earliest moment if it does not say."""
+    return _parse_time(entry.get("updated_at") or entry.get("created_at"))
+
+
+def _parse_time(text: Any) -> datetime:
     if not text:
         return _LONG_AGO
     moment = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
@@ -257,7 +268,7 @@ def _time(one: Mapping[str, Any]) -> datetime:
 
 
 def _person(who: Any) -> str:
-    """The e-mail address where the server tells it, else the user's number."""
+    """The e-mail address where the server gives it, else the user's number."""
     if isinstance(who, Mapping):
         who = who.get("email") or who.get("id")
     return "somebody" if who is None else str(who)

@@ -1,4 +1,4 @@
-"""The labels of a project beside the classes of a model: people write "large vehicle", the model "large-vehicle"."""
+"""Which label of a project means which class of a model: people write "Large Vehicle" for "large-vehicle"."""
 
 from __future__ import annotations
 
@@ -6,26 +6,28 @@ import re
 from collections.abc import Mapping, Sequence
 
 
-def matched(classes: Sequence[str], labels: Sequence[str], rename: Mapping[str, str] | None = None) -> dict[str, str]:
-    """class -> the label that means it; classes without one are missing.
+def match_classes(
+    classes: Sequence[str], labels: Sequence[str], rename: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Match classes with labels: class -> label; classes without a label are missing.
 
-    What `rename` (label -> class) says goes first, then a label of exactly that name. Else case, spaces, hyphens and
-    underscores do not count, as long as one label and one class are left that could be meant.
+    `rename` (label -> class) comes first, then a label of exactly the class's name. Otherwise case, spaces, hyphens and
+    underscores do not count, provided that exactly one unmatched label and one unmatched class share the spelling.
 
-    >>> matched(["large-vehicle", "ship", "plane"], ["Large Vehicle", "ship", "Ship"])
+    >>> match_classes(["large-vehicle", "ship", "plane"], ["Large Vehicle", "ship", "Ship"])
     {'large-vehicle': 'Large Vehicle', 'ship': 'ship'}
     """
-    said = {name: label for label, name in (rename or {}).items() if label in labels and name in classes}
-    found = {name: name for name in classes if name in labels and name not in (rename or {})} | said
-    left = [name for name in classes if name not in found]
-    free = [label for label in labels if label not in found.values()]
-    for name in left:
-        like = [label for label in free if _plain(label) == _plain(name)]
-        rivals = [other for other in left if _plain(other) == _plain(name)]
-        if len(like) == len(rivals) == 1:
-            found[name] = like[0]
-    return {name: found[name] for name in classes if name in found}
+    renamed = {name: label for label, name in (rename or {}).items() if label in labels and name in classes}
+    matches = {name: name for name in classes if name in labels and name not in (rename or {})} | renamed
+    unmatched = [name for name in classes if name not in matches]
+    free = [label for label in labels if label not in matches.values()]
+    for name in unmatched:
+        candidates = [label for label in free if _spelling(label) == _spelling(name)]
+        rivals = [other for other in unmatched if _spelling(other) == _spelling(name)]
+        if len(candidates) == len(rivals) == 1:
+            matches[name] = candidates[0]
+    return {name: matches[name] for name in classes if name in matches}
 
 
-def _plain(name: str) -> str:
+def _spelling(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name).casefold()

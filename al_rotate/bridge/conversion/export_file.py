@@ -1,4 +1,4 @@
-"""Label Studio's JSON export as a file: its tasks one at a time, and plain words for files that are something else."""
+"""Label Studio's JSON export as a file: its tasks one at a time, and clear errors for files that are something else."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ...data.images import SUFFIXES
 _WANTED = "in Label Studio choose Export, then JSON: the only format that keeps angles, skipped tasks and predictions"
 
 
-def tasks(path: Path) -> Iterator[dict[str, Any]]:
-    """The tasks of an export, read as they are asked for: the file may be larger than memory.
+def iterate_tasks(path: Path) -> Iterator[dict[str, Any]]:
+    """Read the tasks of an export one at a time: the file may be larger than memory.
 
     Raises:
-        FileNotFoundError: when there is no such file.
+        FileNotFoundError: if there is no such file.
         ValueError: for a file that is no JSON export of Label Studio; says what it is instead, and what to export.
     """
     import ijson  # comes with label-studio-sdk
@@ -27,12 +27,12 @@ def tasks(path: Path) -> Iterator[dict[str, Any]]:
         file.seek(0)
         try:
             if not start.startswith(b"["):
-                raise ValueError(f"{path}: expected a list of tasks, got {_what(start, file)}; {_WANTED}")
+                raise ValueError(f"{path}: expected a list of tasks, got {_describe_file(start, file)}; {_WANTED}")
             number = 0
             for number, task in enumerate(ijson.items(file, "item", use_float=True), start=1):
-                wrong = _wrong(task)
-                if wrong:
-                    raise ValueError(f"{path}: expected tasks, got as number {number} {wrong}; {_WANTED}")
+                if not _is_task(task):
+                    got = _describe_entry(task)
+                    raise ValueError(f"{path}: expected tasks, got as number {number} {got}; {_WANTED}")
                 yield task
         except ijson.JSONError as error:
             raise ValueError(f"{path}: expected JSON, got a file that is damaged or cut short: {error}") from error
@@ -40,32 +40,32 @@ def tasks(path: Path) -> Iterator[dict[str, Any]]:
             raise ValueError(f"{path}: expected a list of tasks, got an empty one; {_WANTED}")
 
 
-def image_key(data: Mapping[str, Any]) -> str:
-    """The key of a task's data that holds the address of its image.
+def find_image_key(data: Mapping[str, Any]) -> str:
+    """Find the key of a task's data that holds the address of its image.
 
     Raises:
-        ValueError: when it is not plain which one.
+        ValueError: if several keys could.
     """
-    found = [key for key, value in data.items() if isinstance(value, str) and suffix(value)]
-    if "image" in data or not found:
+    keys = [key for key, value in data.items() if isinstance(value, str) and image_suffix(value)]
+    if "image" in data or not keys:
         return "image"
-    if len(found) > 1:
+    if len(keys) > 1:
         raise ValueError(
-            f"expected one image a task, got {', '.join(found)}: give the project's labelling configuration, which "
+            f"expected one image per task, got {', '.join(keys)}: give the project's labelling configuration, which "
             "says which of them the boxes are on"
         )
-    return found[0]
+    return keys[0]
 
 
-def suffix(address: str) -> str:
-    """The suffix of an image's address, with the dot; empty where it has none."""
+def image_suffix(address: str) -> str:
+    """Get the suffix of an image's address, with the dot; empty if it has none."""
     parts = urlsplit(address)
     path = parse_qs(parts.query).get("d", [""])[0] if "/local-files/" in parts.path else parts.path
-    end = PurePosixPath(path).suffix
-    return end if end.lower() in SUFFIXES else ""
+    suffix = PurePosixPath(path).suffix
+    return suffix if suffix.lower() in SUFFIXES else ""
 
 
-def _what(start: bytes, file: Any) -> str:
+def _describe_file(start: bytes, file: Any) -> str:
     import ijson
 
     if not start:
@@ -83,13 +83,17 @@ def _what(start: bytes, file: Any) -> str:
     return f"an object with {', '.join(keys[:8]) or 'nothing'}"
 
 
-def _wrong(task: Any) -> str | None:
-    """What stands in the place of a task; None for a task."""
+def _is_task(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("data"), dict):
+        return False
+    annotations = entry.get("annotations")
+    return isinstance(annotations, list) and all(isinstance(annotation, dict) for annotation in annotations)
+
+
+def _describe_entry(task: Any) -> str:
+    """Say what is in the place of a task."""
     if not isinstance(task, dict):
         return f"{str(task)[:80]!r}"
-    answers = task.get("annotations")
-    if isinstance(task.get("data"), dict) and isinstance(answers, list) and all(isinstance(a, dict) for a in answers):
-        return None
     if "annotation_id" in task or "annotator" in task:
         return "a row of the JSON-MIN export, which has lost the predictions and who skipped what"
     if "completions" in task:

@@ -1,9 +1,9 @@
 """Rotated boxes <-> Label Studio's rectangles. The only module besides :mod:`al_rotate.boxes` that knows an angle.
 
-Label Studio's value is ``x, y, width, height, rotation``: the rectangle's **own top-left corner** and
-sides in percent of the image (x and width of its width, y and height of its height), turned by degrees, clockwise on
-the screen, about that corner. The turning is done in pixels; in percent it would shear boxes of images that are not
-square. Widths can pass 100 (a long box at 90 degrees in a narrow image), and boxes may leave the image.
+Label Studio's value is ``x, y, width, height, rotation``: the rectangle's **own top-left corner** and sides in percent
+of the image (x and width of its width, y and height of its height), rotated about that corner by degrees, clockwise on
+the screen. The rotation happens in pixels; in percent it would shear boxes of images that are not square. Widths can
+exceed 100 (a long box at 90 degrees in a narrow image), and boxes may leave the image.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ... import boxes as rboxes
 
 
 def to_label_studio(boxes: ArrayLike, width: ArrayLike, height: ArrayLike) -> NDArray[np.float64]:
-    """Label Studio's values of rotated boxes.
+    """Convert rotated boxes to Label Studio's values.
 
     Args:
         boxes: (N, 5) cx, cy, w, h, theta in pixels and radians; any angle.
-        width, height: of the image in pixels as a browser shows it (EXIF applied); one number, or one a box.
+        width, height: of the image in pixels as a browser shows it (EXIF applied); one number, or one per box.
 
     Returns:
         (N, 5) float64: x, y, width, height in percent, unrounded, and rotation in degrees in [0, 360).
@@ -30,23 +30,23 @@ def to_label_studio(boxes: ArrayLike, width: ArrayLike, height: ArrayLike) -> ND
     >>> to_label_studio([[50, 20, 40, 10, 0]], 200, 100).tolist()
     [[15.0, 15.0, 20.0, 10.0, 0.0]]
     """
-    given = _five(boxes, "boxes")
-    size = _size(width, height, len(given))
-    cx, cy, w, h, theta = given.T
+    array = _as_rows(boxes, "boxes")
+    size = _sizes(width, height, len(array))
+    cx, cy, w, h, theta = array.T
     cos, sin = np.cos(theta), np.sin(theta)
     x, y = cx - w / 2 * cos + h / 2 * sin, cy - w / 2 * sin - h / 2 * cos
     degrees = np.degrees(theta) % 360.0
-    # Of a tiny negative angle the remainder is rounded up to 360 itself.
+    # The remainder of a tiny negative angle rounds up to 360 itself.
     return np.column_stack([np.column_stack([x, y, w, h]) * (100.0 / size), np.where(degrees < 360.0, degrees, 0.0)])
 
 
 def from_label_studio(values: ArrayLike, width: ArrayLike, height: ArrayLike) -> NDArray[np.float64]:
-    """Rotated boxes of Label Studio's values.
+    """Convert Label Studio's values to rotated boxes.
 
     Args:
         values: (N, 5) x, y, width, height in percent, rotation in degrees; any angle. A negative width or height
-            (both have been seen) reaches from the corner to the other side.
-        width, height: ``original_width`` and ``original_height``; one number, or one a box.
+            (both occur) extends from the corner to the other side.
+        width, height: ``original_width`` and ``original_height``; one number, or one per box.
 
     Returns:
         (N, 5) float64 canonical le90 boxes in pixels and radians.
@@ -54,16 +54,17 @@ def from_label_studio(values: ArrayLike, width: ArrayLike, height: ArrayLike) ->
     Raises:
         ValueError: as :func:`to_label_studio`.
     """
-    given = _five(values, "values")
-    size = _size(width, height, len(given))
-    x, y, w, h = (given[:, :4] * (size / 100.0)).T
-    theta = np.radians(given[:, 4])
+    array = _as_rows(values, "values")
+    size = _sizes(width, height, len(array))
+    x, y, w, h = (array[:, :4] * (size / 100.0)).T
+    theta = np.radians(array[:, 4])
     cos, sin = np.cos(theta), np.sin(theta)
     cx, cy = x + w / 2 * cos - h / 2 * sin, y + w / 2 * sin + h / 2 * cos
     return np.asarray(rboxes.canonical(np.column_stack([cx, cy, np.abs(w), np.abs(h), theta])), np.float64)
 
 
-def _five(values: ArrayLike, name: str) -> NDArray[np.float64]:
+def _as_rows(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Check the shape (N, 5) and that all values are finite."""
     array = np.asarray(values, np.float64)
     if array.size == 0:
         return np.zeros((0, 5))
@@ -75,7 +76,7 @@ def _five(values: ArrayLike, name: str) -> NDArray[np.float64]:
     return array
 
 
-def _size(width: ArrayLike, height: ArrayLike, n: int) -> NDArray[np.float64]:
+def _sizes(width: ArrayLike, height: ArrayLike, n: int) -> NDArray[np.float64]:
     """(n, 4): width, height, width, height of each box's image."""
     columns = [np.broadcast_to(np.asarray(side, np.float64), (n,)) for side in (width, height)]
     size = np.column_stack(columns * 2)

@@ -27,16 +27,16 @@ class LabelConfig:
 
 
 def to_xml(classes: Sequence[str], colours: Sequence[str] | None = None) -> str:
-    """A configuration to draw and turn boxes of these classes.
+    """Write a configuration for drawing and rotating boxes of these classes.
 
-    The view itself cannot be turned: Label Studio would save what is drawn on it in turned coordinates.
+    The view itself cannot be rotated: Label Studio would save the boxes in rotated coordinates.
 
     Args:
         classes: distinct, not empty; the first nine get the keys 1 to 9.
-        colours: one a class, like ``#e6194b``; None gives each place in the list its own.
+        colours: one per class, like ``#e6194b``; None gives each position in the list its own.
 
     Raises:
-        ValueError: for no classes, empty, double or unprintable ones, or another number of colours.
+        ValueError: for no classes, empty, duplicate or unprintable ones, or a different number of colours.
     """
     names = list(classes)
     if isinstance(classes, str) or not all(map(_is_name, names)) or not 0 < len(names) == len({*names}):
@@ -60,24 +60,24 @@ def to_xml(classes: Sequence[str], colours: Sequence[str] | None = None) -> str:
 
 
 def read_xml(xml: str) -> LabelConfig:
-    """What a configuration says about boxes, whoever wrote it.
+    """Read what a configuration says about boxes, whoever wrote it.
 
     Raises:
-        ValueError: when it is no XML, has not exactly one named RectangleLabels over an Image with distinct labels, or
-            the Image's value is not one key of the task's data.
+        ValueError: if it is no XML, does not have exactly one named RectangleLabels over an Image with distinct
+            labels, or the Image's value is not one key of the task's data.
     """
     try:
         root = ElementTree.fromstring(xml)
     except ElementTree.ParseError as error:
         raise ValueError(f"expected a labelling configuration in XML, got {xml[:80]!r}: {error}") from error
-    pictures = {tag.get("name"): tag.get("value", "") for tag in root.iter("Image")}
-    controls = [tag for tag in root.iter("RectangleLabels") if tag.get("toName") in pictures]
+    image_values = {tag.get("name"): tag.get("value", "") for tag in root.iter("Image")}
+    controls = [tag for tag in root.iter("RectangleLabels") if tag.get("toName") in image_values]
     if len(controls) != 1:
-        found = ", ".join(sorted({tag.tag for tag in root.iter()} - {"View", "Label"})) or "nothing"
+        tags = ", ".join(sorted({tag.tag for tag in root.iter()} - {"View", "Label"})) or "nothing"
         raise ValueError(
-            f"expected one RectangleLabels over an Image, got {len(controls)} (the configuration has {found}): write "
-            f"<RectangleLabels name='label' toName='image' canRotate='true'> with a <Label value='...'/> a class "
-            "in place of separate Rectangle and Labels, as al_rotate.bridge.label_config.to_xml does"
+            f"expected one RectangleLabels over an Image, got {len(controls)} (the configuration has {tags}): write "
+            f"<RectangleLabels name='label' toName='image' canRotate='true'> with one <Label value='...'/> per "
+            "class in place of separate Rectangle and Labels, as al_rotate.bridge.label_config.to_xml does"
         )
     (control,) = controls
     names = [tag.get("alias") or tag.get("value") or "" for tag in control.iter("Label")]
@@ -86,9 +86,9 @@ def read_xml(xml: str) -> LabelConfig:
     name, to_name = control.get("name"), control.get("toName") or ""
     if not name:
         raise ValueError("expected a RectangleLabels with a name, as annotations refer to it, got none")
-    key = re.fullmatch(r"\$(\w+)", pictures[to_name])
+    key = re.fullmatch(r"\$(\w+)", image_values[to_name])
     if not key:
-        raise ValueError(f"expected an Image with a value like $image, got {pictures[to_name]!r}")
+        raise ValueError(f"expected an Image with a value like $image, got {image_values[to_name]!r}")
     return LabelConfig(tuple(names), name, to_name, key[1])
 
 
@@ -97,7 +97,7 @@ def _is_name(name: object) -> bool:
 
 
 def _colour(position: int) -> str:
-    """Hues by the golden angle, so that neighbours in the list differ most; darker and paler from turn to turn."""
+    """Space hues by the golden angle, so that neighbours in the list differ most; vary lightness and saturation."""
     hue = (position * 0.61803398875) % 1.0
     red, green, blue = colorsys.hls_to_rgb(hue, (0.48, 0.62, 0.36)[position // 13 % 3], (0.95, 0.75)[position % 2])
     return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"

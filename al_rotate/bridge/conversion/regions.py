@@ -1,10 +1,10 @@
-"""The regions of one annotation or prediction -> rotated boxes, each oddity with a note."""
+"""The regions of one annotation or prediction -> rotated boxes, with a note on each that is odd."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
@@ -16,12 +16,21 @@ from .geometry import from_label_studio
 # Results about the whole image or about other regions: they hide no object.
 _NO_SHAPES = "choices taxonomy textarea rating number datetime pairwise ranker relation hypertextlabels".split()
 _TINY = 0.01  # pixels; an accidental click
-_HUGE = 1e9  # percent, degrees or pixels; float32 holds what is made of it
+_HUGE = 1e9  # percent, degrees or pixels; float32 holds the products
 
 
 @dataclass
 class Regions:
-    """(N, 5) boxes, (N,) class indices, scores in [0, 1] and region ids; `notes` are (region, action, detail)."""
+    """The boxes of a result.
+
+    Args:
+        boxes: (N, 5) in pixels and radians.
+        labels: (N,) class indices.
+        scores: N numbers in [0, 1]; 1 where the region has none.
+        ids: N region ids; None where a region has none, or its id occurred before.
+        size: width and height of the image in pixels, None where unknown.
+        notes: (region, action, detail) of each odd region.
+    """
 
     boxes: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 5)))
     labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -31,86 +40,106 @@ class Regions:
     notes: list[tuple[str | None, str, str]] = field(default_factory=list)
 
     @property
-    def wrong(self) -> list[str]:
-        """What quarantines the image."""
+    def problems(self) -> list[str]:
+        """Why the image is quarantined; empty for a usable one."""
         return [detail for _, action, detail in self.notes if action == "quarantined"]
+
+    def note(self, region: str | None, action: str, detail: str) -> None:
+        """Add a note."""
+        self.notes.append((region, action, detail))
+
+
+class _Drawn(NamedTuple):
+    """A region that is a box, and a remark on how it became one."""
+
+    box: NDArray[np.float64]
+    label: int
+    size: tuple[int, int]
+    remark: str | None
 
 
 class _Unusable(ValueError):
-    """A region that may mark an object, and cannot become a box."""
+    """A region that may mark an object but cannot become a box."""
 
 
-def read(
+class _NoObject(ValueError):
+    """A region that marks no object."""
+
+
+def read_regions(
     result: Sequence[Mapping[str, Any]], codes: Mapping[str, int], polygons: bool, size: tuple[int, int] | None
 ) -> Regions:
-    """Boxes of a result's regions; see :func:`al_rotate.bridge.annotations.read` for what becomes of the others."""
-    found = Regions(size=size)
+    """Read the boxes of a result.
+
+    Args:
+        result: regions as Label Studio has them; what becomes of those that are no boxes is told in
+            :mod:`al_rotate.bridge.conversion.annotations`.
+        codes: label -> class index.
+        polygons: take a polygon as its smallest rectangle.
+        size: width and height of the image in pixels; None trusts the regions.
+    """
+    regions = Regions(size=size)
     rows: list[tuple[Any, ...]] = []
     seen: set[str | None] = set()
     for region in result:
         name = str(region["id"]) if isinstance(region, Mapping) and region.get("id") is not None else None
         try:
-            made = _box(region, codes, polygons, size)
+            drawn = _read_region(region, codes, polygons, size)
         except _Unusable as error:
-            found.notes.append((name, "quarantined", str(error)))
+            regions.note(name, "quarantined", str(error))
             continue
-        if isinstance(made, str):
-            found.notes.append((name, "noted", made))
+        except _NoObject as error:
+            regions.note(name, "noted", str(error))
             continue
-        box, label, own, remark = made
-        if found.size is not None and own != found.size:
-            detail = f"drawn on {own[0]} x {own[1]} pixels, a region before it on {found.size[0]} x {found.size[1]}"
-            found.notes.append((name, "quarantined", detail))
+        if regions.size is not None and drawn.size != regions.size:
+            (width, height), (w, h) = drawn.size, regions.size
+            regions.note(name, "quarantined", f"drawn on {width} x {height} pixels, a region before it on {w} x {h}")
             continue
-        found.size = own
-        if min(box[2:4]) <= _TINY:
-            found.notes.append((name, "dropped", f"a box without a size ({box[2]:.3g} x {box[3]:.3g} px)"))
+        regions.size = drawn.size
+        if min(drawn.box[2:4]) <= _TINY:
+            regions.note(name, "dropped", f"a box without a size ({drawn.box[2]:.3g} x {drawn.box[3]:.3g} px)")
             continue
-        if name is not None and name in seen:
-            found.notes.append((name, "noted", "another region has the same id; both are kept"))
-        if remark:
-            found.notes.append((name, "noted", remark))
-        left, top, right, bottom = rboxes.to_hbb(box[None])[0]
-        width, height = found.size
-        if left < -0.5 or top < -0.5 or right > width + 0.5 or bottom > height + 0.5:
-            gone = right < 0 or bottom < 0 or left > width or top > height
-            found.notes.append((name, "noted", f"lies {'wholly' if gone else 'partly'} outside the image; kept"))
-        rows.append((box, label, region.get("score"), None if name in seen else name))
+        is_double = name is not None and name in seen
+        if is_double:
+            regions.note(name, "noted", "another region has the same id; both are kept")
+        if drawn.remark:
+            regions.note(name, "noted", drawn.remark)
+        if overhang := _overhang(drawn.box, drawn.size):
+            regions.note(name, "noted", overhang)
+        rows.append((drawn.box, drawn.label, region.get("score"), None if is_double else name))
         seen.add(name)
     if rows:
-        found.boxes = np.array([row[0] for row in rows])
-        found.labels = np.array([row[1] for row in rows], np.int64)
-        found.scores = [float(row[2]) if _in_unit(row[2]) else 1.0 for row in rows]
-        found.ids = [row[3] for row in rows]
-    return found
+        regions.boxes = np.array([row[0] for row in rows])
+        regions.labels = np.array([row[1] for row in rows], np.int64)
+        regions.scores = [float(row[2]) if _is_score(row[2]) else 1.0 for row in rows]
+        regions.ids = [row[3] for row in rows]
+    return regions
 
 
-def _box(
-    region: Any, codes: Mapping[str, int], polygons: bool, size: tuple[int, int] | None
-) -> str | tuple[NDArray[np.float64], int, tuple[int, int], str | None]:
-    """Box, class, image size and a remark; or why the region is none of our business."""
+def _read_region(region: Any, codes: Mapping[str, int], polygons: bool, size: tuple[int, int] | None) -> _Drawn:
     kind = region.get("type") if isinstance(region, Mapping) else None
     if kind in _NO_SHAPES:
-        return f"{kind} is not about a box"
+        raise _NoObject(f"{kind} is not about a box")
     value = region.get("value") if isinstance(region, Mapping) else None
     if not isinstance(value, Mapping):
         raise _Unusable(f"expected a region with a value, got {str(region)[:100]}")
     if kind not in ("rectanglelabels", "polygonlabels") or (kind == "polygonlabels" and not polygons):
         more = "; read with polygons=True to take it as its smallest rectangle" if kind == "polygonlabels" else ""
         raise _Unusable(f"a {kind} region cannot become a rotated box{more}")
-    label = _label(value.get(kind), codes)
+    label = _read_label(value.get(kind), codes)
     if region.get("image_rotation"):
         raise _Unusable(f"drawn on a view turned by {region['image_rotation']} degrees: turn it back and draw it again")
-    own = _own_size(region, size)
+    drawn_on = _read_size(region, size)
     if kind == "polygonlabels":
-        return _around(value.get("points"), own), label, own, "a polygon, taken as its smallest rectangle"
+        box = _smallest_rectangle(value.get("points"), drawn_on)
+        return _Drawn(box, label, drawn_on, "a polygon, taken as its smallest rectangle")
     numbers: list[Any] = [value.get(name) for name in ("x", "y", "width", "height")] + [value.get("rotation") or 0]
     if not all(_is_number(number) for number in numbers):
         raise _Unusable(f"expected x, y, width, height, rotation as numbers below {_HUGE:.0e}, got {numbers}")
-    return from_label_studio([numbers], *own)[0], label, own, None
+    return _Drawn(from_label_studio([numbers], *drawn_on)[0], label, drawn_on, None)
 
 
-def _label(names: Any, codes: Mapping[str, int]) -> int:
+def _read_label(names: Any, codes: Mapping[str, int]) -> int:
     if not isinstance(names, (list, tuple)) or len(names) != 1:
         raise _Unusable(f"expected one label, got {names or 'none'}")
     if not isinstance(names[0], str) or names[0] not in codes:
@@ -118,27 +147,40 @@ def _label(names: Any, codes: Mapping[str, int]) -> int:
     return codes[names[0]]
 
 
-def _own_size(region: Mapping[str, Any], size: tuple[int, int] | None) -> tuple[int, int]:
-    own: tuple[Any, Any] = (region.get("original_width"), region.get("original_height"))
-    if not all(_is_number(side) and side >= 1 for side in own):
+def _read_size(region: Mapping[str, Any], size: tuple[int, int] | None) -> tuple[int, int]:
+    """The size of the image that a region was drawn on, which must be the image's."""
+    drawn_on: tuple[Any, Any] = (region.get("original_width"), region.get("original_height"))
+    if not all(_is_number(side) and side >= 1 for side in drawn_on):
         if size is None:
-            raise _Unusable(f"expected original_width and original_height, got {own}, and the image's size is unknown")
+            raise _Unusable(
+                f"expected original_width and original_height, got {drawn_on}, and the image's size is unknown"
+            )
         return size
-    if size is not None and tuple(own) != tuple(size):
-        turned = tuple(own) == tuple(size)[::-1]
+    if size is not None and drawn_on != tuple(size):
+        turned = drawn_on == tuple(size)[::-1]
         why = "drawn on it before its EXIF orientation was applied" if turned else "of another version of it"
-        raise _Unusable(f"drawn on {own[0]} x {own[1]} pixels, the image has {size[0]} x {size[1]}: {why}")
-    return size or (int(own[0]), int(own[1]))
+        raise _Unusable(f"drawn on {drawn_on[0]} x {drawn_on[1]} pixels, the image has {size[0]} x {size[1]}: {why}")
+    return size or (int(drawn_on[0]), int(drawn_on[1]))
 
 
-def _around(points: Any, size: tuple[int, int]) -> NDArray[np.float64]:
+def _smallest_rectangle(points: Any, size: tuple[int, int]) -> NDArray[np.float64]:
     """The rectangle of least area around a polygon."""
     if not isinstance(points, list) or len(points) < 3 or not all(map(_is_point, points)):
         raise _Unusable(f"expected a polygon of at least three points, got {str(points)[:100]}")
     pixels = np.array(points, float) * np.array(size, float) / 100
-    around = shapely.get_coordinates(shapely.oriented_envelope(shapely.MultiPoint(pixels)))[:4]
+    corners = shapely.get_coordinates(shapely.oriented_envelope(shapely.MultiPoint(pixels)))[:4]
     # Points on one line give that line, equal points one point: repeated, they are flat rectangles.
-    return rboxes.from_corners(np.resize(around, (1, 8)).astype(float))[0]
+    return rboxes.from_corners(np.resize(corners, (1, 8)).astype(float))[0]
+
+
+def _overhang(box: NDArray[np.float64], size: tuple[int, int]) -> str | None:
+    """A note on a box that leaves the image by more than half a pixel."""
+    left, top, right, bottom = rboxes.to_hbb(box[None])[0]
+    width, height = size
+    if not (left < -0.5 or top < -0.5 or right > width + 0.5 or bottom > height + 0.5):
+        return None
+    is_outside = right < 0 or bottom < 0 or left > width or top > height
+    return f"lies {'wholly' if is_outside else 'partly'} outside the image; kept"
 
 
 def _is_point(value: Any) -> bool:
@@ -149,5 +191,5 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _HUGE
 
 
-def _in_unit(value: Any) -> bool:
+def _is_score(value: Any) -> bool:
     return _is_number(value) and 0 <= value <= 1

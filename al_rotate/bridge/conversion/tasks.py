@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
-from ...data.instances import RotatedInstances
+from ...data import RotatedInstances
 from .geometry import to_label_studio
 from .label_config import LabelConfig
 
@@ -34,7 +34,7 @@ def image_task(
     round: int = 0,
     why: str = "",
 ) -> dict[str, Any]:
-    """One task.
+    """Make a task.
 
     Args:
         image_id: kept in its data; tasks are found again by it.
@@ -42,12 +42,12 @@ def image_task(
         size: width and height of the image in pixels, as :func:`al_rotate.images.size` gives them.
         config: the project's.
         detections: this one image's boxes with scores; None adds no prediction, no box an empty one.
-        model_version: names the weights that detected; needed with detections.
-        uncertainty: how much the image is wanted; the prediction's score is 1 - uncertainty, since Label Studio's
-            "Uncertainty sampling" hands out the least score first.
+        model_version: names the detector's weights; needed with detections.
+        uncertainty: the image's informativeness; the prediction's score is 1 - uncertainty, since Label Studio's
+            "Uncertainty sampling" hands out the lowest score first.
         rank: its place in the query, from 1.
         round: of the query.
-        why: a sentence on why this image is asked for; a column of Label Studio's list of tasks.
+        why: a sentence on why this image is queried; a column of Label Studio's list of tasks.
     """
     data = {config.image_key: address, IMAGE_ID: image_id, "al_rank": rank, "al_uncertainty": uncertainty}
     task: dict[str, Any] = {"data": {**data, "al_round": round, "al_why": why}}
@@ -65,14 +65,14 @@ def prediction(
     model_version: str,
     score: float | None = None,
 ) -> dict[str, Any]:
-    """One image's detections as a prediction, a region a box.
+    """Make a prediction of one image's detections, one region per box.
 
     Args:
         image_id: for the regions' ids.
         size: width and height of the image in pixels.
         config: the project's.
         detections: one image's boxes, with scores and classes.
-        model_version: names the weights that detected.
+        model_version: names the detector's weights.
         score: of the image as a whole.
 
     Raises:
@@ -100,24 +100,24 @@ def prediction(
         }
         for position, (row, label, box_score) in enumerate(zip(values, detections.labels, scores, strict=True))
     ]
-    made: dict[str, Any] = {"model_version": model_version, "result": regions}
-    return made if score is None else {**made, "score": float(score)}
+    entry: dict[str, Any] = {"model_version": model_version, "result": regions}
+    return entry if score is None else {**entry, "score": float(score)}
 
 
 def region_id(model_version: str, image_id: str, position: int) -> str:
-    """The same for the same box of the same weights, so that what people made of it is recognised."""
+    """Name a region the same for the same box of the same weights, so that its correction is recognised."""
     digest = hashlib.sha256(f"{model_version}\n{image_id}".encode()).hexdigest()[:8]
     return f"{digest}_{position}"
 
 
 def image_id_of(data: Mapping[str, Any], image_key: str = "image") -> str:
-    """The image id of a task's data: ours, or for tasks of others the name of the file that the address ends in.
+    """Get the image id of a task's data: ours, or for tasks of others the name of the file that the address ends in.
 
     Raises:
-        ValueError: when there is neither.
+        ValueError: if there is neither.
     """
-    if given := data.get(IMAGE_ID):
-        return str(given)
+    if image_id := data.get(IMAGE_ID):
+        return str(image_id)
     address = data.get(image_key)
     if not isinstance(address, str) or not address:
         raise ValueError(f"expected {IMAGE_ID} or {image_key} in a task's data, got {str(dict(data))[:200]}")
@@ -132,10 +132,10 @@ def image_id_of(data: Mapping[str, Any], image_key: str = "image") -> str:
 
 
 def check(task: Mapping[str, Any], config: LabelConfig) -> None:
-    """Refuse what Label Studio would choke on: it answers 500 with the tasks made and all predictions lost.
+    """Refuse a task that Label Studio cannot import: it would answer 500, keep the tasks and lose all predictions.
 
     Raises:
-        ValueError: naming the image and what is wrong.
+        ValueError: names the image and what is wrong.
     """
     image_id = task["data"].get(IMAGE_ID)
 
@@ -146,15 +146,15 @@ def check(task: Mapping[str, Any], config: LabelConfig) -> None:
     require(isinstance(image_id, str) and bool(image_id), "an image id", image_id)
     address = task["data"].get(config.image_key)
     require(isinstance(address, str) and bool(address), f"an address under {config.image_key!r}", address)
-    for one in task.get("predictions", ()):
-        version, score = one.get("model_version"), one.get("score")
+    for entry in task.get("predictions", ()):
+        version, score = entry.get("model_version"), entry.get("score")
         require(isinstance(version, str) and bool(version), "a model_version", version)
-        require(score is None or _finite(score), "a finite score", score)
+        require(score is None or _is_finite(score), "a finite score", score)
         seen = set()
-        for region in one["result"]:
+        for region in entry["result"]:
             require(isinstance(region, Mapping) and isinstance(region.get("value"), Mapping), "regions", region)
             value = region["value"]
-            require(all(_finite(value.get(name)) for name in _NUMBERS), "finite numbers", value)
+            require(all(_is_finite(value.get(name)) for name in _NUMBERS), "finite numbers", value)
             (label,) = value["rectanglelabels"]
             require(label in config.classes, f"one of the labels {', '.join(config.classes)}", label)
             require(region["id"] not in seen, "regions with ids of their own", region["id"])
@@ -165,5 +165,5 @@ def check(task: Mapping[str, Any], config: LabelConfig) -> None:
         raise ValueError(f"expected JSON in the task of image {image_id!r}, got: {error}") from error
 
 
-def _finite(value: Any) -> bool:
+def _is_finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,8 +1,8 @@
-"""The labels of a project beside the classes of a model."""
+"""Which label of a project means which class of a model."""
 
 import pytest
 
-from al_rotate.bridge.conversion.class_matching import matched
+from al_rotate.bridge.conversion.class_matching import match_classes
 
 
 @pytest.mark.parametrize(
@@ -19,14 +19,14 @@ from al_rotate.bridge.conversion.class_matching import matched
         ([], ["ship"], {}),
     ],
 )
-def test_what_means_which_class(classes, labels, expected):
-    found = matched(classes, labels)
-    assert found == expected
-    assert list(found) == [name for name in classes if name in expected]
+def test_matches_by_spelling(classes, labels, expected):
+    matches = match_classes(classes, labels)
+    assert matches == expected
+    assert list(matches) == [name for name in classes if name in expected]
 
 
-def test_what_a_person_said_goes_first():
-    assert matched(["ship", "plane"], ["boat", "plane"], {"boat": "ship"}) == {"ship": "boat", "plane": "plane"}
-    assert matched(["ship"], ["Ship", "boat"], {"boat": "ship"}) == {"ship": "boat"}
-    assert matched(["ship", "plane"], ["ship"], {"ship": "plane"}) == {"plane": "ship"}
-    assert matched(["ship"], ["ship"], {"boat": "ship", "gone": "x"}) == {"ship": "ship"}
+def test_renamed_labels_come_first():
+    assert match_classes(["ship", "plane"], ["boat", "plane"], {"boat": "ship"}) == {"ship": "boat", "plane": "plane"}
+    assert match_classes(["ship"], ["Ship", "boat"], {"boat": "ship"}) == {"ship": "boat"}
+    assert match_classes(["ship", "plane"], ["ship"], {"ship": "plane"}) == {"plane": "ship"}
+    assert match_classes(["ship"], ["ship"], {"boat": "ship", "gone": "x"}) == {"ship": "ship"}

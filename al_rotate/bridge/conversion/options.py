@@ -1,0 +1,56 @@
+"""How annotations are read: the options that a pull, a connection and an export share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+POLICIES = ("latest", "ground-truth", "agreement")
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How annotations become labels.
+
+    Args:
+        classes: class names in the order of the labels; None takes those of the project or the export, where there is
+            one.
+        policy: which of several annotators' answers to a task counts. ``latest``: the one changed last, be it a skip;
+            the account names the others if they differ. ``ground-truth``: the one marked so, else none.
+            ``agreement``: the latest, if all have the same boxes (pairwise one to one, same class, rotated IoU at
+            least 0.7); else none.
+        polygons: take a polygon as the rectangle of least area around it.
+        rename: label -> class, for labels whose names differ from their classes'.
+        sizes: image id -> (width, height), as the detector sees the images. A region drawn on another size is refused.
+        image_key: the key of a task's data that holds the image's address; None takes that of the project or the
+            export, else ``image``.
+
+    Raises:
+        ValueError: for an unknown policy.
+    """
+
+    classes: Sequence[str] | None = None
+    policy: str = "latest"
+    polygons: bool = False
+    rename: Mapping[str, str] | None = None
+    sizes: Mapping[str, tuple[int, int]] | None = None
+    image_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise ValueError(f"expected a policy of {', '.join(POLICIES)}, got {self.policy!r}")
+
+    @classmethod
+    def merged(
+        cls, options: ReadOptions | None, classes: Sequence[str] | None, changes: Mapping[str, Any]
+    ) -> ReadOptions:
+        """Options with some fields replaced; `classes` of None keeps theirs."""
+        given = dict(changes) if classes is None else {**changes, "classes": classes}
+        return replace(options or cls(), **given)
+
+    def label_codes(self) -> dict[str, int]:
+        """Label -> the index of its class, renamed labels included."""
+        codes = {name: code for code, name in enumerate(self.classes or ())}
+        renamed = {label: codes[name] for label, name in (self.rename or {}).items() if name in codes}
+        return codes | renamed
