@@ -1,25 +1,27 @@
-"""A Label Studio server of one's own: set up in its own environment, started on loopback, stopped cleanly.
+"""A local Label Studio server: installed in an environment of its own, started on loopback, stopped cleanly.
 
-For one person on one machine, and for tests. A team runs Label Studio as its makers advise and connects to that.
+For one person on one machine, and for tests. A team runs Label Studio as its documentation advises and connects to
+that.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 
 import httpx
+
+from ..storage.locks import FileLock, Locked
+from .signals import uninterrupted
 
 VERSION = "1.23.2"
 EMAIL = "annotator@localhost.org"
@@ -28,54 +30,31 @@ _STOP_SECONDS = 15
 _KILL_SECONDS = 5
 
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C and the like are handled when the block has ended.
-
-    A KeyboardInterrupt in Popen() would lose the server that was just started; in poll() it would leave a lock held for
-    which wait() waits; in a finaliser or a weak reference's callback, as while a module is imported, Python drops it.
-    """
-    held: list[int] = []
-
-    def hold(number: int, frame: FrameType | None) -> None:
-        held.append(number)
-
-    def handle() -> None:
-        for number in held:
-            signal.raise_signal(number)
-
-    with ExitStack() as undo:
-        undo.callback(handle)
-        if threading.current_thread() is threading.main_thread():  # no other one is interrupted
-            for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
-                if callable(handler := signal.getsignal(number)):
-                    undo.callback(signal.signal, number, handler)
-                    signal.signal(number, hold)
-        yield
-
-
 def default_environment() -> Path:
-    """Where :func:`install` puts Label Studio when it is not told otherwise."""
+    """Return where :func:`install` puts Label Studio by default."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "al_rotate" / f"label-studio-{VERSION}"
 
 
 def install(environment: str | Path | None = None) -> Path:
-    """Label Studio in a virtual environment of its own, since its requirements contradict other packages'.
+    """Install Label Studio in a virtual environment of its own, since its requirements conflict with other packages'.
 
-    Takes about two minutes and half a gigabyte once; a second call returns at once, a killed one is made again.
+    Takes about two minutes and half a gigabyte once. A second call returns at once; after a kill it starts afresh.
+
+    Args:
+        environment: the folder; None takes :func:`default_environment`.
 
     Returns:
         The environment's folder.
 
     Raises:
-        RuntimeError: when pip fails; its output is shown.
+        RuntimeError: if pip fails; its output is shown.
     """
     folder = Path(environment or default_environment()).absolute()
     stamp = folder / "al_rotate-installed"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.parent / f"{folder.name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two at once: the second waits, then finds it done
+    # Of two calls at once, the second waits and then finds it done.
+    with FileLock(folder.parent / f"{folder.name}.lock").acquire(wait=True, note=""):
         if stamp.exists() and stamp.read_text() == VERSION:
             return folder
         pip = (folder / "bin" / "python", "-m", "pip")
@@ -84,24 +63,26 @@ def install(environment: str | Path | None = None) -> Path:
             [*pip, "install", "-q", "--disable-pip-version-check", f"label-studio=={VERSION}"],
         ):
             if subprocess.run([str(part) for part in command]).returncode != 0:
-                raise RuntimeError(f"setting up Label Studio in {folder} failed (above); mend it and run this again")
+                raise RuntimeError(
+                    f"setting up Label Studio in {folder} failed, see above; fix the cause and run this again"
+                )
         stamp.write_text(VERSION)
     return folder
 
 
 class LocalServer:
-    """One server: its SQLite database, log and credentials live in `folder`, and are kept from start to start.
+    """One server, whose SQLite database, log and credentials stay in `folder` from start to start.
 
-    Use it as a context manager, or ``start()`` and ``stop()`` it.
+    Use it as a context manager, or call ``start()`` and ``stop()``.
 
     Args:
-        folder: made if need be, readable by its owner alone.
-        document_root: images under a sub-folder of it can be shown, once a project has a storage for them.
-        environment: of :func:`install`; None is the default one.
-        port: None finds a free one. A port that is taken is refused.
-        backends: lets projects call services on this machine (ML backends, webhooks), which Label Studio refuses by
+        folder: made if necessary, readable by its owner alone.
+        document_root: images below a sub-folder of it can be shown, once a project has a storage for them.
+        environment: of :func:`install`; None takes the default one.
+        port: None finds a free one. A port in use is refused.
+        backends: let projects call services on this machine (ML backends, webhooks), which Label Studio refuses by
             default. Only for a server that nobody else can reach.
-        settings: more environment variables of Label Studio.
+        settings: further environment variables for Label Studio.
 
     Attributes:
         url: like ``http://127.0.0.1:8080``.
@@ -121,7 +102,7 @@ class LocalServer:
     ) -> None:
         self.folder, self.document_root = Path(folder).absolute(), Path(document_root).absolute()
         self.environment = Path(environment or default_environment()).absolute()
-        self.port, self.backends, self.settings = port or _free_port(), backends, dict(settings or {})
+        self.port, self.backends, self.settings = port or free_port(), backends, dict(settings or {})
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         self.url, self.email, self.log = f"http://127.0.0.1:{self.port}", EMAIL, self.folder / "server.log"
@@ -130,13 +111,13 @@ class LocalServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> LocalServer:
-        """Start it, and wait until it answers.
+        """Start the server, and wait until it answers.
 
         Raises:
-            FileNotFoundError: when Label Studio is not installed there.
-            RuntimeError: when the port is taken, another server works on the folder, or the server ends; shows the
-                end of its log.
-            TimeoutError: when it does not answer in time.
+            FileNotFoundError: if Label Studio is not installed there.
+            RuntimeError: if the port is taken, another server works on the folder, or the server ends; shows the end
+                of its log.
+            TimeoutError: if it does not answer in time.
         """
         program = self.environment / "bin" / "label-studio"
         if not program.exists():
@@ -145,7 +126,7 @@ class LocalServer:
             raise RuntimeError(f"port {self.port} is taken: stop what uses it, or choose another port")
         command = [str(program), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(self.port)]
         try:
-            with _uninterrupted():
+            with uninterrupted():
                 self._spawn([*command, "--enable-legacy-api-token"])
             deadline = time.monotonic() + _START_SECONDS
             while not self._answers(deadline):
@@ -156,16 +137,15 @@ class LocalServer:
         return self
 
     def _spawn(self, command: list[str]) -> None:
-        with open(self.log, "ab") as log, open(self.folder / "lock", "a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                raise RuntimeError(
-                    f"a Label Studio server works on {self.folder} already, left by a process that was killed or is "
-                    f"running still: stop that, or end the server: kill {lock.read().strip()}"
-                ) from None
-            # A process group of its own: Ctrl-C reaches us alone, and we stop it in order.
+        try:
+            lock = FileLock(self.folder / "lock").acquire(note="")
+        except Locked as error:
+            raise RuntimeError(
+                f"a Label Studio server works on {self.folder} already, left by a process that was killed or is "
+                f"running still: stop that, or end the server: kill {error.holder}"
+            ) from None
+        with lock, open(self.log, "ab") as log:
+            # In a process group of its own: Ctrl-C reaches us alone, and we stop the server in order.
             self._process = subprocess.Popen(
                 command,
                 env=self._variables(),
@@ -173,26 +153,25 @@ class LocalServer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=[lock.fileno()],  # so the lock is held for as long as the server lives
+                pass_fds=[lock.fileno()],  # so that the lock is held as long as the server lives
             )
-            lock.truncate(0)
             lock.write(str(self._process.pid))
 
     def stop(self) -> None:
-        """Stop it and everything it started; a second call is fine."""
+        """Stop the server and everything it started; a second call does nothing."""
         self._end((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, _KILL_SECONDS))
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill the server, as a power cut would."""
         self._end((signal.SIGKILL, _KILL_SECONDS))
 
     def _end(self, *signals: tuple[signal.Signals, float]) -> None:
-        """Send each signal, and wait that many seconds before the next one."""
-        with _uninterrupted():
+        """Send each signal, and wait up to so many seconds before the next one."""
+        with uninterrupted():
             if self._process is None:
                 return
             for number, patience in signals:
-                # It has gone; macOS speaks of permission when nobody waited for it yet.
+                # The process has ended; macOS reports a permission error until somebody waits for it.
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._process.pid, number)
                 with suppress(subprocess.TimeoutExpired):
@@ -202,7 +181,8 @@ class LocalServer:
 
     @property
     def running(self) -> bool:
-        with _uninterrupted():
+        """Whether the server's process lives."""
+        with uninterrupted():
             return self._process is not None and self._process.poll() is None
 
     def has_project(self, number: int) -> bool:
@@ -217,8 +197,8 @@ class LocalServer:
         self.stop()
 
     def _variables(self) -> dict[str, str]:
-        given = {name: value for name, value in os.environ.items() if not name.startswith("LABEL_STUDIO_")}
-        # Secrets go by the environment: a command line can be read by everybody on the machine.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("LABEL_STUDIO_")}
+        # Secrets go through the environment: everybody on the machine can read a command line.
         ours = {
             "LABEL_STUDIO_BASE_DATA_DIR": str(self.folder / "data"),
             "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
@@ -231,13 +211,13 @@ class LocalServer:
             "FRONTEND_SENTRY_DSN": "",
             "LATEST_VERSION_CHECK": "false",
         }
-        # Either alone is not enough: it would leave a half-made backend behind.
-        open_door = {"ML_BLOCK_LOCAL_IP": "false", "SSRF_PROTECTION_ENABLED": "false"} if self.backends else {}
-        return {**given, **ours, **open_door, **self.settings}
+        # Either one alone is not enough: Label Studio would leave a half-made backend behind.
+        local_calls = {"ML_BLOCK_LOCAL_IP": "false", "SSRF_PROTECTION_ENABLED": "false"} if self.backends else {}
+        return {**inherited, **ours, **local_calls, **self.settings}
 
-    @_uninterrupted()
+    @uninterrupted()
     def _answers(self, deadline: float) -> bool:
-        """Whether it does; if not, a moment later."""
+        """Whether the server answers; waits a moment if not."""
         if not self.running:
             raise RuntimeError(f"Label Studio ended while it started; the end of {self.log}:\n{self._tail()}")
         with suppress(httpx.HTTPError):
@@ -255,7 +235,7 @@ class LocalServer:
 
 
 def _secret(file: Path, n_bytes: int) -> str:
-    """Kept in a file that only its owner can read."""
+    """Read a secret, or make it, in a file that only its owner can read."""
     if not file.exists():
         scratch = file.with_name(f".{file.name}.tmp")
         with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
@@ -264,7 +244,8 @@ def _secret(file: Path, n_bytes: int) -> str:
     return file.read_text()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port of the loopback that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""One command from a workspace to the browser: a Label Studio server of one's own, a project, the next query in it."""
+"""One command from a workspace to the browser: a local Label Studio server, a project, the next query in it."""
 
 from __future__ import annotations
 
@@ -15,53 +15,53 @@ from typing import Any
 
 from ..loop.active_loop import ActiveLoop
 from ..workspace import Workspace
-from . import local_server
 from .connection import FILE, Connection, connect
+from .local_server import LocalServer, install, is_free
 
 PORT = 8080
-_POLL = 0.3  # seconds
-_AT_ONCE = 1.0  # seconds
+_POLL_SECONDS = 0.3
+_SAME_INTERRUPT_SECONDS = 1.0
 
 
 @contextmanager
 def open_studio(
     folder: str | Path, port: int | None = None, environment: str | Path | None = None
-) -> Iterator[tuple[local_server.LocalServer, Connection]]:
-    """A running server with the workspace's open query in it; it stops when the block ends.
+) -> Iterator[tuple[LocalServer, Connection]]:
+    """Run a server with the workspace's open query in it; it stops when the block ends.
 
-    The workspace is connected to it from then on: ``al-rotate collect`` takes the corrections over while it runs. Its
-    database is kept in ``folder/label_studio``; when the server starts again, on whatever port, it goes on.
+    The workspace stays connected to it: ``al-rotate collect`` takes over the corrections while it runs. Its database
+    is kept in ``folder/label_studio``, so that the next start resumes, on whatever port.
 
     Args:
         folder: a workspace.
-        port: None takes 8080, or a free one where that is taken.
+        port: None takes 8080, or a free one if that is in use.
         environment: where Label Studio is or will be installed; see :func:`~al_rotate.bridge.local_server.install`.
 
     Yields:
         The server, and the connection to the project.
 
     Raises:
-        ValueError: when the workspace is connected with another server.
+        ValueError: if the workspace is connected to another server.
     """
     folder = Path(folder).absolute()
     with Workspace.open(folder, read_only=True) as workspace:
         pool = workspace.paths(i for status in workspace.counts() for i in workspace.ids(status))
         classes = workspace.classes
     images = Path(os.path.commonpath([path.parent for path in pool.values()]))
-    environment = local_server.install(environment)
-    chosen = port or (PORT if local_server.is_free(PORT) else None)
-    with local_server.LocalServer(folder / "label_studio", images.parent, environment, chosen, backends=True) as server:
-        connection = _connected(folder, server, classes, images)
+    environment = install(environment)
+    port = port or (PORT if is_free(PORT) else None)
+    with LocalServer(folder / "label_studio", images.parent, environment, port, backends=True) as server:
+        connection = _connect(folder, server, classes, images)
         with ActiveLoop(folder) as loop:
             try:
                 loop.query()
-            except ValueError as error:  # the pool is used up, or labels were renamed: that is mended in the browser
-                warnings.warn(f"nothing was asked for: {error}", stacklevel=3)
+            except ValueError as error:  # the pool is used up, or labels were renamed: that is corrected in the browser
+                warnings.warn(f"no images were queried: {error}", stacklevel=3)
         yield server, connection
 
 
-def _connected(folder: Path, server: local_server.LocalServer, classes: tuple[str, ...], images: Path) -> Connection:
-    """The workspace's connection to this server: the one that it has, at the server's place of today, or a new one."""
+def _connect(folder: Path, server: LocalServer, classes: tuple[str, ...], images: Path) -> Connection:
+    """Connect the workspace to this server: update the connection that it has, or make a new one."""
     place: dict[str, Any] = {
         "url": server.url,
         "document_root": str(images.parent),
@@ -74,9 +74,9 @@ def _connected(folder: Path, server: local_server.LocalServer, classes: tuple[st
             f"that; delete {folder / FILE} to have it answered at a server of its own"
         )
     if before is not None and server.has_project(before.project):
-        now = replace(before, **place)
-        now.save(folder)
-        return now
+        connection = replace(before, **place)
+        connection.save(folder)
+        return connection
     kind = "local" if images.parent != images else "upload"
     url = place.pop("url")
     return connect(folder, url, server.token, classes, folder.name, images=kind, **place)
@@ -88,23 +88,27 @@ def run(
     environment: str | Path | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Open a studio, say where it is, and keep it until Ctrl-C, SIGTERM, the terminal's or the server's own end.
+    """Open a studio, print its address, and keep it until Ctrl-C, SIGTERM, or the end of the terminal or the server.
+
+    Args:
+        folder, port, environment: see :func:`open_studio`.
+        say: prints a line.
 
     Raises:
-        RuntimeError: when the server ends by itself.
+        RuntimeError: if the server ends by itself.
     """
 
     interrupted: float | None = None
 
     def leave(number: int, frame: FrameType | None) -> None:
         nonlocal interrupted
-        # Two at once, as a terminal and a wrapper send them, are one.
-        if interrupted is None or time.monotonic() - interrupted > _AT_ONCE:
+        # Two in quick succession, as a terminal and a wrapper send them, count as one.
+        if interrupted is None or time.monotonic() - interrupted > _SAME_INTERRUPT_SECONDS:
             interrupted = time.monotonic()
             raise KeyboardInterrupt
 
     numbers = [signal.SIGINT, signal.SIGTERM]  # SIGINT too where it is ignored, as in a shell's background
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup means it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
         numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, leave) for number in numbers}
     try:
@@ -114,9 +118,9 @@ def run(
             say(f"log in {server.email}  password {server.password}")
             say(f"then   al-rotate collect {folder}   in another terminal, as often as you like")
             say("Ctrl-C stops the server; everything is kept")
-            # Python drops what is raised in a finaliser or a weak reference's callback, so the flag is asked as well.
+            # Python drops what is raised in a finaliser or a weak reference's callback, so the flag counts as well.
             while server.running and interrupted is None:
-                time.sleep(_POLL)
+                time.sleep(_POLL_SECONDS)
             if interrupted is None:
                 raise RuntimeError(f"Label Studio ended by itself; its log is {server.log}")
     except KeyboardInterrupt:
