@@ -1,4 +1,4 @@
-"""Hosts and addresses: which are this machine's or its network's, and how they may be shown."""
+"""Hosts and addresses: which belong to this machine or its network, and how messages may show them."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ LOCAL_FILES = "/data/local-files/"
 
 
 def port_of(url: httpx.URL) -> int:
-    """The port that a connection goes to."""
+    """Get the port that a connection goes to."""
     return url.port or PORTS.get(url.scheme, 0)
 
 
-def parse(named: str) -> tuple[str, int | None]:
-    """``host`` or ``host:port``.
+def parse_host(text: str) -> tuple[str, int | None]:
+    """Parse ``host`` or ``host:port``.
 
     Raises:
         ValueError: for anything else.
     """
     try:
-        url = httpx.URL(f"http://{named.strip()}")
-        port = urlsplit(f"http://{named.strip()}").port  # httpx drops the default one
-        if url.host and not any(map(str.isspace, named.strip())) and url.raw_path in (b"/", b"") and not url.userinfo:
+        url = httpx.URL(f"http://{text.strip()}")
+        port = urlsplit(f"http://{text.strip()}").port  # httpx drops the default one
+        if url.host and not any(map(str.isspace, text.strip())) and url.raw_path in (b"/", b"") and not url.userinfo:
             return url.host, port
     except (httpx.InvalidURL, ValueError):
         pass
-    raise ValueError(f"expected a host like images.example.org or 10.0.0.5:9000, got {named!r}")
+    raise ValueError(f"expected a host like images.example.org or 10.0.0.5:9000, got {text!r}")
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the internet; one that stands for another counts as that.
+    """Whether an IP address belongs to the internet; an address that embeds another counts as that one.
 
-    >>> [is_public(one) for one in ("93.184.216.34", "10.0.0.1", "169.254.169.254", "::ffff:127.0.0.1")]
+    >>> [is_public(address) for address in ("93.184.216.34", "10.0.0.1", "169.254.169.254", "::ffff:127.0.0.1")]
     [True, False, False, False]
     """
-    one = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(one, ipaddress.IPv6Address):
-        inner = one.ipv4_mapped or one.sixtofour or (one.teredo[1] if one.teredo else None)
-        if inner is None and one in ipaddress.ip_network("64:ff9b::/96"):
-            inner = ipaddress.IPv4Address(int(one) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-    return one.is_global and not one.is_multicast
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if embedded is None and ip in ipaddress.ip_network("64:ff9b::/96"):
+            embedded = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if embedded is not None:
+            return is_public(str(embedded))
+    return ip.is_global and not ip.is_multicast
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or an IP address says this machine."""
+    """Whether a name or an IP address means this machine."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -57,14 +57,14 @@ def is_loopback(host: str) -> bool:
 
 
 def origin(address: str) -> tuple[str, str, int]:
-    """Scheme, host and port; the names of this machine are one."""
+    """Get scheme, host and port; all names of this machine count as one."""
     parts = urlsplit(address)
     host = "localhost" if is_loopback(parts.hostname or "") else parts.hostname or ""
     return parts.scheme, host, parts.port or PORTS.get(parts.scheme, 0)
 
 
-def shown(address: object) -> str:
-    """An address as a message may show it: without log-in and query, which can hold keys."""
+def safe_address(address: object) -> str:
+    """Shorten an address for messages: without log-in and query, which may hold keys."""
     try:
         parts = urlsplit(str(address))
         query = f"?{parts.query}" if parts.path == LOCAL_FILES else ""

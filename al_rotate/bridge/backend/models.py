@@ -1,60 +1,75 @@
-"""Which weights the ML backend serves, and what a training of them starts from: a workspace's, or one checkpoint's."""
+"""Which weights the ML backend serves, and what its trainings start from: a workspace's, or a single checkpoint's."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ...loop.settings import LoopSettings
 from ...storage.files import sha256
-from ...workspace import Workspace
+from ...storage.manifest import claim
+from ...workspace import Weights, Workspace, current_weights
+from ...workspace.versions import all_weights
 from ..connection import Connection
-from . import jobs as _queue
+from .jobs import jobs
+from .options import ServeOptions
 
 if TYPE_CHECKING:
     from ...detection.detector import Detector
 
 
-class Weights(NamedTuple):
-    """What is served under one name."""
-
-    checkpoint: Path | None
-    version: str
-    trained: bool = True  # False: random, with nothing to say yet
-
-
 class ModelSource(Protocol):
-    """Where weights come from and go to."""
+    """Where weights come from, and what a training needs to make new ones.
 
-    folder: Path  # of the service's own state
-    project: int | None  # the one project that it is for; None: any
-    rename: Mapping[str, str]  # label of the project -> class, where a person said so
+    Attributes:
+        folder: of the service's own state.
+        project: the one project that it is for; None: any.
+        rename: label of the project -> class, where a person said so.
+    """
+
+    folder: Path
+    project: int | None
+    rename: Mapping[str, str]
 
     def weights(self) -> Weights:
-        """The newest ones."""
+        """Return the newest weights."""
 
     def versions(self) -> list[str]:
-        """The names of all there are, the oldest first."""
+        """List the names of all versions, oldest first."""
+
+    def is_trained(self, weights: Weights) -> bool:
+        """Whether the weights predict anything; random ones do not."""
 
     def detector(self, weights: Weights) -> Detector:
-        """Load them."""
+        """Load weights."""
 
     def training(self, project: int | None) -> dict[str, Any]:
-        """What the process that trains must know, as JSON."""
+        """Return what the process that trains must know, as JSON."""
+
+
+def open_source(options: ServeOptions) -> WorkspaceModels | CheckpointModels:
+    """Open the workspace or the checkpoint that the options name.
+
+    Raises:
+        FileNotFoundError: for a workspace, config or checkpoint that does not exist.
+        ValueError: without a checkpoint, or if `work_dir` holds trainings that began elsewhere.
+    """
+    if options.workspace is not None:
+        return WorkspaceModels(options.workspace, options.device, options.cfg_options)
+    assert options.config is not None
+    return CheckpointModels(options.config, options.checkpoint, options.device, options.cfg_options, options.work_dir)
 
 
 class WorkspaceModels:
     """An al_rotate workspace: its rounds are the versions, and a training ends its open round.
 
     Args:
-        workspace: its folder.
-        device: "auto" takes the one that the workspace was made with.
-        cfg_options: of the trainings.
+        workspace, device, cfg_options: see :class:`~al_rotate.bridge.backend.options.ServeOptions`.
 
     Raises:
-        FileNotFoundError: when there is no workspace, or one without an MMRotate config.
+        FileNotFoundError: if there is no workspace, or one without an MMRotate config.
     """
 
     def __init__(
@@ -73,17 +88,24 @@ class WorkspaceModels:
         self.rename: Mapping[str, str] = (self.connection.rename if self.connection else None) or {}
 
     def weights(self) -> Weights:
-        return self._all()[-1]
+        with Workspace.open(self.workspace, read_only=True) as state:
+            weights = current_weights(state)
+        assert weights is not None, "a workspace of MMRotate has its initial weights"
+        return weights
 
     def versions(self) -> list[str]:
-        return [one.version for one in self._all()]
+        with Workspace.open(self.workspace, read_only=True) as state:
+            return [weights.version for weights in all_weights(state)]
+
+    def is_trained(self, weights: Weights) -> bool:
+        return weights.version != "initial" or not self._settings.untrained_start
 
     def detector(self, weights: Weights) -> Detector:
         from ...detection.detector import Detector
 
         return Detector(
             self.workspace / "config.py",
-            weights.checkpoint,
+            weights.path,
             self._device,
             classes=self._classes,
             precision=self._settings.precision,
@@ -92,29 +114,17 @@ class WorkspaceModels:
     def training(self, project: int | None) -> dict[str, Any]:
         return {"kind": "workspace", "workspace": str(self.workspace), "cfg_options": self._cfg_options}
 
-    def _all(self) -> list[Weights]:
-        with Workspace.open(self.workspace, read_only=True) as state:
-            rounds = [one for one in state.rounds() if one.checkpoint is not None]
-        first = self.workspace / self._settings.checkpoint if self._settings.checkpoint else None
-        return [
-            Weights(first, "initial", not self._settings.untrained_start),
-            *(Weights(one.checkpoint, f"round-{one.number:03d}") for one in rounds),
-        ]
-
 
 class CheckpointModels:
-    """A config and a checkpoint; trainings go on from the last one.
+    """A config and a checkpoint; each training starts from the newest one.
 
     Args:
-        config: path, or name of a config shipped with MMRotate.
-        checkpoint: path, or "zoo".
-        device: as for Detector.
-        cfg_options: of predictions and trainings.
-        work_dir: of the trainings and their queue.
+        config, checkpoint, device, cfg_options, work_dir: see
+            :class:`~al_rotate.bridge.backend.options.ServeOptions`.
 
     Raises:
-        FileNotFoundError: when a file is missing.
-        ValueError: without a checkpoint, or when `work_dir` holds trainings that began elsewhere.
+        FileNotFoundError: if a file is missing.
+        ValueError: without a checkpoint, or if `work_dir` holds trainings that began elsewhere.
     """
 
     project: int | None = None
@@ -139,20 +149,23 @@ class CheckpointModels:
             raise FileNotFoundError(f"expected a checkpoint, there is no file {self._first}")
         self._device, self._cfg_options = device, dict(cfg_options or {})
         self.folder = Path(work_dir or "al_rotate_backend").absolute()
-        began = {"config": self._config, "checkpoint": sha256(self._first)}
-        _queue.claim(self.folder / "began.json", began)
+        start = {"config": self._config, "checkpoint": sha256(self._first)}
+        claim(self.folder / "began.json", start, "trainings that began", "give another work_dir")
         self.rename: Mapping[str, str] = {}
 
     def weights(self) -> Weights:
-        return self._all()[-1]
+        return self._all_weights()[-1]
 
     def versions(self) -> list[str]:
-        return [one.version for one in self._all()]
+        return [weights.version for weights in self._all_weights()]
+
+    def is_trained(self, weights: Weights) -> bool:
+        return True
 
     def detector(self, weights: Weights) -> Detector:
         from ...detection.detector import Detector
 
-        return Detector(self._config, weights.checkpoint, self._device, self._cfg_options)
+        return Detector(self._config, weights.path, self._device, self._cfg_options)
 
     def training(self, project: int | None) -> dict[str, Any]:
         return {
@@ -163,13 +176,13 @@ class CheckpointModels:
             "cfg_options": self._cfg_options,
         }
 
-    def _all(self) -> list[Weights]:
-        trained = [Path(job.result["checkpoint"]) for job in _queue.jobs(self.folder) if job.state == "finished"]
+    def _all_weights(self) -> list[Weights]:
+        trained = [Path(job.result["checkpoint"]) for job in jobs(self.folder) if job.state == "finished"]
         return [Weights(file, _version(file)) for file in [self._first, *trained] if file.is_file()]
 
 
 def _version(file: Path) -> str:
-    """The checkpoint's name and what is in it: two files of one name are two versions."""
+    """Name a checkpoint by its file and content: two files of one name are two versions."""
     status = file.stat()
     return f"{file.stem}-{_digest(file, status.st_mtime_ns, status.st_size)[:8]}"
 

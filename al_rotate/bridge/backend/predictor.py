@@ -1,4 +1,4 @@
-"""Tasks -> predictions: fetches the images, detects on all of them in one call, and answers task by task."""
+"""Tasks -> predictions: fetches the images, runs the detector on all of them at once, and answers task by task."""
 
 from __future__ import annotations
 
@@ -6,91 +6,103 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ...data.instances import RotatedInstances
+from ...data import RotatedInstances
 from ...sampling import rank
-from ..conversion import tasks
-from ..conversion.class_matching import matched
+from ...workspace import Weights
+from ..conversion.class_matching import match_classes
 from ..conversion.label_config import LabelConfig
+from ..conversion.tasks import image_id_of, prediction
 from .fetch import Fetcher, Refused
-from .models import ModelSource, Weights
+from .models import ModelSource
 
 if TYPE_CHECKING:
     from ...detection.detector import Detector
 
 LOG = logging.getLogger("al_rotate.bridge.backend")
-FETCHING = 8  # images at a time
+DOWNLOADS = 8  # images at a time
+
+
+class FetchedImages(NamedTuple):
+    """The images of a request by the task's position in it ("0", "1", ...), and why some are missing."""
+
+    files: dict[str, Path]
+    failures: dict[str, str]
+
+
+def fetch_images(tasks: Sequence[Any], config: LabelConfig, fetcher: Fetcher, folder: Path) -> FetchedImages:
+    """Fetch the images of tasks.
+
+    Args:
+        tasks: as Label Studio sends them, unchecked.
+        config: the project's.
+        fetcher: fetches one image.
+        folder: for downloads.
+    """
+
+    def fetch(position: int) -> Path | str:
+        task = tasks[position]
+        try:
+            if not isinstance(task, Mapping) or not isinstance(task.get("data"), Mapping):
+                return f"expected a task with data, got {type(task).__name__}"
+            number = task.get("id")
+            address = task["data"].get(config.image_key)
+            return fetcher.fetch(address, folder / f"{position:05d}", number if isinstance(number, int) else None)
+        except (Refused, OSError) as error:
+            return str(error)
+
+    with ThreadPoolExecutor(DOWNLOADS) as pool:
+        results = {str(position): result for position, result in enumerate(pool.map(fetch, range(len(tasks))))}
+    return FetchedImages(
+        {position: file for position, file in results.items() if isinstance(file, Path)},
+        {position: reason for position, reason in results.items() if isinstance(reason, str)},
+    )
 
 
 class Predictor:
     """One model, used by one thread at a time.
 
     Args:
-        home: where the weights come from.
+        source: where the weights come from.
         score_thr: the least score of a box that is shown.
-        note: told of everything that was left out: where, and why.
+        note: called with the place and the reason of everything that was left out.
     """
 
-    def __init__(self, home: ModelSource, score_thr: float, note: Callable[[str, str], None]) -> None:
-        self.home, self.score_thr, self.note = home, score_thr, note
+    def __init__(self, source: ModelSource, score_thr: float, note: Callable[[str, str], None]) -> None:
+        self.source, self.score_thr, self.note = source, score_thr, note
         self._served: tuple[Weights, Detector | None] | None = None
 
     @property
     def weights(self) -> Weights:
-        """Those that are served."""
-        assert self._served is not None, "load() first"
-        return self._served[0]
+        """The weights that are served."""
+        return self._loaded()[0]
 
     def load(self, weights: Weights) -> None:
-        """Serve these from now on; when they cannot be loaded the old ones stay."""
-        detector = self.home.detector(weights) if weights.trained else None
+        """Serve these weights from now on; if they cannot be loaded, the old ones stay."""
+        detector = self.source.detector(weights) if self.source.is_trained(weights) else None
         self._served = (weights, detector)
         LOG.info("serving %s", weights.version)
 
-    def fetch(
-        self, given: Sequence[Any], config: LabelConfig, fetcher: Fetcher, folder: Path
-    ) -> tuple[dict[str, Path], dict[str, str]]:
-        """The images of the tasks by their place in the request, and why some are missing."""
-
-        def one(position: int) -> Path | str:
-            task = given[position]
-            try:
-                if not isinstance(task, Mapping) or not isinstance(task.get("data"), Mapping):
-                    return f"expected a task with data, got {type(task).__name__}"
-                number = task.get("id")
-                address = task["data"].get(config.image_key)
-                return fetcher.fetch(address, folder / f"{position:05d}", number if isinstance(number, int) else None)
-            except (Refused, OSError) as error:
-                return str(error)
-
-        with ThreadPoolExecutor(FETCHING) as pool:
-            got = dict(zip(map(str, range(len(given))), pool.map(one, range(len(given))), strict=True))
-        files = {place: file for place, file in got.items() if isinstance(file, Path)}
-        return files, {place: reason for place, reason in got.items() if isinstance(reason, str)}
-
     def predict(
-        self, given: Sequence[Any], config: LabelConfig, fetched: tuple[Mapping[str, Path], Mapping[str, str]]
+        self, tasks: Sequence[Any], config: LabelConfig, fetched: FetchedImages
     ) -> list[dict[str, Any] | list[Any]]:
-        """One answer a task, in order.
+        """Predict on fetched images, one answer per task, in order.
 
-        A task whose image cannot be had is answered by an empty list: Label Studio then saves nothing, and asks again
-        when the task is opened next, where an empty prediction would say that there is nothing to see.
+        A task without an image is answered by an empty list: Label Studio then saves nothing, and asks again when the
+        task is opened next. An empty prediction would say that there is nothing to see.
 
         Raises:
-            ValueError: when no class of the model is a label of the project.
+            ValueError: if no class of the model is a label of the project.
         """
-        assert self._served is not None, "load() first"
-        weights, detector = self._served
-        files, failed = fetched[0], dict(fetched[1])
+        weights, detector = self._loaded()
         if detector is None:
             raise ValueError(
                 f"{weights.version} has random weights: label the first images and train, then it predicts"
             )
-        labels = matched(detector.classes, config.classes, self.home.rename)
+        labels = match_classes(detector.classes, config.classes, self.source.rename)
         if not labels:
             raise ValueError(
                 f"none of the model's classes ({', '.join(detector.classes)}) is a label of the project "
@@ -99,55 +111,41 @@ class Predictor:
         lost = [name for name in detector.classes if name not in labels]
         if lost:
             self.note("labels", f"the project has no label for {', '.join(lost)}: boxes of these are left out")
-        found = _detect(detector, files)
-        failed |= found.skipped
-        scores = rank(found, "entropy").set_index("image_id")["score"]
-        shown = _shown(found, labels, self.score_thr)
+        detections = _detect(detector, fetched.files)
+        failures = fetched.failures | detections.skipped
+        scores = rank(detections, "entropy").set_index("image_id")["score"]
+        shown = _select_shown(detections, labels, self.score_thr)
         answers: list[dict[str, Any] | list[Any]] = []
-        for position, task in enumerate(given):
-            place = str(position)
-            if place in failed or place not in shown:
+        for position, task in enumerate(tasks):
+            key = str(position)
+            if key in failures or key not in shown:
                 number = task.get("id") if isinstance(task, Mapping) else None
-                self.note(f"task {number}", failed.get(place, "no detections"))
+                self.note(f"task {number}", failures.get(key, "no detections"))
                 answers.append([])
                 continue
-            one = shown[place]
-            assert one.image_sizes is not None
-            width, height = map(int, one.image_sizes[0])
-            name = _name(task, config.image_key)
-            answers.append(
-                tasks.prediction(name, (width, height), config, one, weights.version, 1 - float(scores[place]))
-            )
+            boxes = shown[key]
+            assert boxes.image_sizes is not None
+            width, height = map(int, boxes.image_sizes[0])
+            name = _region_prefix(task, config.image_key)
+            score = 1 - float(scores[key])
+            answers.append(prediction(name, (width, height), config, boxes, weights.version, score))
         return answers
 
+    def _loaded(self) -> tuple[Weights, Detector | None]:
+        assert self._served is not None, "load() first"
+        return self._served
 
-def _name(task: Mapping[str, Any], image_key: str) -> str:
-    """What its regions are numbered by."""
+
+def _region_prefix(task: Mapping[str, Any], image_key: str) -> str:
+    """The name that a task's regions are numbered by."""
     try:
-        return tasks.image_id_of(task["data"], image_key)
+        return image_id_of(task["data"], image_key)
     except ValueError:  # an address without a file's name, such as https://host/?id=3
         return f"task-{task.get('id')}"
 
 
-def answer(
-    predictor: Predictor,
-    given: Sequence[Any],
-    config: LabelConfig,
-    fetcher: Fetcher,
-    run: Callable[..., Any],
-) -> list[dict[str, Any] | list[Any]]:
-    """Fetch in this thread, detect in the one of the model.
-
-    Args:
-        run: calls a function with arguments in the model's thread and waits for it.
-    """
-    with TemporaryDirectory(prefix="al_rotate-") as folder:
-        fetched = predictor.fetch(given, config, fetcher, Path(folder))
-        return run(predictor.predict, given, config, fetched)
-
-
 def _detect(detector: Detector, files: Mapping[str, Path]) -> RotatedInstances:
-    """All in one call; when that fails, one by one, so that an odd image takes no other with it."""
+    """Detect on all images in one call; if that fails, one by one, so that a bad image affects no other."""
     if not files:
         return RotatedInstances.empty([], detector.classes)
     try:
@@ -156,16 +154,15 @@ def _detect(detector: Detector, files: Mapping[str, Path]) -> RotatedInstances:
         if len(files) == 1:
             reason = f"{type(error).__name__}: {error}"
             return RotatedInstances.empty([], detector.classes).replace(skipped=dict.fromkeys(files, reason))
-    return RotatedInstances.concat(_detect(detector, {place: file}) for place, file in files.items())
+    return RotatedInstances.concat(_detect(detector, {key: file}) for key, file in files.items())
 
 
-def _shown(found: RotatedInstances, labels: Mapping[str, str], score_thr: float) -> RotatedInstances:
-    """Likely boxes of classes that the project has, under its names."""
-    if found.scores is None:
-        return found
-    assert found.classes is not None
-    known = np.array([name in labels for name in found.classes])
-    kept = found.where((found.scores >= score_thr) & known[found.labels])
-    # The others are not drawn any more, but still need names that are distinct.
-    names = [labels.get(name, f"\0{name}") for name in found.classes]
-    return kept.replace(classes=names)
+def _select_shown(detections: RotatedInstances, labels: Mapping[str, str], score_thr: float) -> RotatedInstances:
+    """Select the likely boxes of classes that the project has, under its names."""
+    if detections.scores is None:
+        return detections
+    assert detections.classes is not None
+    has_label = np.array([name in labels for name in detections.classes])
+    shown = detections.where((detections.scores >= score_thr) & has_label[detections.labels])
+    # Classes without a label have no box left, but the names of all must be distinct.
+    return shown.replace(classes=[labels.get(name, f"\0{name}") for name in detections.classes])

@@ -1,4 +1,4 @@
-"""Tokens and passwords stay out of logs, pages and files."""
+"""Keeps tokens and passwords out of logs, pages and files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 HIDDEN = "[hidden]"
-_SHORTEST = 4  # less would blot out ordinary words
+_SHORTEST = 4  # characters; shorter secrets would blot out ordinary words
 _PATTERNS = (
     # Authorization headers, whoever printed them.
     (re.compile(r"(?i)\b(token|bearer|basic)(\s+)[\w.+/=~-]{12,}"), rf"\1\2{HIDDEN}"),
@@ -22,48 +22,53 @@ _PATTERNS = (
 
 
 class Redactor(logging.Filter):
-    """Hides the secrets it was told of, and what looks like one, in text and in log records.
+    """Replaces the given secrets, and what looks like one, in text and in log records.
 
-    As a filter it changes records and drops none; it hides in tracebacks too.
+    As a logging filter it changes records and drops none; it redacts tracebacks too.
+
+    Args:
+        secrets: to replace; None and very short ones are ignored.
     """
 
     def __init__(self, *secrets: str | None) -> None:
         super().__init__()
-        self._known: tuple[str, ...] = ()
+        self._secrets: tuple[str, ...] = ()
         self._lock = threading.Lock()
         for secret in secrets:
             self.add(secret)
 
     def add(self, secret: str | None) -> None:
-        """Hide this from now on."""
+        """Redact this secret from now on."""
         if secret and len(secret) >= _SHORTEST:
             with self._lock:
-                self._known = tuple(sorted({*self._known, secret}, key=len, reverse=True))
+                # Longest first: a secret may contain another.
+                self._secrets = tuple(sorted({*self._secrets, secret}, key=len, reverse=True))
 
-    def hide(self, text: str) -> str:
-        """The text without secrets."""
-        for secret in self._known:
+    def redact(self, text: str) -> str:
+        """Replace the secrets in a text."""
+        for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
-        for pattern, shown in _PATTERNS:
-            text = pattern.sub(shown, text)
+        for pattern, replacement in _PATTERNS:
+            text = pattern.sub(replacement, text)
         return text
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = self._value(record.msg)
+        """Redact a log record; always keeps it."""
+        record.msg = self._redact_value(record.msg)
         if isinstance(record.args, dict):
-            record.args = {name: self._value(value) for name, value in record.args.items()}
+            record.args = {name: self._redact_value(value) for name, value in record.args.items()}
         elif record.args:
-            record.args = tuple(self._value(value) for value in record.args)
+            record.args = tuple(self._redact_value(value) for value in record.args)
         if record.exc_info and not record.exc_text:
-            record.exc_text = logging.Formatter().formatException(record.exc_info)  # Formatter takes it from here
+            record.exc_text = logging.Formatter().formatException(record.exc_info)  # formatters use exc_text if set
         if record.exc_text:
-            record.exc_text = self.hide(record.exc_text)
+            record.exc_text = self.redact(record.exc_text)
         return True
 
-    def _value(self, value: Any) -> Any:
-        """Numbers must stay numbers: a format may say %d."""
+    def _redact_value(self, value: Any) -> Any:
+        """Redact an argument; numbers stay numbers, since a format may say %d."""
         if isinstance(value, (int, float, type(None))):
             return value
         text = str(value)
-        hidden = self.hide(text)
-        return hidden if hidden != text else value
+        redacted = self.redact(text)
+        return redacted if redacted != text else value

@@ -1,4 +1,4 @@
-"""What the ML backend does, whoever asks: predicts in one thread, queues trainings, serves what they leave."""
+"""What the ML backend does, whoever calls it: predicts in one thread, queues trainings, serves their weights."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
 from ...storage.files import atomic_write, utc_now
-from ..conversion.label_config import read_xml
-from .fetch import Fetcher, Limits
+from ...workspace import Weights
+from ..conversion.label_config import LabelConfig, read_xml
+from .fetch import Fetcher
 from .hosts import is_loopback, origin
-from .jobs import Busy, Queue, jobs
-from .models import ModelSource, Weights
-from .predictor import Predictor, answer
+from .jobs import Busy, JobQueue, jobs
+from .models import ModelSource
+from .options import TOKEN_VARIABLE, URL_VARIABLE, ServeOptions
+from .predictor import Predictor, fetch_images
 from .redaction import Redactor
-from .trainer import ADDRESS, TOKEN
 
 LOG = logging.getLogger("al_rotate.bridge.backend")
-MAX_TASKS = 1000  # a request
+MAX_TASKS = 1000  # per request
 MAX_WAITING = 16  # requests
 NOTES = 30  # kept for the status page
-_SECONDS = 1.0  # between two looks at the queue
+_POLL_SECONDS = 1.0  # between two looks at the queue
 _CREATED = ("ANNOTATION_CREATED", "ANNOTATIONS_CREATED")
 
 
@@ -40,59 +42,53 @@ class Rejected(ValueError):
 
 
 class Service:
-    """One model behind one queue of trainings.
+    """One model and its queue of trainings.
 
     Args:
-        home: where weights come from.
-        score_thr: the least score of a box that is shown.
-        train_every: fine-tune after so many new annotations; 0: only when asked.
-        label_studio, token: None waits for what Label Studio says of itself in /setup. It is believed when it says
-            that it runs on this machine; the token stays in memory.
-        hosts, document_root, limits: see :class:`~al_rotate.bridge.backend.fetch.Fetcher`.
+        source: where weights come from.
+        options: see :class:`~al_rotate.bridge.backend.options.ServeOptions`; what chooses the source does not matter
+            here.
+        token: of Label Studio, kept in memory. None waits for the one that it sends in /setup, which is accepted from
+            the address in the options, or from this machine.
+        redactor: hides the token, and what else it was given, in logs and answers.
 
     Raises:
-        ValueError: for hosts that are none.
-        Busy: when another service works in the home's folder.
+        ValueError: for invalid hosts.
+        Busy: if another service works in the source's folder.
     """
 
     def __init__(
         self,
-        home: ModelSource,
-        score_thr: float = 0.3,
-        train_every: int = 0,
-        label_studio: str | None = None,
+        source: ModelSource,
+        options: ServeOptions | None = None,
         token: str | None = None,
-        hosts: Iterable[str] = (),
-        document_root: str | Path | None = None,
-        limits: Limits | None = None,
-        secrets: Redactor | None = None,
+        redactor: Redactor | None = None,
     ) -> None:
-        self.home, self.train_every, self.hosts = home, train_every, list(hosts)
-        self.document_root, self.limits = document_root and str(document_root), limits or Limits()
-        self.secrets, self._token = secrets or Redactor(), token
-        self.secrets.add(token)
-        self._studio = label_studio
+        self.source, self.options = source, options or ServeOptions()
+        self.redactor, self._token = redactor or Redactor(), token
+        self.redactor.add(token)
+        self._studio = self.options.label_studio
         self._fetcher = self._new_fetcher()
-        self.predictor = Predictor(home, score_thr, self.note)
-        self.queue = Queue(home.folder, self._environment)
-        LOG.addFilter(self.secrets)
+        self.predictor = Predictor(source, self.options.score_thr, self.note)
+        self.queue = JobQueue(source.folder, self._environment)
+        LOG.addFilter(self.redactor)
         self.notes: deque[tuple[str, str, str]] = deque(maxlen=NOTES)
         self.last_error: tuple[str, str] | None = None
-        self._model = ThreadPoolExecutor(1, "model")  # the detector's own thread
-        self._fetching = ThreadPoolExecutor(4, "predict")
+        self.model_thread = ThreadPoolExecutor(1, "model")  # the only one that uses the detector
+        self._request_threads = ThreadPoolExecutor(4, "predict")
         self._waiting = 0
         self._counting, self._stop = threading.Lock(), threading.Event()
         self._unloadable: set[Weights] = set()
         self._watcher = threading.Thread(target=self._watch, name="trainings", daemon=True)
 
     def start(self) -> Service:
-        """Load the newest weights and look after the queue.
+        """Load the newest weights and begin to watch the queue.
 
         Raises:
-            FileNotFoundError, ValueError: when they cannot be loaded.
+            FileNotFoundError, ValueError: if the weights cannot be loaded.
         """
         try:
-            self._model.submit(self.predictor.load, self.home.weights()).result()
+            self.model_thread.submit(self.predictor.load, self.source.weights()).result()
         except BaseException:
             self.stop()
             raise
@@ -100,14 +96,14 @@ class Service:
         return self
 
     def stop(self) -> None:
-        """Leave; a training goes on, and the next service finds it."""
+        """Stop; a running training continues, and the next service finds it."""
         self._stop.set()
         if self._watcher.is_alive():
             self._watcher.join()
-        for pool in (self._fetching, self._model):
+        for pool in (self._request_threads, self.model_thread):
             pool.shutdown(cancel_futures=True)
         self.queue.close()
-        LOG.removeFilter(self.secrets)
+        LOG.removeFilter(self.redactor)
 
     def __enter__(self) -> Service:
         return self.start()
@@ -121,117 +117,119 @@ class Service:
         return self.predictor.weights.version
 
     def setup(self, body: Mapping[str, Any]) -> str:
-        """Label Studio says who it is; the answer is our model_version.
+        """Take note of Label Studio's address and token, and return our model_version.
 
         Raises:
             Rejected: for a labelling configuration without rectangles.
         """
         token, hostname = body.get("access_token"), body.get("hostname")
         if isinstance(token, str):
-            self.secrets.add(token)
+            self.redactor.add(token)
         if isinstance(hostname, str) and isinstance(token, str) and token:
             self._meet(hostname, token)
-        self._config(body.get("schema"))
+        self._read_config(body.get("schema"))
         return self.version
 
     def predict(self, body: Mapping[str, Any]) -> list[Any]:
-        """One answer a task, in order; blocks until the model had its turn.
+        """Predict, one answer per task, in order; blocks until the model is free.
 
         Raises:
             Rejected: says what was expected.
         """
-        given = body.get("tasks")
-        if not isinstance(given, list):
-            raise Rejected(422, f"expected a list of tasks, got {type(given).__name__}")
-        if len(given) > MAX_TASKS:
-            raise Rejected(413, f"expected at most {MAX_TASKS} tasks, got {len(given)}: select fewer at a time")
-        config = self._config(body.get("label_config"))
+        tasks = body.get("tasks")
+        if not isinstance(tasks, list):
+            raise Rejected(422, f"expected a list of tasks, got {type(tasks).__name__}")
+        if len(tasks) > MAX_TASKS:
+            raise Rejected(413, f"expected at most {MAX_TASKS} tasks, got {len(tasks)}: select fewer at a time")
+        config = self._read_config(body.get("label_config"))
         with self._counting:
             if self._waiting >= MAX_WAITING:
                 raise Rejected(503, f"{self._waiting} requests wait for the model already: try again later")
             self._waiting += 1
         try:
-            run = lambda function, *arguments: self._model.submit(function, *arguments).result()  # noqa: E731
-            return self._fetching.submit(answer, self.predictor, given, config, self._fetcher, run).result()
+            return self._request_threads.submit(self._answer, tasks, config, self._fetcher).result()
         except ValueError as error:
             self.fail(str(error))
-            raise Rejected(422, self.secrets.hide(str(error))) from error
+            raise Rejected(422, self.redactor.redact(str(error))) from error
         finally:
             with self._counting:
                 self._waiting -= 1
 
     def event(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """What happened in Label Studio; only asks for trainings, which are begun elsewhere.
+        """Handle an event in Label Studio: queue a training if it calls for one.
 
         Raises:
-            Rejected: for a training that cannot be.
+            Rejected: for a training that is not possible.
         """
-        action, named = body.get("action"), body.get("project")
-        project = named.get("id") if isinstance(named, Mapping) else named
-        if action != "START_TRAINING" and not (action in _CREATED and self.train_every > 0):
+        action, sender = body.get("action"), body.get("project")
+        project = sender.get("id") if isinstance(sender, Mapping) else sender
+        if action != "START_TRAINING" and not (action in _CREATED and self.options.train_every > 0):
             return {"status": "ignored"}
         if not isinstance(project, int) or isinstance(project, bool):
             project = None
-        if self.home.project is not None and project != self.home.project:
-            text = f"expected project {self.home.project}, with which the workspace is connected, got {project}"
+        if self.source.project is not None and project != self.source.project:
+            text = f"expected project {self.source.project}, with which the workspace is connected, got {project}"
             self.note(str(action), text)
             raise Rejected(422, text)
         if action == "START_TRAINING":
-            return self._train(project, "asked for in Label Studio")
-        count = self._count(_labelled(body))
-        if count < self.train_every:
+            return self._queue_training(project, "asked for in Label Studio")
+        count = self._count_annotations(_n_annotations(body))
+        if count < self.options.train_every:
             return {"status": "counted", "annotations": count}
-        answered = self._train(project, f"{count} new annotations")
-        self._count(None)
-        return answered
+        queued = self._queue_training(project, f"{count} new annotations")
+        self._count_annotations(None)
+        return queued
 
     def status(self) -> dict[str, Any]:
-        """For the status page."""
+        """Return what the status page shows."""
         return {
             "version": self.version,
-            "versions": self.home.versions(),
-            "trained": self.predictor.weights.trained,
-            "jobs": jobs(self.home.folder)[::-1],
+            "versions": self.source.versions(),
+            "trained": self.source.is_trained(self.predictor.weights),
+            "jobs": jobs(self.source.folder)[::-1],
             "waiting": self._waiting,
             "notes": list(self.notes)[::-1],
             "last_error": self.last_error,
             "studio": self._studio,
             "token": self._token is not None,
-            "train_every": self.train_every,
-            "annotations": self._count(0),
-            "hide": self.secrets.hide,
+            "train_every": self.options.train_every,
+            "annotations": self._count_annotations(0),
+            "redact": self.redactor.redact,
         }
 
     def note(self, where: str, why: str) -> None:
-        """Something was left out; for the status page and the log."""
-        why = self.secrets.hide(why)
+        """Record that something was left out, for the status page and the log."""
+        why = self.redactor.redact(why)
         if not self.notes or self.notes[-1][1:] != (where, why):
             self.notes.append((utc_now(), where, why))
         LOG.warning("%s: %s", where, why)
 
     def fail(self, text: str) -> None:
-        """Something went wrong; for the status page and the log."""
-        self.last_error = (utc_now(), self.secrets.hide(text))
+        """Record an error, for the status page and the log."""
+        self.last_error = (utc_now(), self.redactor.redact(text))
         LOG.error("%s", text)
 
-    # Inside.
+    def _answer(self, tasks: Sequence[Any], config: LabelConfig, fetcher: Fetcher) -> list[Any]:
+        """Fetch in this thread, detect in the model's."""
+        with TemporaryDirectory(prefix="al_rotate-") as folder:
+            fetched = fetch_images(tasks, config, fetcher, Path(folder))
+            return self.model_thread.submit(self.predictor.predict, tasks, config, fetched).result()
 
-    def _train(self, project: int | None, reason: str) -> dict[str, Any]:
-        training = self.home.training(project)
+    def _queue_training(self, project: int | None, reason: str) -> dict[str, Any]:
+        training = self.source.training(project)
         if training["kind"] == "labels":
             if project is None:
                 raise Rejected(422, "expected the id of the project to train on, got none")
-            where = {"hosts": self.hosts, "document_root": self.document_root, "limits": vars(self.limits)}
-            training["fetch"] = where
+            training["fetch"] = self.options.fetch_policy.to_json()
         try:
             job = self.queue.add(training, reason)
         except Busy as error:
             raise Rejected(409, str(error)) from error
         return {"status": "queued", "training": job.number}
 
-    def _count(self, more: int | None) -> int:
-        """Annotations since the last training was asked for; None begins anew."""
-        file = self.home.folder / "annotations.json"
+    def _count_annotations(self, more: int | None) -> int:
+        """Count annotations since the last training was queued; None starts again from 0."""
+        file = self.source.folder / "annotations.json"
         with self._counting:
             count = json.loads(file.read_text(encoding="utf-8"))["new"] if file.exists() else 0
             if more != 0:
@@ -240,7 +238,7 @@ class Service:
                     json.dump({"new": count}, text)
         return count
 
-    def _config(self, xml: object) -> Any:
+    def _read_config(self, xml: object) -> LabelConfig:
         try:
             if not isinstance(xml, str):
                 raise ValueError(f"expected a labelling configuration, got {type(xml).__name__}")
@@ -250,6 +248,7 @@ class Service:
             raise Rejected(422, str(error)) from error
 
     def _meet(self, hostname: str, token: str) -> None:
+        """Accept an address of this machine, and a token from the address that is known."""
         if self._studio is None and is_loopback(urlsplit(hostname).hostname or ""):
             self._studio = hostname
         if self._studio is not None and self._token is None and origin(hostname) == origin(self._studio):
@@ -257,39 +256,41 @@ class Service:
             self._fetcher = self._new_fetcher()
 
     def _new_fetcher(self) -> Fetcher:
-        return Fetcher(self._studio, self._token, self.hosts, self.document_root, self.limits)
+        return Fetcher(self._studio, self._token, self.options.fetch_policy)
 
     def _environment(self) -> dict[str, str]:
-        given = {ADDRESS: self._studio, TOKEN: self._token}
-        return {name: value for name, value in given.items() if value}
+        variables = {URL_VARIABLE: self._studio, TOKEN_VARIABLE: self._token}
+        return {name: value for name, value in variables.items() if value}
 
     def _watch(self) -> None:
+        """Begin trainings, report those that failed, and load the weights of those that finished."""
         ended: set[int] | None = None
         while not self._stop.is_set():
             try:
-                known = self.queue.tick()
-                over = {job.number for job in known if job.result}
-                for job in known:
+                all_jobs = self.queue.tick()
+                over = {job.number for job in all_jobs if job.result}
+                for job in all_jobs:
                     if job.state == "failed" and ended is not None and job.number not in ended:
                         self.fail(f"training {job.number}: {job.result['error']}")
                 ended = over
-                newest = self.home.weights()
+                newest = self.source.weights()
                 if newest != self.predictor.weights and newest not in self._unloadable:
                     self._unloadable.add(newest)
-                    self._model.submit(self.predictor.load, newest).result()
+                    self.model_thread.submit(self.predictor.load, newest).result()
                     self._unloadable.discard(newest)
             except Exception as error:
                 if not self._stop.is_set():
                     self.fail(f"{type(error).__name__}: {error}")
-            self._stop.wait(_SECONDS)
+            self._stop.wait(_POLL_SECONDS)
 
 
-def _labelled(body: Mapping[str, Any]) -> int:
-    """How many annotations an event tells of; skipped ones are none."""
-    told = body.get("annotation")
-    many = told if isinstance(told, list) else [told]
-    return sum(isinstance(one, Mapping) and not one.get("was_cancelled") for one in many)
+def _n_annotations(body: Mapping[str, Any]) -> int:
+    """Count the annotations that an event tells of, without skipped ones."""
+    content = body.get("annotation")
+    annotations = content if isinstance(content, list) else [content]
+    return sum(isinstance(entry, Mapping) and not entry.get("was_cancelled") for entry in annotations)
 
 
 def token_of_environment() -> str | None:
-    return os.environ.get(TOKEN, "").strip() or None
+    """Read Label Studio's token from the environment."""
+    return os.environ.get(TOKEN_VARIABLE, "").strip() or None
