@@ -1,39 +1,31 @@
-"""A real Label Studio server for the tests, and people in it."""
+"""A real Label Studio server, and a pool of images for it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.label_studio import CLASSES, ENVIRONMENT, Studio
+from helpers.label_studio import CLASSES, ENVIRONMENT, Pool, Studio
 from PIL import Image
 
 from al_rotate import RotatedInstances
-from al_rotate.boxes.convert import canonical
-from al_rotate.bridge.client.label_studio import LabelStudio
+from al_rotate.boxes import canonical
+from al_rotate.bridge.client import LabelStudio
 from al_rotate.bridge.local_server import LocalServer, install
 
 
 @pytest.fixture(scope="session")
 def studio(tmp_path_factory: pytest.TempPathFactory):
+    """A server and a client signed in to it."""
     folder = tmp_path_factory.mktemp("studio")
     with LocalServer(folder / "server", folder, install(ENVIRONMENT), backends=True) as server:
         yield Studio(server, LabelStudio.connect(server.url, server.token), folder)
 
 
-@dataclass
-class Pool:
-    """Images on disk, detections on them, and what they should be."""
-
-    files: dict[str, Path]
-    detections: RotatedInstances
-
-
 @pytest.fixture
 def pool(studio: Studio, tmp_path: Path) -> Pool:
-    """Seven images of 320 x 200 pixels with odd names; the fourth has no box, the last was not detected on."""
+    """Seven images of 320 x 200 pixels with odd names; the fifth has no box, the last was not detected on."""
     names = ["a b", "ä/ö", "c+d&e", "plain", "empty", "x'y", "unseen"]
     folder = studio.root / f"images {tmp_path.name}"
     rng = np.random.default_rng(5)

@@ -1,4 +1,4 @@
-"""What a person sees at Label Studio's page, and what comes back of what they do there."""
+"""What a person sees in Label Studio's page, and what a pull brings of what they do there."""
 
 import os
 from pathlib import Path
@@ -25,14 +25,14 @@ SCENE, OBJECT = (60, 70, 80), (200, 200, 190)
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Where screenshots go: kept under $AL_ROTATE_SCREENSHOTS where that is set."""
+    """The folder of screenshots: $AL_ROTATE_SCREENSHOTS if that is set."""
     return Path(os.environ.get("AL_ROTATE_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
 
 
 @pytest.fixture(scope="module")
 def browser(studio, tmp_path_factory):
-    with browser_at(studio, tmp_path_factory.mktemp("profile")) as made:
-        yield made
+    with browser_at(studio, tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def task(studio, detections, tmp_path):
 
 
 def colour_of(name):
-    """A class's colour in the page."""
+    """The colour of a class in the page."""
     xml = to_xml(CLASSES)
     line = next(line for line in xml.replace("<Label", "\n<Label").splitlines() if f'value="{name}"' in line)
     text = line.partition('background="')[2][1:7]
@@ -66,32 +66,32 @@ def colour_of(name):
 
 
 def edges(box, n=24):
-    """Places along the four sides, without the corners; (4n, 2)."""
+    """(4n, 2) points along the four sides, without the corners."""
     corners = boxes.to_corners(box[None])[0]
     share = np.linspace(0.12, 0.88, n)[:, None]
     return np.concatenate([a + share * (b - a) for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True)])
 
 
-def drawn(browser, screenshot, points, colour, reach=2):
-    """The share of these places of the picture that have a line of this colour within so many pixels of the screen."""
+def share_drawn(browser, screenshot, points, colour, reach=2):
+    """The share of these points of the picture with a line of this colour within `reach` pixels of the screen."""
     pixels = np.asarray(screenshot).astype(int)
-    found = []
+    has_line = []
     for x, y in browser.to_screen(points).round().astype(int):
         around = pixels[y - reach : y + reach + 1, x - reach : x + reach + 1].reshape(-1, 3)
-        found.append((np.abs(around - colour).max(axis=1) < 60).any())
-    return np.mean(found)
+        has_line.append((np.abs(around - colour).max(axis=1) < 60).any())
+    return np.mean(has_line)
 
 
 def test_the_boxes_lie_on_the_objects(studio, browser, task, pictures):
     browser.open_task(*task)
     seen = browser.screenshot(pictures / "task_with_predictions.png")
     for box, name in zip(BOXES, ("ship", "ship", "storage tank"), strict=True):
-        assert drawn(browser, seen, edges(box), colour_of(name)) > 0.95
-        # The same box turned by ten degrees, or as an upright one, or moved or longer by some pixels is not what is
-        # drawn: at most where the outlines cross.
+        assert share_drawn(browser, seen, edges(box), colour_of(name)) > 0.95
+        # The same box rotated by ten degrees, upright, or moved or longer by some pixels is not what is drawn, except
+        # where the outlines cross.
         for wrong in ([0, 0, 0, 0, 0.17], [0, 0, 0, 0, -box[4]], [5, 4, 0, 0, 0], [0, 0, 8, 0, 0]):
-            assert drawn(browser, seen, edges(box + np.float32(wrong)), colour_of(name)) < 0.7
-    # And the picture is where we think: the objects' middles are covered, the ground is not.
+            assert share_drawn(browser, seen, edges(box + np.float32(wrong)), colour_of(name)) < 0.7
+    # And the picture is where it should be: the objects' centres are bright, the ground is dark.
     pixels = np.asarray(seen)
     for x, y in browser.to_screen([[30, 30], [600, 380]]).astype(int):
         assert np.abs(pixels[y, x].astype(int) - SCENE).max() < 12
@@ -103,26 +103,26 @@ def test_the_boxes_lie_on_the_objects(studio, browser, task, pictures):
 
 
 def selected(browser):
-    """The selected box, (5,), and its handle's place."""
+    """The selected box, (5,), and the place of its rotation handle."""
     corners, handle = browser.selected()
     return boxes.from_corners(corners.reshape(1, 8))[0], handle
 
 
 def test_what_the_mouse_does_comes_back(studio, browser, task, detections, pictures):
-    """Move one box, turn another, relabel none, submit: the pulled labels are where the mouse left them."""
+    """Move one box, rotate another, submit: the pulled labels are where the mouse left them."""
     project, number = task
     browser.open_task(project, number)
-    middles = browser.to_screen(BOXES[:, :2])
+    centres = browser.to_screen(BOXES[:, :2])
 
-    browser.click(middles[1])
-    browser.drag([middles[1], middles[1] + [-4, -3], middles[1] + [-120, -70]])
+    browser.click(centres[1])
+    browser.drag([centres[1], centres[1] + [-4, -3], centres[1] + [-120, -70]])
     moved, _ = selected(browser)
-    # The page starts to drag some pixels late.
+    # The page starts the drag some pixels late.
     np.testing.assert_allclose(moved[:2], BOXES[1, :2] + np.array([-120, -70]) / browser.scale, atol=5)
     np.testing.assert_allclose(moved[2:], BOXES[1, 2:], atol=5e-3)  # its canvas rounds
 
     browser.press(Keys.ESCAPE)  # nothing is selected
-    browser.click(middles[0])
+    browser.click(centres[0])
     before, handle = selected(browser)
     centre = browser.to_screen([before[:2]])[0]
     angle = 0.5
@@ -136,7 +136,7 @@ def test_what_the_mouse_does_comes_back(studio, browser, task, detections, pictu
     assert turned[4] - BOXES[0, 4] == pytest.approx(angle, abs=0.03)
     np.testing.assert_allclose(turned[:4], BOXES[0, :4], atol=0.5)
     seen = browser.screenshot(pictures / "moved_and_turned.png")
-    assert drawn(browser, seen, edges(moved.astype(np.float32)), colour_of("ship")) > 0.95
+    assert share_drawn(browser, seen, edges(moved.astype(np.float32)), colour_of("ship")) > 0.95
 
     browser.press_button("Submit")
     browser.until(lambda d: len(studio.call("GET", f"tasks/{number}/")["annotations"]))
@@ -145,7 +145,7 @@ def test_what_the_mouse_does_comes_back(studio, browser, task, detections, pictu
     np.testing.assert_allclose(labels.boxes[2], BOXES[2], atol=1e-3)  # untouched
     assert labels.labels.tolist() == [0, 0, 1]
 
-    # The other tests of the bridge submit through the API; this is what the page sent.
+    # The other tests of the bridge submit through the API; this is what the page sends.
     (body,) = browser.sent("POST", f"/tasks/{number}/annotations")
     assert {"lead_time", "result", "parent_prediction"} <= body.keys()
     reading = studio.client.pull(project, CLASSES).reading
@@ -156,7 +156,7 @@ def test_what_the_mouse_does_comes_back(studio, browser, task, detections, pictu
 def test_a_drawn_box_is_added(studio, browser, task, pictures):
     project, number = task
     browser.open_task(project, number)
-    browser.press("2")  # the label's hot key
+    browser.press("2")  # the hot key of the label
     corners = browser.to_screen([[60, 260], [180, 330]])
     browser.drag(list(corners))
     browser.screenshot(pictures / "drawn.png")
@@ -170,17 +170,17 @@ def test_a_drawn_box_is_added(studio, browser, task, pictures):
     assert values[4] == pytest.approx(0, abs=1e-4)
 
 
-def test_all_tasks_in_their_order_one_of_them_skipped(studio, browser, tmp_path, pictures):
-    """The button "Label All Tasks" hands out the most uncertain image first; what is skipped teaches nothing."""
+def test_label_all_tasks_and_skip_one(studio, browser, tmp_path, pictures):
+    """The button "Label All Tasks" hands out the most uncertain image first; a skipped one gets no label."""
     folder = studio.root / tmp_path.name
     truth = synthetic.write_dataset(folder, 4, 512, seed=21)
     rng = np.random.default_rng(2)
-    near = truth.boxes + rng.normal(0, 1, truth.boxes.shape) * [3, 3, 2, 2, 0.04]
-    found = truth.replace(boxes=boxes.canonical(near), scores=rng.uniform(0.31, 0.95, truth.n_boxes), difficult=None)
-    ranking = rank(found, "entropy")
+    near = boxes.canonical(truth.boxes + rng.normal(0, 1, truth.boxes.shape) * [3, 3, 2, 2, 0.04])
+    detections = truth.replace(boxes=near, scores=rng.uniform(0.31, 0.95, truth.n_boxes), difficult=None)
+    ranking = rank(detections, "entropy")
     project = studio.client.open_project("Harbours and airfields", truth.classes)
     files = images.find(folder / "images")
-    tasks = studio.client.push(project, ranking, found, files, LocalFiles(studio.root), "round-001").tasks
+    tasks = studio.client.push(project, ranking, detections, files, LocalFiles(studio.root), "round-001").tasks
     assert list(tasks) == ranking["image_id"].tolist()
     browser.open_project(project)
     browser.screenshot(pictures / "project.png")
@@ -194,11 +194,11 @@ def test_all_tasks_in_their_order_one_of_them_skipped(studio, browser, tmp_path,
     first, second, third, _ = tasks
     assert sorted(reading.labels.image_ids) == sorted([first, third])
     assert list(reading.skipped) == [second]
-    np.testing.assert_allclose(reading.labels[first].boxes, found[first].boxes, atol=1e-3)
+    np.testing.assert_allclose(reading.labels[first].boxes, detections[first].boxes, atol=1e-3)
 
 
-def test_a_turned_photograph(studio, browser, detections, tmp_path, pictures):
-    """Its boxes are in the picture as it is shown, which is how the detector reads it."""
+def test_a_rotated_photograph(studio, browser, detections, tmp_path, pictures):
+    """Its boxes are in the picture as the browser shows it, which is how the detector reads it."""
     folder = studio.root / tmp_path.name
     folder.mkdir()
     upright = Image.new("RGB", (HEIGHT, WIDTH), SCENE)  # 400 x 640 as it is shown
@@ -207,14 +207,14 @@ def test_a_turned_photograph(studio, browser, detections, tmp_path, pictures):
     exif = Image.Exif()
     exif[0x0112] = 6
     upright.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.jpg", exif=exif, quality=95)
-    found = RotatedInstances(["turned"], [0, 1], box, [0], scores=[0.5], classes=CLASSES)
+    prediction = RotatedInstances(["turned"], [0, 1], box, [0], scores=[0.5], classes=CLASSES)
     project = studio.project(CLASSES)
     files = {"turned": folder / "turned.jpg"}
-    pushed = studio.client.push(project, ["turned"], found, files, LocalFiles(studio.root), "round-000")
+    pushed = studio.client.push(project, ["turned"], prediction, files, LocalFiles(studio.root), "round-000")
     browser.open_task(project, pushed.tasks["turned"])
-    assert browser._picture()[4:] == [HEIGHT, WIDTH]
+    assert browser.picture()[4:] == [HEIGHT, WIDTH]
     seen = browser.screenshot(pictures / "turned_photograph.png")
-    assert drawn(browser, seen, edges(box[0]), colour_of("ship")) > 0.95
+    assert share_drawn(browser, seen, edges(box[0]), colour_of("ship")) > 0.95
     browser.press_button("Submit")
     browser.until(lambda d: len(studio.call("GET", f"tasks/{pushed.tasks['turned']}/")["annotations"]))
     labels = studio.client.pull(project, CLASSES, sizes={"turned": (HEIGHT, WIDTH)}).reading.labels["turned"]

@@ -1,4 +1,4 @@
-"""A Label Studio server that is started and stopped, and what interrupts that."""
+"""Starting and stopping a Label Studio server, and interrupts meanwhile."""
 
 import os
 import signal
@@ -11,19 +11,20 @@ from contextlib import contextmanager, suppress
 import pytest
 from helpers.label_studio import ENVIRONMENT, assert_no_server
 
-from al_rotate.bridge.local_server import LocalServer, _uninterrupted, install
+from al_rotate.bridge.local_server import LocalServer, install
+from al_rotate.bridge.signals import uninterrupted
 
 # Methods of Popen, and when a KeyboardInterrupt in them does harm.
 HARMFUL = {
-    "_execute_child": lambda process: process.pid is not None,  # nobody is told which process was started
-    "_internal_poll": lambda process: process._waitpid_lock.locked(),  # for ever; wait() waits for it
+    "_execute_child": lambda process: process.pid is not None,  # nobody knows which process was started
+    "_internal_poll": lambda process: process._waitpid_lock.locked(),  # it stays locked, and wait() waits for it
     "wait": lambda process: True,  # the server is not stopped
 }
 
 
 @contextmanager
 def ctrl_c(*methods):
-    """Ctrl-C is pressed in each of these methods of Popen once, when it does harm.
+    """Press Ctrl-C in each of these methods of Popen once, when it does harm.
 
     Yields:
         A list of the methods in which it was pressed.
@@ -54,7 +55,7 @@ def ctrl_c(*methods):
 
 @pytest.fixture
 def server(tmp_path):
-    """Not started; whatever was is killed when the test ends."""
+    """A server, not started; it is killed when the test ends."""
     server = LocalServer(tmp_path / "server", tmp_path, install(ENVIRONMENT))
     yield server
     with suppress(ValueError, OSError):
@@ -71,15 +72,15 @@ def test_ctrl_c_leaves_no_server(methods, server):
     assert_no_server(server.folder)
 
 
-def test_what_comes_in_between_is_handled_afterwards(server):
-    """Every signal, one in the other; in another thread nothing is held."""
+def test_signals_are_handled_after_the_block(server):
+    """Every signal, in nested blocks; in another thread nothing is held back."""
     handled = []
     numbers = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
     before = [signal.signal(number, lambda number, frame: handled.append(number)) for number in numbers]
     ours = [signal.getsignal(number) for number in numbers]
     try:
-        with _uninterrupted():
-            with _uninterrupted():
+        with uninterrupted():
+            with uninterrupted():
                 for number in numbers:
                     signal.raise_signal(number)
             assert handled == []

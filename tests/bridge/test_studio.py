@@ -1,4 +1,4 @@
-"""One command from a workspace to a Label Studio with its query in it."""
+"""The command that opens a Label Studio with the workspace's query in it."""
 
 import fcntl
 import json
@@ -17,7 +17,7 @@ import pytest
 from helpers.label_studio import ENVIRONMENT, assert_no_server
 
 from al_rotate import ActiveLoop, Workspace
-from al_rotate.bridge import local_server
+from al_rotate.bridge.local_server import is_free
 from al_rotate.bridge.studio import open_studio, run
 from al_rotate.data import synthetic
 
@@ -30,7 +30,7 @@ def command(*words):
 
 @contextmanager
 def studio(work):
-    """The command in a process of its own; killed with its server when the block ends, so that a test can only fail."""
+    """The command in a process of its own; killed with its server when the block ends, so that no test hangs."""
     words = command("studio", work, "--venv", ENVIRONMENT)
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
@@ -44,7 +44,7 @@ def studio(work):
 
 
 def wait_for(process, word):
-    """What a command printed up to the line with this word."""
+    """Return what a command printed up to the line with this word."""
     seen = ""
     for line in process.stdout:
         seen += line
@@ -54,7 +54,7 @@ def wait_for(process, word):
 
 
 class Finalised:
-    """Ctrl-C is pressed in its finaliser."""
+    """Presses Ctrl-C in its finaliser."""
 
     def __del__(self):
         signal.raise_signal(signal.SIGINT)
@@ -62,16 +62,16 @@ class Finalised:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_studio_of_ones_own(scenes, detector, tmp_path):
-    """Started, answered, collected, killed, started again: the same project, nothing there twice; it stops cleanly."""
+    """Started, answered, collected, killed, started again: the same project, no task twice; it stops cleanly."""
     work = tmp_path / "work"
     ActiveLoop(work, scenes.images, synthetic.CLASSES, detector, "entropy", budget=3).close()
     with studio(work) as process:
-        told = wait_for(process, "Ctrl-C")
-        url, project = re.search(r"open +(http://127\.0\.0\.1:\d+)/projects/(\d+)/data", told).groups()
-        email, password = re.search(r"log in (\S+) +password (\S+)", told).groups()
-        assert f"al-rotate collect {work}" in told
+        printed = wait_for(process, "Ctrl-C")
+        url, project = re.search(r"open +(http://127\.0\.0\.1:\d+)/projects/(\d+)/data", printed).groups()
+        email, password = re.search(r"log in (\S+) +password (\S+)", printed).groups()
+        assert f"al-rotate collect {work}" in printed
 
-        # A person can log in with what was printed.
+        # A person can log in with the printed password.
         with httpx.Client(base_url=url, follow_redirects=True) as page:
             page.get("/user/login/")
             form = {"email": email, "password": password, "csrfmiddlewaretoken": page.cookies["csrftoken"]}
@@ -90,11 +90,11 @@ def test_a_studio_of_ones_own(scenes, detector, tmp_path):
         first = tasks[0]["data"]["al_image_id"]
         body = {"result": tasks[0]["predictions"][0]["result"], "lead_time": 12.5}
         api.post(f"tasks/{tasks[0]['id']}/annotations/", json=body).raise_for_status()
-        done = subprocess.run(command("collect", work), capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert "1 labelled" in done.stdout
+        collected = subprocess.run(command("collect", work), capture_output=True, text=True)
+        assert collected.returncode == 0, collected.stderr
+        assert "1 labelled" in collected.stdout
 
-        # Killed, its server lives on and keeps its folder; the next one says so instead of sharing a database.
+        # Killed, its server lives on and keeps its folder; the next one reports it instead of sharing a database.
         process.kill()
         process.wait()
         with (
@@ -114,22 +114,22 @@ def test_a_studio_of_ones_own(scenes, detector, tmp_path):
         tasks = httpx.get(f"{server.url}/api/tasks", params={"project": project, "fields": "all"}, headers=headers)
         assert len(tasks.json()["tasks"]) == 3
         port = server.port
-    assert local_server.is_free(port)
+    assert is_free(port)
     with Workspace.open(work, read_only=True) as workspace:
         assert workspace.labels().image_ids.tolist() == [first]
         assert np.isclose(workspace.ledger()["seconds"], 12.5).all()
 
     # An interrupt that comes where Python drops exceptions stops it as well.
-    said = []
+    lines = []
 
     def say(line):
-        said.append(line)
+        lines.append(line)
         if "log in" in line:
             Finalised()
 
     run(work, environment=ENVIRONMENT, say=say)
-    assert said[-1] == "stopped"
-    assert said[-2].startswith("Ctrl-C")  # it was dropped: the start went on
+    assert lines[-1] == "stopped"
+    assert lines[-2].startswith("Ctrl-C")  # it was dropped: the start continued
     assert_no_server(work / "label_studio")
 
     secret = (work / "label_studio" / "token").read_text()
@@ -139,7 +139,7 @@ def test_a_studio_of_ones_own(scenes, detector, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_a_command_ends_with_ctrl_c_and_its_terminal(number, scenes, detector, tmp_path):
-    """Before the server answers: nothing of it is left."""
+    """Before the server answers; nothing of it is left."""
     if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
         pytest.skip("started by nohup")
     work = tmp_path / "work"

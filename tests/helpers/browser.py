@@ -25,6 +25,8 @@ FLAGS = (
 
 
 class Browser:
+    """A browser in which somebody is logged in."""
+
     def __init__(self, driver, studio):
         self.driver, self.studio = driver, studio
 
@@ -39,18 +41,18 @@ class Browser:
         return WebDriverWait(self.driver, seconds, 0.2).until(condition)
 
     def open_task(self, project, task):
-        """The labelling page of one task, its picture loaded and its regions drawn."""
+        """Open the labelling page of one task, and wait for its picture and its regions."""
         self.driver.get(f"{self.studio.server.url}/projects/{project}/data?task={task}")
         self.wait_for_picture()
 
     def open_project(self, project):
-        """The table of its tasks, with their pictures."""
+        """Open the table of a project's tasks, and wait for their pictures."""
         self.driver.get(f"{self.studio.server.url}/projects/{project}/data")
         self.button("Label All Tasks")
         self._wait_until_still()
 
     def wait_for_task(self, task):
-        """The labelling page that was opened shows this task."""
+        """Wait until the labelling page shows this task."""
         self.until(
             lambda d: d.find_elements(
                 By.XPATH, f"//*[contains(@class, 'task-id') and normalize-space(text()[1])='{task}']"
@@ -59,7 +61,7 @@ class Browser:
         self.wait_for_picture()
 
     def wait_for_picture(self):
-        self.until(lambda d: self._picture())
+        self.until(lambda d: self.picture())
         self._wait_until_still()
 
     def _wait_until_still(self):
@@ -71,10 +73,10 @@ class Browser:
                 return
             before = now
 
-    def _picture(self):
+    def picture(self):
         """left, top, width, height on the screen, and natural size of the picture being labelled.
 
-        The page may show it a little larger than the canvas on which the boxes are drawn, and cut its rims off.
+        The page may show it slightly larger than the canvas on which the boxes are drawn, and cut its rims off.
         """
         script = """
         const shown = [...document.querySelectorAll('img')].filter(
@@ -86,24 +88,28 @@ class Browser:
         return self.driver.execute_script(script)
 
     def to_screen(self, points):
-        """(N, 2) pixels of the picture -> (N, 2) pixels of the screen."""
-        left, top, width, height, natural_width, natural_height = self._picture()
+        """Convert (N, 2) pixels of the picture to (N, 2) pixels of the screen."""
+        left, top, width, height, natural_width, natural_height = self.picture()
         return np.asarray(points, float) * [width / natural_width, height / natural_height] + [left, top]
 
     def from_screen(self, points):
-        """The way back."""
-        left, top, width, height, natural_width, natural_height = self._picture()
+        """Convert (N, 2) pixels of the screen to (N, 2) pixels of the picture."""
+        left, top, width, height, natural_width, natural_height = self.picture()
         return (np.asarray(points, float) - [left, top]) * [natural_width / width, natural_height / height]
 
     @property
     def scale(self):
-        """Screen pixels to a picture's pixel."""
-        picture = self._picture()
-        return picture[2] / picture[4]
+        """Screen pixels per pixel of the picture."""
+        _, _, width, _, natural_width, _ = self.picture()
+        return width / natural_width
 
     def selected(self):
-        """The selected box as the page itself has it: its corners in the picture's pixels, (4, 2), as it turns about
-        the first; and where on the screen its handle for turning is."""
+        """The selected box in the page's own terms.
+
+        Returns:
+            Its corners in the picture's pixels, (4, 2), the one it rotates about first; and the place of its rotation
+            handle on the screen.
+        """
         corners, handle = self.driver.execute_script(
             """
             const transformer = Konva.stages.flatMap(s => s.find('Transformer')).find(t => t.nodes().length);
@@ -132,25 +138,25 @@ class Browser:
         time.sleep(0.3)
 
     def drag(self, points, steps=12):
-        """Press at the first of these places on the screen, go through the others, release at the last."""
+        """Press the mouse at the first of these places on the screen, move through the others, release at the last."""
         pointer = PointerInput("mouse", "mouse")
         actions = ActionBuilder(self.driver, mouse=pointer, duration=30)
-        actions.pointer_action.move_to_location(*_whole(points[0]))
+        actions.pointer_action.move_to_location(*_rounded(points[0]))
         actions.pointer_action.pointer_down(MouseButton.LEFT)
         for start, end in itertools.pairwise(points):
             for part in np.linspace(0, 1, steps + 1)[1:]:
-                actions.pointer_action.move_to_location(*_whole(np.add(start, part * np.subtract(end, start))))
+                actions.pointer_action.move_to_location(*_rounded(np.add(start, part * np.subtract(end, start))))
         actions.pointer_action.pointer_up(MouseButton.LEFT)
         actions.perform()
         time.sleep(0.5)
 
     def button(self, text):
-        """The button that says this, once it can be pressed."""
+        """Wait for the button with this text to be enabled."""
         path = f"//button[contains(normalize-space(.), '{text}')]"
         return self.until(lambda d: next((b for b in d.find_elements(By.XPATH, path) if b.is_enabled()), None))
 
     def press_button(self, text):
-        """Click on it, once no message lies over it."""
+        """Click the button with this text, once no message covers it."""
 
         def clicked(driver):
             with suppress(ElementClickInterceptedException):
@@ -160,23 +166,24 @@ class Browser:
         self.until(clicked)
 
     def sent(self, method, part):
-        """The bodies of the requests of this kind that the page has sent since last asked."""
+        """The bodies of matching requests that the page has sent since the last call."""
         bodies = []
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]
             request = message.get("params", {}).get("request", {})
-            right = request.get("method") == method and part in request.get("url", "")
-            if message["method"] == "Network.requestWillBeSent" and right:
+            matches = request.get("method") == method and part in request.get("url", "")
+            if message["method"] == "Network.requestWillBeSent" and matches:
                 bodies.append(json.loads(request.get("postData", "null")))
         return bodies
 
 
-def _whole(point):
+def _rounded(point):
     return round(float(point[0])), round(float(point[1]))
 
 
 @contextmanager
 def browser_at(studio, profile):
+    """Start a browser with a profile folder of its own, and log in."""
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for flag in (*FLAGS, f"--user-data-dir={profile}", "--window-size=1500,950"):

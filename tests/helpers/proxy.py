@@ -1,4 +1,4 @@
-"""A proxy in front of a server that misbehaves when it is told to."""
+"""A proxy in front of a server, with faults on request."""
 
 import threading
 import time
@@ -13,10 +13,11 @@ import httpx
 class Fault:
     """What happens to the next `times` requests whose method and path match.
 
-    kind: "refuse" answers `status` without asking the server; "lie" lets the server do it and answers `status`;
-    "hang" lets the server do it and answers after `seconds`; "cut" lets it do it and closes the line;
-    "late" answers `status` at once and lets the server do it `seconds` later;
-    "edit" passes the server's body through `edit`.
+    Args:
+        kind: "refuse" answers `status` without asking the server; "lie" forwards the request and answers `status`;
+            "hang" forwards it and answers after `seconds`; "cut" forwards it and closes the connection; "late" answers
+            `status` at once and forwards the request `seconds` later; "edit" changes the server's body by `edit`.
+        after: how many matching requests to let pass first.
     """
 
     kind: str
@@ -25,12 +26,14 @@ class Fault:
     status: int = 500
     times: int = 1
     seconds: float = 5
-    after: int = 0  # requests to let pass first
+    after: int = 0
     edit: object = None
     headers: dict = field(default_factory=dict)
 
 
 class Proxy:
+    """Forwards requests to `target`, applies `faults`, and records requests in `seen`."""
+
     def __init__(self, target):
         self.target, self.faults, self.seen = target, [], []
         handler = type("Handler", (_Handler,), {"proxy": self})
@@ -40,7 +43,8 @@ class Proxy:
         self._lock = threading.Lock()
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def fault_for(self, method, path):
+    def next_fault(self, method, path):
+        """Record a request, and use up a fault that matches it."""
         with self._lock:
             self.seen.append((method, path))
             for fault in self.faults:
@@ -54,12 +58,13 @@ class Proxy:
         return None
 
     def sent(self, method, path):
-        """How many requests of this kind came by."""
+        """Count the requests of this kind."""
         return sum(m == method and path in p for m, p in self.seen)
 
 
 @contextmanager
 def proxy_to(url):
+    """Run a proxy while the block lasts."""
     proxy = Proxy(url)
     try:
         yield proxy
@@ -72,10 +77,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     proxy: Proxy
 
-    def _any(self):
+    def _forward(self):
         length = int(self.headers.get("Content-Length") or 0)
         content = self.rfile.read(length)
-        fault = self.proxy.fault_for(self.command, self.path.partition("?")[0])
+        fault = self.proxy.next_fault(self.command, self.path.partition("?")[0])
         if fault and fault.kind == "refuse":
             return self._answer(fault.status, b'{"detail": "a fault of the test"}', fault.headers)
         headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "content-length", "connection")}
@@ -108,9 +113,9 @@ class _Handler(BaseHTTPRequestHandler):
             if status != 204:
                 self.wfile.write(body)
         except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True  # the client has lost its patience
+            self.close_connection = True  # the client timed out
 
-    do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _any
+    do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _forward
 
     def log_message(self, *arguments):
         pass

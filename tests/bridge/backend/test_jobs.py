@@ -1,6 +1,5 @@
 """Trainings in processes of their own: one runs, one waits, both outlive the service."""
 
-import json
 import os
 import signal
 from pathlib import Path
@@ -11,13 +10,13 @@ from helpers.noisy import CLASSES, NoisyLearner, labels_of
 from PIL import Image
 
 from al_rotate import ActiveLoop, Workspace
-from al_rotate.bridge.backend.jobs import ATTEMPTS, Busy, Queue, claim, jobs, read
+from al_rotate.bridge.backend.jobs import ATTEMPTS, Busy, JobQueue, jobs, read
 
 TRUTH = labels_of(4)
 
 
 def process_of(job):
-    """The id of the process that trains it."""
+    """The id of the process that runs a job."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0")
@@ -31,7 +30,7 @@ def process_of(job):
 
 @pytest.fixture
 def workspace(tmp_path):
-    """One with a learner of our own: what trains it fails, but not before nobody else has the workspace."""
+    """A workspace with a custom learner: its training fails, but only once nobody else has the workspace."""
     pool = tmp_path / "pool"
     pool.mkdir()
     for image_id in TRUTH.image_ids:
@@ -43,9 +42,9 @@ def workspace(tmp_path):
 
 @pytest.fixture
 def queue(tmp_path):
-    made = Queue(tmp_path / "service", lambda: {"LABEL_STUDIO_API_KEY": "a secret token"})
-    yield made
-    made.close()
+    opened = JobQueue(tmp_path / "service", lambda: {"LABEL_STUDIO_API_KEY": "a secret token"})
+    yield opened
+    opened.close()
 
 
 def training(workspace, project=1, **more):
@@ -57,7 +56,7 @@ def states(queue):
 
 
 def test_one_runs_and_one_waits(queue, workspace, tmp_path):
-    with Workspace.open(workspace):  # so the first does not end
+    with Workspace.open(workspace):  # so that the first does not end
         first = queue.add(training(workspace), "asked for")
         assert (first.number, first.state) == (1, "waiting")
         assert queue.add(training(workspace), "asked for again").number == 1  # it has not begun: it will see all
@@ -68,11 +67,11 @@ def test_one_runs_and_one_waits(queue, workspace, tmp_path):
         with pytest.raises(Busy, match="training 2, for project 1, waits already"):
             queue.add(training(workspace, project=2), "for another")
 
-        # The service ends; the training goes on, and the next service finds it.
+        # The service ends; the training continues, and the next service finds it.
         with pytest.raises(Busy, match="another service works in"):
-            Queue(queue.folder, dict)
+            JobQueue(queue.folder, dict)
         queue.close()
-        following = Queue(queue.folder, dict)
+        following = JobQueue(queue.folder, dict)
         assert [job.state for job in following.tick()] == ["running", "waiting"]
         assert process_of(first)
         assert process_of(second) is None
@@ -83,11 +82,11 @@ def test_one_runs_and_one_waits(queue, workspace, tmp_path):
     assert "a secret token" not in "".join(file.read_text() for file in queue.folder.rglob("*") if file.is_file())
 
 
-def test_a_training_that_is_killed_begins_again_but_not_for_ever(queue, workspace):
+def test_a_killed_training_begins_again_a_few_times(queue, workspace):
     with Workspace.open(workspace):
         job = queue.add(training(workspace), "asked for")
         for attempt in range(1, ATTEMPTS + 1):
-            assert [one.state for one in queue.tick()] == ["running"]
+            assert [snapshot.state for snapshot in queue.tick()] == ["running"]
             assert len(read(job.folder / "job.json")["begun"]) == attempt
             wait_until(lambda: process_of(job), "begun")
             os.kill(process_of(job), signal.SIGKILL)
@@ -99,19 +98,9 @@ def test_a_training_that_is_killed_begins_again_but_not_for_ever(queue, workspac
     assert queue.add(training(workspace), "the next").number == 2
 
 
-def test_tuples_of_options_come_to_the_training(queue, workspace):
+def test_tuples_in_options_reach_the_training(queue, workspace):
     options = {"train_pipeline.2.scale": (640, 640), "randomness": {"seed": 1}, "steps": [1, 2]}
     queue.add(training(workspace, cfg_options=options), "asked for")
     (job,) = jobs(queue.folder)
     assert job.request["cfg_options"] == options
     assert isinstance(job.request["cfg_options"]["train_pipeline.2.scale"], tuple)
-
-
-def test_a_folder_of_trainings_belongs_to_one_checkpoint(tmp_path):
-    file = tmp_path / "work" / "began.json"
-    began = {"config": "rtmdet", "checkpoint": "ab12"}
-    claim(file, began)
-    claim(file, began)
-    with pytest.raises(ValueError, match="holds trainings that began from another checkpoint: give another work_dir"):
-        claim(file, began | {"checkpoint": "cd34"})
-    assert json.loads(file.read_text()) == began

@@ -1,4 +1,4 @@
-"""Tokens and passwords stay out of logs."""
+"""Tokens and passwords stay out of logs and texts."""
 
 import io
 import logging
@@ -11,7 +11,7 @@ TOKEN = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "redacted"),
     [
         (f"the token is {TOKEN}.", f"the token is {HIDDEN}."),
         (f"{TOKEN}{TOKEN}", f"{HIDDEN}{HIDDEN}"),
@@ -24,24 +24,25 @@ TOKEN = "0123456789abcdef0123456789abcdef01234567"
         ("3 tokens, one basic training, and a key", "3 tokens, one basic training, and a key"),
     ],
 )
-def test_what_is_hidden(text, shown):
-    assert Redactor(TOKEN).hide(text) == shown
+def test_what_is_redacted(text, redacted):
+    assert Redactor(TOKEN).redact(text) == redacted
 
 
-def test_short_ones_would_blot_out_words():
-    assert Redactor("a", "", None).hide("a cat") == "a cat"
+def test_short_secrets_stay():
+    """They would blot out words."""
+    assert Redactor("a", "", None).redact("a cat") == "a cat"
 
 
-def test_a_longer_secret_goes_before_its_part():
-    assert Redactor("secret", "secretary").hide("secretary") == HIDDEN
+def test_a_secret_within_another():
+    assert Redactor("secret", "secretary").redact("secretary") == HIDDEN
 
 
 @pytest.fixture
 def logged():
-    """A logger that hides, and what came of it."""
-    secrets, log, text = Redactor(TOKEN), logging.Logger("test"), io.StringIO()
+    """A logger that redacts, and its output."""
+    log, text = logging.Logger("test"), io.StringIO()
     log.addHandler(logging.StreamHandler(text))
-    log.addFilter(secrets)
+    log.addFilter(Redactor(TOKEN))
     return log, text
 
 

@@ -1,0 +1,160 @@
+"""What the ML backend predicts, over its HTTP, with a real detector."""
+
+import re
+import threading
+
+import numpy as np
+import pytest
+from helpers.label_studio import boxes_of, local_task, predict_request
+from PIL import Image
+
+from al_rotate import ActiveLoop
+from al_rotate.bridge.backend.jobs import Busy
+from al_rotate.bridge.backend.models import WorkspaceModels
+from al_rotate.bridge.backend.service import Service
+from al_rotate.bridge.conversion.label_config import to_xml
+from al_rotate.data import synthetic
+
+pytestmark = pytest.mark.mm
+
+
+@pytest.fixture
+def predict(http):
+    """Sends /predict, as Label Studio does."""
+
+    def predict(service, *tasks, classes=synthetic.CLASSES):
+        return http(service).post("/predict", json=predict_request(*tasks, xml=to_xml(classes)))
+
+    return predict
+
+
+@pytest.fixture
+def put_image(scenes):
+    """Puts a file into the document root; its task. The file is removed after the test."""
+    files = []
+
+    def put_image(name, save):
+        files.append(scenes.images.parent / name)
+        save(files[-1])
+        return {"id": 7, "data": {"image": f"/data/local-files/?d={name}"}}
+
+    yield put_image
+    for file in files:
+        file.unlink()
+
+
+def test_all_tasks_in_order(service, predict, http, scenes, served_detector, score_thr):
+    """They are answered as the detector sees them; a bad one is answered by nothing and affects no other."""
+    ids = scenes.labels.image_ids.tolist()[:5][::-1]
+    bad = [local_task("gone", 90), {"id": 91, "data": {}}, {"id": 92}, "task", local_task("../../etc/passwd", 94)]
+    good = [local_task(image_id, number) for number, image_id in enumerate(ids, start=1)]
+    tasks = [good[0], bad[0], good[1], *bad[1:], *good[2:]]
+    answer = predict(service, *tasks)
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert len(results) == len(tasks)
+    assert [k for k, result in enumerate(results) if result == []] == [1, 3, 4, 5, 6]
+    detections = served_detector.predict({i: scenes.images / f"{i}.jpg" for i in ids})
+    for image_id, result in zip(ids, [result for result in results if result], strict=True):
+        expected = detections[image_id]
+        expected = expected.where(expected.scores >= score_thr)
+        regions = result["result"]
+        assert [r["value"]["rectanglelabels"] for r in regions] == [
+            [synthetic.CLASSES[k]] for k in expected.labels.tolist()
+        ]
+        np.testing.assert_allclose(boxes_of(regions, (128, 128)), expected.boxes, atol=1e-3)
+        np.testing.assert_allclose([r["score"] for r in regions], expected.scores, atol=1e-6)
+        assert result["model_version"] == service.version
+        assert 0 <= result["score"] <= 1
+    assert sum(len(result["result"]) for result in results if result) > 10
+    notes = {where: why for _, where, why in service.notes}
+    assert "no such file" in notes["task 90"]
+    assert "expected the address of an image in the task, got None" in notes["task 91"]
+    assert notes["task 92"] == "expected a task with data, got dict"
+    assert notes["task None"] == "expected a task with data, got str"
+    assert "leaves the document root" in notes["task 94"]
+    page = http(service).get("/").text
+    assert all(word in page for word in (service.version, "task 94", "leaves the document root"))
+
+
+def test_an_image_that_the_detector_cannot_read(service, predict, put_image, scenes):
+    """It has a header and nothing else."""
+    head = (scenes.images / f"{scenes.labels.image_ids[0]}.jpg").read_bytes()[:200]
+    broken = put_image("broken.jpg", lambda file: file.write_bytes(head))
+    first, second = (local_task(image_id) for image_id in scenes.labels.image_ids[:2])
+    results = predict(service, first, broken, second).json()["results"]
+    assert [bool(result) for result in results] == [True, False, True]
+
+
+def test_a_rotated_photograph(service, predict, put_image, scenes, served_detector, score_thr):
+    """Stored on its side with an EXIF orientation: the answer is for the image as the browser shows it."""
+    upright = Image.open(scenes.images / f"{scenes.labels.image_ids[0]}.jpg").crop((0, 0, 128, 90))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the stored picture is shown rotated by 90 degrees to the right
+    stored = upright.rotate(90, expand=True)
+    task = put_image("turned.jpg", lambda file: stored.save(file, quality=95, exif=exif))
+    (result,) = predict(service, task).json()["results"]
+    expected = served_detector.predict({"turned": scenes.images.parent / "turned.jpg"})
+    sizes = {(region["original_width"], region["original_height"]) for region in result["result"]}
+    assert sizes == {(128, 90)}
+    expected = expected.where(expected.scores >= score_thr)
+    np.testing.assert_allclose(boxes_of(result["result"], (128, 90)), expected.boxes, atol=1e-3)
+
+
+def test_labels_with_another_spelling(service, predict, scenes):
+    task = local_task(scenes.labels.image_ids[0])
+    names = [name.upper().replace("-", " ") for name in synthetic.CLASSES]
+    (result,) = predict(service, task, classes=names).json()["results"]
+    assert {r["value"]["rectanglelabels"][0] for r in result["result"]} <= {*names}
+    assert result["result"]
+    (few,) = predict(service, task, classes=names[:1]).json()["results"]
+    assert {r["value"]["rectanglelabels"][0] for r in few["result"]} <= {names[0]}
+    assert any(why.startswith("the project has no label for") for _, _, why in service.notes)
+    answer = predict(service, task, classes=["cat"])
+    assert answer.status_code == 422
+    assert "none of the model's classes" in answer.json()["detail"]
+    assert "is a label of the project (cat)" in service.last_error[1]
+
+
+def test_health_and_setup_do_not_wait_for_the_model(service, http, scenes):
+    """The model's thread is busy until both have answered."""
+    client, free, answers = http(service), threading.Event(), []
+    service.model_thread.submit(free.wait)
+    body = predict_request(local_task(scenes.labels.image_ids[0]), xml=to_xml(synthetic.CLASSES))
+    prediction = threading.Thread(target=lambda: answers.append(client.post("/predict", json=body)))
+    prediction.start()
+    try:
+        assert client.get("/health").status_code == 200
+        assert client.post("/setup", json={"schema": to_xml(synthetic.CLASSES)}).status_code == 200
+        assert client.post("/webhook", json={"action": "PROJECT_UPDATED"}).json() == {"status": "ignored"}
+        assert client.get("/").status_code == 200
+        assert not answers
+    finally:
+        free.set()
+        prediction.join()
+    assert answers[0].json()["results"][0]["result"]
+
+
+def test_only_so_many_requests_can_wait(open_service, predict, monkeypatch, scenes):
+    monkeypatch.setattr(f"{Service.__module__}.MAX_WAITING", 0)
+    answer = predict(open_service(), local_task(scenes.labels.image_ids[0]))
+    assert answer.status_code == 503
+    assert "try again later" in answer.json()["detail"]
+
+
+def test_a_workspace_with_an_untrained_start(open_service, predict, http, scenes, tmp_path):
+    """Random weights predict nothing; the page says so, and one service at a time works there."""
+    from al_rotate.detection.detector import Detector
+    from al_rotate.detection.small_models import small_rtmdet
+
+    folder = tmp_path / "work"
+    config, options = "rotated_rtmdet_tiny-3x-dota", small_rtmdet(128, 2)
+    untrained = Detector(config, device="cpu", cfg_options=options, classes=synthetic.CLASSES)
+    ActiveLoop(folder, scenes.images, synthetic.CLASSES, untrained, budget=2).close()
+    service = open_service(WorkspaceModels(folder))
+    answer = predict(service, local_task(scenes.labels.image_ids[0]))
+    assert answer.status_code == 422
+    assert "initial has random weights: label the first images and train" in answer.json()["detail"]
+    assert "it predicts nothing" in re.sub(r"\s+", " ", http(service).get("/").text)
+    with pytest.raises(Busy, match="another service works in"):
+        Service(WorkspaceModels(folder))

@@ -1,0 +1,151 @@
+"""What a push brings into a project of a real server."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers.label_studio import CLASSES, boxes_of
+from helpers.proxy import proxy_to
+
+from al_rotate.bridge.client import LabelStudio, Uploads, addresses
+
+
+def test_what_is_pushed(studio, pool):
+    project = studio.project()
+    pushed = studio.push(project, pool, round=4)
+    tasks = studio.tasks(project)
+    assert [task["data"]["al_image_id"] for task in tasks] == list(pool.files) == pushed.created
+    assert [task["id"] for task in tasks] == [pushed.tasks[i] for i in pool.files] == sorted(pushed.tasks.values())
+    assert [task["data"]["al_rank"] for task in tasks] == [1, 2, 3, 4, 5, 6, 7]
+    assert {task["data"]["al_round"] for task in tasks} == {4}
+    np.testing.assert_allclose([task["data"]["al_uncertainty"] for task in tasks], np.linspace(0.9, 0.1, 7))
+    for task in tasks:
+        image_id = task["data"]["al_image_id"]
+        assert studio.picture(task) == pool.files[image_id].read_bytes()
+        if image_id == "unseen":
+            assert task["predictions"] == []
+            continue
+        (prediction,) = task["predictions"]
+        assert prediction["model_version"] == "round-000"
+        assert prediction["score"] == pytest.approx(1 - task["data"]["al_uncertainty"])
+        expected, result = pool.detections[image_id], prediction["result"]
+        np.testing.assert_allclose(boxes_of(result, (320, 200)), expected.boxes, atol=1e-4)
+        assert [r["value"]["rectanglelabels"] for r in result] == [[CLASSES[k]] for k in expected.labels]
+        np.testing.assert_allclose([r["score"] for r in result], expected.scores)
+    assert studio.call("GET", f"projects/{project}/")["model_version"] == "round-000"
+
+
+def test_people_get_tasks_in_the_order_of_the_push(studio, pool):
+    project = studio.project()
+    studio.push(project, pool)
+    seen = []
+    for _ in pool.files:
+        task = studio.call("GET", f"projects/{project}/next/")
+        seen.append(task["data"]["al_image_id"])
+        studio.submit(task, [])
+    assert seen == list(pool.files)
+
+
+def test_pushing_again_sends_nothing(studio, pool):
+    project = studio.project()
+    first = studio.push(project, pool)
+    before = studio.tasks(project)
+    with proxy_to(studio.server.url) as proxy:
+        again = studio.push(project, pool, client=LabelStudio.connect(proxy.url, studio.server.token))
+        assert proxy.sent("POST", "/import") == 0
+    assert again.tasks == first.tasks
+    assert again.created == again.updated == []
+    assert studio.tasks(project) == before
+
+
+def test_predictions_of_a_new_round_replace_those_of_the_last(studio, pool):
+    project = studio.project()
+    ids = list(pool.files)
+    studio.push(project, pool, ids[:4])
+    studio.push(project, pool, ["unseen"], version=None)
+    later = pool.detections.replace(boxes=pool.detections.boxes + np.float32([3, 0, 0, 0, 0]))
+    pushed = studio.push(project, pool, version="round-001", detections=later)
+    assert pushed.created == ["empty", "x'y"]
+    assert pushed.updated == ids[:4]
+    for image_id, task in studio.by_image(project).items():
+        if image_id == "unseen":
+            assert task["predictions"] == []
+            continue
+        (prediction,) = task["predictions"]
+        assert prediction["model_version"] == "round-001"
+        if prediction["result"]:
+            np.testing.assert_allclose(boxes_of(prediction["result"], (320, 200)), later[image_id].boxes, atol=1e-4)
+    assert studio.call("GET", f"projects/{project}/")["model_version"] == "round-001"
+
+
+def test_tasks_that_lost_their_predictions_get_them(studio, pool):
+    """Label Studio keeps the tasks and drops all predictions if it cannot import one of them."""
+    project = studio.project()
+    studio.push(project, pool, version=None)
+    assert not any(task["predictions"] for task in studio.tasks(project))
+    assert len(studio.push(project, pool).updated) == 6
+    assert studio.push(project, pool).updated == []
+    assert Counter(len(task["predictions"]) for task in studio.tasks(project)) == {1: 6, 0: 1}
+
+
+def test_what_cannot_be_sent_is_not(studio, pool):
+    project = studio.project()
+    with pytest.raises(ValueError, match="it lacks plane"):
+        studio.push(project, pool, detections=pool.detections.replace(classes=("ship", "plane", "court")))
+    with pytest.raises(ValueError, match="expected distinct images"):
+        studio.push(project, pool, ["plain", "plain"])
+    elsewhere = replace(pool, files={**pool.files, "plain": studio.root.parent / "plain.png"})
+    with pytest.raises(ValueError, match=r"below the document root .*'plain'.*images='upload'"):
+        studio.push(project, elsewhere)
+    assert studio.tasks(project) == []
+
+
+def test_tasks_are_updated_when_they_are_queried_again(studio, pool):
+    """Rank, reason and round change; boxes, answers and images without a task do not."""
+    project = studio.project()
+    studio.push(project, pool, ["plain", "a b"])
+    before = studio.by_image(project)
+    studio.client.update_tasks(project, ["a b", "unseen"], round=3)
+    after = studio.by_image(project)
+    assert after["plain"] == before["plain"]
+    changes = {"al_rank": 1, "al_round": 3, "al_uncertainty": None, "al_why": ""}
+    assert after["a b"]["data"] == before["a b"]["data"] | changes
+    assert after["a b"]["predictions"] == before["a b"]["predictions"]
+    assert after.keys() == before.keys()
+    with pytest.warns(DeprecationWarning, match="use update_tasks, tell_again will go in 0.3"):
+        studio.client.tell_again(project, ["a b"], round=4)
+    assert studio.by_image(project)["a b"]["data"]["al_round"] == 4
+
+
+def test_uploads(studio, pool):
+    project = studio.project()
+    ranking = ["plain", "ä/ö"]
+    for _ in range(2):
+        studio.client.push(project, ranking, pool.detections, pool.files, Uploads(), "round-000")
+    tasks = studio.by_image(project)
+    assert list(tasks) == ranking
+    for image_id, task in tasks.items():
+        assert studio.picture(task) == pool.files[image_id].read_bytes()
+    # A push that was killed after an upload does not upload again.
+    before = len(studio.call("GET", f"projects/{project}/file-uploads", all="true"))
+    places = Uploads().prepare(studio.client.api, project, pool.files)
+    assert Uploads().prepare(studio.client.api, project, pool.files) == places
+    assert len(studio.call("GET", f"projects/{project}/file-uploads", all="true")) == before + len(pool.files) - 2
+
+
+def test_addresses_elsewhere(studio, pool, tmp_path):
+    files = {"ä/ö": pool.files["ä/ö"]}
+    api = studio.client.api
+    web = addresses("https://tiles.example/{image_id}{suffix}?v=1").prepare(api, 1, files)
+    assert web == {"ä/ö": "https://tiles.example/%C3%A4/%C3%B6.png?v=1"}
+    assert addresses("s3://bucket/{name}").prepare(api, 1, files) == {"ä/ö": "s3://bucket/ö.png"}
+    for wrong in ("locally", "https://host/all.png", "https://host/{position}"):
+        with pytest.raises(ValueError, match="expected images as 'local', 'upload', or a template"):
+            addresses(wrong)
+    with pytest.raises(ValueError, match="expected document_root with images='local'"):
+        addresses("local")
+    project = studio.project()
+    studio.client.push(project, ["ä/ö"], pool.detections, files, addresses("s3://bucket/{image_id}"), "round-000")
+    (task,) = studio.client.api.tasks(project, fields=["data"])
+    assert task["data"]["image"] == "s3://bucket/ä/ö"
