@@ -28,6 +28,7 @@ CORE = {  # import name -> the distribution that holds it
     "pyarrow": "pyarrow",
     "shapely": "shapely",
     "PIL": "pillow",
+    "yaml": "pyyaml",
     "matplotlib": "matplotlib",
     "jinja2": "jinja2",
     "tqdm": "tqdm",
