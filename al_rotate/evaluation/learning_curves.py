@@ -34,8 +34,8 @@ def area(x: ArrayLike, y: ArrayLike, start: float | None = None, end: float | No
     Raises:
         ValueError: for x that does not rise, other shapes, or an interval that the curve does not cover.
 
-    >>> float(area([10, 20, 40], [0.2, 0.4, 0.4]))
-    0.3666666666666667
+    >>> float(area([0, 2, 4], [0.25, 0.5, 0.5]))
+    0.4375
     """
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     _check(x, y)
@@ -64,7 +64,7 @@ def common_range(curves: Sequence[ArrayLike]) -> tuple[float, float]:
 def reached(x: ArrayLike, y: ArrayLike, target: float) -> float:
     """Return the x at which a curve first reaches `target`, on the straight line between two rounds; NaN if never.
 
-    >>> reached([10, 20, 40], [0.2, 0.4, 0.3], 0.3)
+    >>> reached([10, 20, 40], [0.25, 0.5, 0.375], 0.375)
     15.0
     """
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
