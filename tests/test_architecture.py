@@ -95,10 +95,14 @@ def import_breaches(root):
                 yield f"{name} imports from {part or 'the root'}, which does not come before it"
 
 
-def size_breaches(root):
+def long_files(root):
     for file in sorted(root.rglob("*.py")):
         if (lines := len(file.read_text(encoding="utf-8").splitlines())) > MAX_LINES:
             yield f"{file.relative_to(root)} has {lines} lines"
+
+
+def size_breaches(root):
+    yield from long_files(root)
     for folder in [root, *sorted(path for path in root.rglob("*") if path.is_dir() and path.name not in IGNORED)]:
         entries = [entry.name for entry in folder.iterdir() if entry.name not in IGNORED]
         if len(entries) > (MAX_ENTRIES_OF_ROOT if folder == root else MAX_ENTRIES):
@@ -107,6 +111,10 @@ def size_breaches(root):
 
 def test_the_package_follows_the_plan():
     assert [*import_breaches(ROOT), *size_breaches(ROOT)] == []
+
+
+def test_tests_and_experiments_stay_short():
+    assert [*long_files(TESTS), *long_files(TESTS.parent / "experiments")] == []
 
 
 def test_no_module_imports_itself_by_a_detour():
