@@ -23,14 +23,32 @@ COLUMNS: dict[str, Column] = {
 
 
 def as_ids(image_ids: Sequence[str] | NDArray) -> NDArray[np.object_]:
-    """Return image ids as an (M,) array of Python strings; ValueError unless they are distinct and not empty."""
+    """Return image ids as an (M,) array of Python strings.
+
+    Raises:
+        ValueError: unless they are distinct, not empty, and valid Unicode; names the id.
+    """
+    if isinstance(image_ids, str):
+        raise ValueError(f"expected a sequence of image ids, got the string {image_ids!r}")
     ids = np.empty(len(image_ids), object)
     ids[:] = [str(image_id) if isinstance(image_id, np.str_) else image_id for image_id in image_ids]
     for image_id in ids:
         if not isinstance(image_id, str) or not image_id:
             raise ValueError(f"expected image ids to be non-empty strings, got {image_id!r}")
+        require_unicode(image_id, "an image id")
     require_distinct(ids)
     return ids
+
+
+def require_unicode(name: str, what: str) -> None:
+    """Raise ValueError for a name with bytes that are not UTF-8, which no text file or Parquet file can hold.
+
+    Python reads such a file name with a lone surrogate in place of each byte.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"expected {what} in UTF-8, got {name!r}; rename the file") from None
 
 
 def require_distinct(ids: NDArray[np.object_]) -> None:
@@ -51,13 +69,17 @@ def as_offsets(offsets: ArrayLike, n_images: int) -> NDArray[np.int64]:
 
 
 def as_classes(classes: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return class names as a tuple; ValueError unless they are distinct non-empty strings."""
+    """Return class names as a tuple; ValueError unless they are a sequence of distinct non-empty strings."""
     if classes is None:
         return None
-    are_names = not isinstance(classes, str) and all(isinstance(name, str) and name for name in classes)
-    if not are_names or len(set(classes)) != len(classes):
-        raise ValueError(f"expected classes to be distinct non-empty strings, got {classes!r}")
-    return tuple(classes)
+    if isinstance(classes, str):
+        raise ValueError(f"expected a sequence of class names, got {classes!r}; write [{classes!r}] for one class")
+    names = tuple(classes)
+    if not all(isinstance(name, str) and name for name in names) or len(set(names)) != len(names):
+        raise ValueError(f"expected classes to be distinct non-empty strings, got {names!r}")
+    for name in names:
+        require_unicode(name, "a class name")
+    return names
 
 
 def as_column(name: str, values: ArrayLike, n_rows: int) -> NDArray:

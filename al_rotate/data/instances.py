@@ -202,7 +202,7 @@ class RotatedInstances:
         Raises:
             ValueError: when this container has other classes.
         """
-        names = self.classes if classes is None else tuple(classes)
+        names = self.classes if classes is None else as_classes(classes)
         if self.classes not in (None, names):
             raise ValueError(f"expected labels of the classes {names}, got {self.classes}")
         absent = ("scores", "class_scores", "box_features", "image_features", "skipped")

@@ -64,7 +64,7 @@ def test_arrays_of_the_right_dtype_are_not_copied() -> None:
         ({"image_sizes": [[1, 2, 3]] * 3}, r"expected image_sizes of shape \(3, 2\), got \(3, 3\)"),
         ({"classes": ["ship", "ship"]}, "expected classes to be distinct non-empty strings"),
         ({"classes": ["ship", ""]}, "expected classes to be distinct non-empty strings"),
-        ({"classes": "sp"}, "expected classes to be distinct non-empty strings, got 'sp'"),
+        ({"classes": "sp"}, "expected a sequence of class names, got 'sp'"),
     ],
 )
 def test_refusals_say_what_was_expected_and_what_came(changes: dict[str, Any], message: str) -> None:

@@ -6,17 +6,28 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from pathlib import Path, PurePosixPath
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
 
 import numpy as np
-import shapely
-from numpy.typing import NDArray
 
-from ...boxes import area, canonical, from_corners, to_corners, to_hbb
+from ...boxes import area, to_corners, to_hbb
 from ...storage.files import atomic_write
-from ..images import SUFFIXES
+from ..columns import as_classes
 from ..instances import RotatedInstances
+from .reading import HORIZONTAL, Notes, boxes_of
+from .values import (
+    as_count,
+    as_difficult,
+    as_number,
+    as_numbers,
+    as_text,
+    image_id_of,
+    load_json,
+    rectangle_around,
+)
+
+T = TypeVar("T")
 
 _ROWS_AT_ONCE = 10_000
 
@@ -69,7 +80,7 @@ def write(instances: RotatedInstances, path: str | Path, image_files: Mapping[st
     return path
 
 
-def read(path: str | Path, classes: Sequence[str] | None = None) -> RotatedInstances:
+def read(path: str | Path, classes: Sequence[str] | None = None, notes: Notes | None = None) -> RotatedInstances:
     """Read a COCO file; the whole JSON is in memory meanwhile.
 
     The box of an annotation is the first available of: `attributes.rotated_box`; the rectangle of least area around
@@ -77,57 +88,73 @@ def read(path: str | Path, classes: Sequence[str] | None = None) -> RotatedInsta
     `bbox` as it is. Masks (RLE) and crowds are refused: they are regions, not objects with a box.
 
     Args:
-        path: a COCO file with images, categories and annotations.
+        path: a COCO file with images, categories and annotations. The ids 1 and "1" are the same.
         classes: the class names in order; None takes the categories, ordered by id.
+        notes: collects what is odd.
 
     Returns:
-        Images in the order of the file. An image id is the `file_name` without its suffix. With `image_sizes` (0 if
-        the file has none), and with `scores` and `difficult` if annotations have them.
+        Images in the order of the file, those without an annotation too. An image id is the `file_name` without its
+        suffix. With `image_sizes` (0 if the file has none), and with `scores` and `difficult` if annotations have them.
 
     Raises:
         FileNotFoundError: when the file does not exist.
         ValueError: for content that cannot be read; names file and annotation.
     """
-    path = Path(path)
+    path, given = Path(path), as_classes(classes)
+    notes = notes if notes is not None else Notes()
     images, categories, annotations = _load(path)
-    ids = [_image_id(image["file_name"]) for image in images]
-    sizes = [[image.get("width") or 0, image.get("height") or 0] for image in images]
-    position = {image["id"]: index for index, image in enumerate(images)}
-    names = {category["id"]: category["name"] for category in sorted(categories, key=lambda category: category["id"])}
-    classes = tuple(names.values()) if classes is None else tuple(classes)
-    labels = {number: classes.index(name) for number, name in names.items() if name in classes}
+    try:
+        ids = [image_id_of(as_text(image["file_name"], "file_name")) for image in images]
+        sizes = [[as_count(image.get(side) or 0, side) for side in ("width", "height")] for image in images]
+        position = _by_id(images, "images", range(len(images)))
+        names = _by_id(categories, "categories", [as_text(category["name"], "name") for category in categories])
+        order = tuple(as_classes([names[key] for key in sorted(names, key=_ascending)]) or ()) if given is None else given
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    labels = {key: order.index(name) for key, name in names.items() if name in order}
 
-    rows: list[tuple[int, int]] = []
+    rows: list[tuple[int, int, int]] = []
     shapes: list[list[float]] = []
+    scores: list[float | None] = []
     for annotation in annotations:
         try:
-            if annotation.get("image_id") not in position:
-                raise ValueError(f"expected the id of one of the images, got {annotation.get('image_id')}")
-            number = annotation.get("category_id")
+            image = position.get(_key(annotation.get("image_id"), "image_id"))
+            if image is None:
+                raise ValueError(f"expected the id of one of the images, got {annotation.get('image_id')!r}")
+            number = _key(annotation.get("category_id"), "category_id")
             if number not in labels:
-                raise ValueError(f"expected one of the classes {', '.join(classes)}, got {names.get(number, number)!r}")
-            rows.append((position[annotation["image_id"]], labels[number]))
-            shapes.append(_shape(annotation))
+                got = names.get(number, annotation["category_id"])
+                raise ValueError(f"expected one of the classes {', '.join(order)}, got {got!r}")
+            score = annotation.get("score")
+            scores.append(None if score is None else as_number(score, "score", 0, 1))
+            shape, taken_as = _shape(annotation)
+            shapes.append(shape)
+            if taken_as:
+                notes.add(taken_as, f"{path}, annotation {annotation.get('id')!r}")
+            difficult = _attributes(annotation).get("difficult")
+            rows.append((image, labels[number], -1 if difficult is None else as_difficult(difficult)))
         except ValueError as error:
-            raise ValueError(f"{path}: annotation {annotation.get('id')}: {error}") from None
+            raise ValueError(f"{path}: annotation {annotation.get('id')!r}: {error}") from None
 
-    table = np.array(rows, np.int64).reshape(-1, 2)
-    order = np.argsort(table[:, 0], kind="stable")
-    scores = [annotation.get("score") for annotation in annotations]
+    table = np.array(rows, np.int64).reshape(-1, 3)
+    by_image = np.argsort(table[:, 0], kind="stable")
     if None in scores and any(score is not None for score in scores):
         lacking = annotations[scores.index(None)]
-        raise ValueError(f"{path}: expected a score in all annotations or in none, got none in {lacking.get('id')}")
-    flags = [_attributes(annotation).get("difficult") for annotation in annotations]
-    return RotatedInstances(
-        ids,
-        np.concatenate([[0], np.cumsum(np.bincount(table[:, 0], minlength=len(ids)))]).astype(np.int64),
-        _boxes(shapes)[order],
-        table[order, 1],
-        scores=None if not scores or scores[0] is None else np.array(scores, np.float32)[order],
-        classes=classes,
-        difficult=np.array([int(f or 0) for f in flags])[order] if any(f is not None for f in flags) else None,
-        image_sizes=np.array(sizes, np.int32).reshape(-1, 2),
-    )
+        raise ValueError(f"{path}: expected a score in all annotations or in none, got none in {lacking.get('id')!r}")
+    flags = table[by_image, 2]
+    try:
+        return RotatedInstances(
+            ids,
+            np.concatenate([[0], np.cumsum(np.bincount(table[:, 0], minlength=len(ids)))]).astype(np.int64),
+            boxes_of(shapes)[by_image],
+            table[by_image, 1],
+            scores=None if not scores or scores[0] is None else np.array(scores, np.float32)[by_image],
+            classes=order,
+            difficult=np.maximum(flags, 0) if (flags >= 0).any() else None,
+            image_sizes=np.array(sizes, np.int32).reshape(-1, 2),
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _annotations(instances: RotatedInstances) -> Iterator[dict[str, Any]]:
@@ -173,10 +200,7 @@ def _write_list(file: TextIO, name: str, items: Iterable[dict[str, Any]]) -> Non
 
 
 def _load(path: Path) -> tuple[list[dict], list[dict], list[dict]]:
-    try:
-        data = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON, got: {error}") from error
+    data = load_json(path)
     parts = []
     for key, needed in (("images", ("id", "file_name")), ("categories", ("id", "name")), ("annotations", ())):
         items = data.get(key) if isinstance(data, dict) else None
@@ -185,73 +209,59 @@ def _load(path: Path) -> tuple[list[dict], list[dict], list[dict]]:
         for item in items:
             if not isinstance(item, dict) or any(name not in item for name in needed):
                 raise ValueError(f"{path}: expected {' and '.join(needed)} in each of {key}, got {str(item)[:200]}")
-        if needed and len({item["id"] for item in items}) < len(items):
-            raise ValueError(f"{path}: expected distinct ids in {key}, got one twice")
         parts.append(items)
     images, categories, annotations = parts
     return images, categories, annotations
 
 
-def _shape(annotation: dict[str, Any]) -> list[float]:
-    """Return an annotation's rotated box (5 numbers) or its corners (8)."""
+def _by_id(items: list[dict], what: str, values: Sequence[T]) -> dict[str, T]:
+    by_id = {_key(item["id"], "id"): value for item, value in zip(items, values, strict=True)}
+    if len(by_id) < len(items):
+        raise ValueError(f"expected distinct ids in {what}, got one twice")
+    return by_id
+
+
+def _key(value: Any, name: str) -> str:
+    """Return an id as text: scripts write some as numbers and others as text."""
+    if isinstance(value, bool) or not isinstance(value, int | str | float) or value != value:
+        raise ValueError(f"expected {name} to be a number or a text, got {str(value)[:200]}")
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def _ascending(key: str) -> tuple[bool, int, str]:
+    return (False, int(key), "") if key.isascii() and key.isdecimal() and len(key) < 20 else (True, 0, key)
+
+
+def _shape(annotation: dict[str, Any]) -> tuple[list[float], str]:
+    """Return an annotation's rotated box (5 numbers) or its corners (8), and what is odd about it."""
     attributes, outline = _attributes(annotation), annotation.get("segmentation")
     if annotation.get("iscrowd"):
         raise ValueError("expected single objects, got a crowd; remove the annotations with iscrowd 1")
     if "rotated_box" in attributes:
-        box = _numbers(attributes["rotated_box"], "rotated_box", 5)
+        box = as_numbers(attributes["rotated_box"], "rotated_box", 5)
         if min(box[2:4]) < 0:
             raise ValueError(f"expected rotated_box with sides w, h >= 0, got {box}")
-        return box
-    if isinstance(outline, dict):
+        return box, ""
+    if isinstance(outline, dict) and outline:
         raise ValueError("expected a polygon or a box, got a mask (RLE); export polygons instead")
     if outline:
         if not isinstance(outline, list):
-            raise ValueError(f"expected segmentation to be a list of polygons, got {outline!r}")
-        polygons = [_numbers(polygon, "polygon") for polygon in outline]
-        if any(len(polygon) < 6 or len(polygon) % 2 for polygon in polygons):
-            raise ValueError(f"expected polygons of at least 3 points, got {min(map(len, polygons))} numbers")
-        return (
-            polygons[0]
-            if len(polygons) == 1 and len(polygons[0]) == 8
-            else _rectangle(list(chain.from_iterable(polygons)))
-        )
-    x, y, w, h = _numbers(annotation.get("bbox"), "bbox", 4)
+            raise ValueError(f"expected segmentation to be a list of polygons, got {str(outline)[:200]!r}")
+        polygons = [numbers for polygon in outline if (numbers := as_numbers(polygon, "polygon"))]
+        broken = [len(polygon) for polygon in polygons if len(polygon) < 6 or len(polygon) % 2]
+        if polygons and not broken:
+            return rectangle_around(list(chain.from_iterable(polygons))), ""
+        if broken and annotation.get("bbox") is None:
+            raise ValueError(f"expected polygons of at least 3 points, got {broken[0]} numbers")
+        # Some exporters write an empty or broken outline beside a good bbox.
+    x, y, w, h = as_numbers(annotation.get("bbox"), "bbox", 4)
     if w < 0 or h < 0:
         raise ValueError(f"expected bbox as x, y, w, h with w, h >= 0, got {[x, y, w, h]}")
-    (degrees,) = _numbers([attributes.get("rotation") or 0.0], "rotation", 1)
-    return [x + w / 2, y + h / 2, w, h, math.radians(degrees)]
-
-
-def _rectangle(outline: list[float]) -> list[float]:
-    """Return the corners of the rectangle of least area around any number of points."""
-    envelope = shapely.oriented_envelope(shapely.MultiPoint(np.reshape(outline, (-1, 2))))
-    # Of collinear points the envelope is a line, of equal points a point; repeated, both make a flat rectangle.
-    return np.resize(shapely.get_coordinates(envelope)[:4], 8).tolist()
-
-
-def _boxes(shapes: list[list[float]]) -> NDArray[np.floating]:
-    is_corners = np.array([len(shape) == 8 for shape in shapes], bool)
-    boxes = np.zeros((len(shapes), 5), np.float32)
-    boxes[is_corners] = from_corners(np.array([s for s in shapes if len(s) == 8]).reshape(-1, 8))
-    # In float32 a box that `write` wrote is canonical, so it is kept bit for bit.
-    boxes[~is_corners] = canonical(np.array([s for s in shapes if len(s) == 5], np.float32).reshape(-1, 5))
-    return boxes
-
-
-def _numbers(values: Any, name: str, count: int | None = None) -> list[float]:
-    wanted = f"{name} of {count} finite numbers" if count else f"{name} of finite numbers"
-    if not isinstance(values, list) or (count and len(values) != count):
-        raise ValueError(f"expected {wanted}, got {values!r}")
-    if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in values):
-        raise ValueError(f"expected {wanted}, got {values!r}")
-    return [float(value) for value in values]
+    rotation = attributes.get("rotation")
+    degrees = as_number(0 if rotation is None else rotation, "rotation")
+    return [x + w / 2, y + h / 2, w, h, math.radians(degrees)], HORIZONTAL if rotation is None else ""
 
 
 def _attributes(annotation: dict[str, Any]) -> dict[str, Any]:
     attributes = annotation.get("attributes")
     return attributes if isinstance(attributes, dict) else {}
-
-
-def _image_id(file_name: str) -> str:
-    path = PurePosixPath(file_name.replace("\\", "/"))
-    return (path.with_suffix("") if path.suffix.lower() in SUFFIXES else path).as_posix()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +13,9 @@ from numpy.typing import NDArray
 
 from ...boxes import from_corners, to_corners
 from ...storage.files import atomic_write, path_for_image
+from ..columns import as_classes
 from ..instances import RotatedInstances
+from .values import LARGEST
 
 # In the order of MMRotate's datasets, so that labels agree with its configs and checkpoints.
 DOTA_V1: tuple[str, ...] = (
@@ -47,9 +48,11 @@ def read(source: str | Path | Iterable[str | Path], classes: Sequence[str] | Non
 
     A line is eight numbers, the class (which may have spaces), and the difficulty, an integer from 0 to 255 that may be
     missing (0). A last word that is a number is the difficulty: ``plane 2`` is a plane of difficulty 2, and
-    ``plane 2 0`` is an object of the class ``plane 2``. A single word is the class, even if it is a number. DOTA's
-    header lines and blank lines are ignored; a blank file is an image without objects. Four corners that form no
-    rectangle become their rectangle of least area (:func:`al_rotate.boxes.from_corners`).
+    ``plane 2 0`` is an object of the class ``plane 2``. A single word is the class, even if it is a number. A class
+    that begins with a number or has a decimal fraction in it (``10 20 ship``, ``ship 0.9``) is refused unless `classes`
+    has it: such a line has more corners than four, or a score. DOTA's header lines and blank lines are ignored; a blank
+    file is an image without objects. Four corners that form no rectangle become their rectangle of least area
+    (:func:`al_rotate.boxes.from_corners`).
 
     Args:
         source: a folder with ``.txt`` files, or one with such a folder ``labelTxt`` in it; or one file, or several.
@@ -77,7 +80,7 @@ def stream(
     source: str | Path | Iterable[str | Path], classes: Sequence[str], images_at_once: int = 256
 ) -> Iterator[RotatedInstances]:
     """Read as :func:`read` does, yielding some images at a time, for labels larger than memory."""
-    index = {name: position for position, name in enumerate(classes)}
+    index = {name: position for position, name in enumerate(as_classes(classes) or ())}
     for shard in _shards(find(source), index, images_at_once):
         yield shard.replace(classes=classes)
 
@@ -218,18 +221,21 @@ def _object(words: list[str], index: Mapping[str, int]) -> tuple[list[float], in
         numbers = []
     if len(numbers) < 8 or len(words) < 9:
         raise ValueError("expected 8 numbers, a class and perhaps a difficulty")
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError("expected finite coordinates")
+    if not all(abs(number) <= LARGEST for number in numbers):
+        raise ValueError(f"expected finite coordinates, of pixels up to {LARGEST:g}")
     name, difficulty = words[8:], 0
     if len(name) > 1 and _is_number(name[-1]):
         last = name.pop()
         difficulty = int(last) if last.isascii() and last.isdecimal() else -1
         if not 0 <= difficulty <= 255:
             raise ValueError(f"expected a difficulty from 0 to 255, got {last}")
+    joined = " ".join(name)
+    if joined not in index and len(name) > 1 and (_is_number(name[0]) or any(map(_is_fraction, name))):
+        raise ValueError(f"expected 4 corners and then the class, got the class {joined!r}: more corners, or a score?")
     try:
-        return numbers, index[" ".join(name)], difficulty
+        return numbers, index[joined], difficulty
     except KeyError:
-        raise ValueError(f"expected one of the classes {', '.join(index)}, got {' '.join(name)!r}") from None
+        raise ValueError(f"expected one of the classes {', '.join(index)}, got {joined!r}") from None
 
 
 def _is_number(word: str) -> bool:
@@ -238,6 +244,10 @@ def _is_number(word: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_fraction(word: str) -> bool:
+    return "." in word and _is_number(word)
 
 
 def _corners(boxes: NDArray[np.float32]) -> list[str]:

@@ -3,50 +3,70 @@
 Coordinates are fractions of the image's width and height, the class is a number. Ultralytics looks for an image's
 labels by replacing ``images`` in its path by ``labels``::
 
-    data.yaml        the image folders, and the names of the classes
-    classes.txt      the same names, one per line
+    data.yaml              the lists of images, and the names of the classes
+    train.txt, val.txt     the images of each side, one path per line, relative to the list
+    classes.txt            the names of the classes, one per line
     images/ID.jpg
     labels/ID.txt
+
+Other layouts, and horizontal boxes, are read by :mod:`al_rotate.data.formats.ultralytics`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import math
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...boxes import from_corners, to_corners, to_hbb
+from ...boxes import to_corners, to_hbb
 from ...storage.files import atomic_write, path_for_image, temporary_sibling
 from .. import images
+from ..class_names import read_file
 from ..instances import RotatedInstances
+from ..tiling import Tile
+from .reading import Gathered, Notes
+from .ultralytics import read_objects
 
 DECIMALS = 12  # of written fractions: enough for float32 boxes in an image of 10,000 pixels
 
 
-def write(instances: RotatedInstances, folder: str | Path, image_files: Mapping[str, str | Path] | None = None) -> Path:
+def write(
+    instances: RotatedInstances,
+    folder: str | Path,
+    image_files: Mapping[str, str | Path] | None = None,
+    val: float = 0.2,
+    seed: int = 0,
+) -> Path:
     """Write labels; an image without boxes gets an empty file, which Ultralytics treats as a negative.
 
     Each file is written atomically; other files in the folder are kept. The format has no difficult objects: they are
-    written like all others. ``data.yaml`` names all images for both training and validation: split them as you like.
+    written like all others. The folder is complete: it may be moved, packed, or copied to another computer.
 
     Args:
         instances: labels with `classes`, and with `image_sizes` of all images that have boxes.
         folder: ids with ``/`` become sub-folders of labels/ and images/.
-        image_files: image id -> file, linked as images/ID with the file's suffix. Without it, put the images there
-            yourself. (Ultralytics repairs JPEGs without an end marker in place, through the link.)
+        image_files: image id -> file, copied as images/ID with the file's suffix (copied, not linked: Ultralytics
+            repairs JPEGs without an end marker in place). Without it, put the images there yourself; ``data.yaml`` then
+            names the folder images/ for both training and validation, to be split as you like.
+        val: share of the images that are for validation, and listed in val.txt; the others are in train.txt. All tiles
+            of a scene are on the same side. 0 validates on the images of training.
+        seed: decides which. The same images with the same seed are split alike; of more images, nearly so.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: for detections, an image with boxes but no size, an image without a file, or boxes that are not
-            :func:`readable`; names the image.
+        ValueError: for detections, an image with boxes but no size, an image without a file, boxes that are not
+            :func:`readable`, or a share outside [0, 1); names the image.
     """
     folder = Path(folder)
+    if not 0 <= val < 1:
+        raise ValueError(f"expected a share of the images for validation in [0, 1), got {val}")
     if instances.scores is not None:
         raise ValueError("expected labels, got detections with scores; remove them: instances.replace(scores=None)")
     if instances.classes is None:
@@ -68,20 +88,51 @@ def write(instances: RotatedInstances, folder: str | Path, image_files: Mapping[
             )
         if image_files is not None and image_id not in image_files:
             raise ValueError(f"expected a file for every image in image_files, got none for {image_id!r}")
-    files = [path_for_image(folder / "labels", image_id, ".txt") for image_id in instances.image_ids]
-    for path, corners, (image_id, image) in zip(files, _fractions(instances), instances, strict=True):
-        with atomic_write(path) as file:
+    files = {image_id: path_for_image(folder / "labels", image_id, ".txt") for image_id in instances.image_ids}
+    for corners, (image_id, image) in zip(_fractions(instances), instances, strict=True):
+        with atomic_write(files[image_id]) as file:
             for label, row in zip(image.labels.tolist(), corners.tolist(), strict=True):
                 file.write(f"{label} {' '.join(f'{value:.{DECIMALS}f}' for value in row)}\n")
         if image_files is not None:
-            source = Path(image_files[image_id]).absolute()
-            _link(source, path_for_image(folder / "images", image_id, source.suffix))
+            source = Path(image_files[image_id])
+            _copy(source, path_for_image(folder / "images", image_id, source.suffix))
     with atomic_write(folder / "classes.txt") as file:
         file.writelines(f"{name}\n" for name in instances.classes)
+    train, val_images = "images", "images"
+    if image_files is not None:
+        for_val = split(instances.image_ids.tolist(), val, seed)
+        paths = {image_id: f"./images/{image_id}{Path(image_files[image_id]).suffix}\n" for image_id in files}
+        train, val_images = "train.txt", "val.txt" if for_val else "train.txt"
+        for name, chosen in (("train.txt", files.keys() - for_val), ("val.txt", for_val)):
+            with atomic_write(folder / name) as file:
+                file.writelines(paths[image_id] for image_id in files if image_id in chosen)
     with atomic_write(folder / "data.yaml") as file:
-        file.write("train: images\nval: images\nnames:\n")
+        file.write(f"train: {train}\nval: {val_images}\nnames:\n")
         file.writelines(f"  {k}: {json.dumps(name, ensure_ascii=False)}\n" for k, name in enumerate(instances.classes))
     return folder
+
+
+def split(image_ids: Sequence[str], val: float, seed: int = 0) -> set[str]:
+    """Choose the images for validation: `val` of them, at least one of several; all tiles of a scene together.
+
+    An image's place in the draw depends on its id and the seed alone, so that few images change sides when others are
+    added.
+    """
+    groups: dict[str, list[str]] = {}
+    for image_id in image_ids:
+        try:
+            scene = Tile.of(image_id).scene
+        except ValueError:
+            scene = image_id
+        groups.setdefault(scene, []).append(image_id)
+    drawn = sorted(groups, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    wanted = max(1, round(val * len(image_ids))) if val and len(groups) > 1 else 0
+    chosen: set[str] = set()
+    for scene in drawn[:-1]:
+        if len(chosen) >= wanted:
+            break
+        chosen.update(groups[scene])
+    return chosen
 
 
 def readable(instances: RotatedInstances) -> NDArray[np.bool_]:
@@ -117,49 +168,28 @@ def read(folder: str | Path, image_files: Mapping[str, str | Path] | None = None
         ValueError: for a line that cannot be read, or labels without an image; names file and line.
     """
     folder = Path(folder)
-    names = (folder / "classes.txt").read_text(encoding="utf-8").splitlines()
+    names = dict(enumerate(read_file(folder / "classes.txt", numbered=True)))
     label_files = {
         file.relative_to(folder / "labels").with_suffix("").as_posix(): file
-        for file in sorted((folder / "labels").rglob("*.txt"))
+        for file in (folder / "labels").rglob("*.txt")
     }
     if not label_files:
         raise FileNotFoundError(f"expected YOLO-OBB labels in {folder / 'labels'}, got no .txt file")
     image_files = images.find(folder / "images") if image_files is None else image_files
-    offsets, labels, corners, sizes = [0], [], [], []
+    gathered = Gathered(list(names.values()))
     for image_id, file in sorted(label_files.items()):
         if image_id not in image_files:
             raise ValueError(f"{file}: expected an image with the id {image_id!r}, for its size, got none")
-        sizes.append(images.size(image_files[image_id]))
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-            if line.strip():
-                try:
-                    label, numbers = _object(line.split(), len(names))
-                except ValueError as error:
-                    raise ValueError(f"{file}:{number}: {error}; the line is {line[:200]!r}") from None
-                labels.append(label)
-                corners.append(np.reshape(numbers, (4, 2)) * sizes[-1])
-        offsets.append(len(labels))
-    boxes = from_corners(np.array(corners).reshape(-1, 4, 2))
-    ids = sorted(label_files)
-    return RotatedInstances(ids, offsets, boxes, np.array(labels, int), classes=names, image_sizes=sizes)
-
-
-def _object(words: list[str], n_classes: int) -> tuple[int, list[float]]:
-    try:
-        numbers = [float(word) for word in words[1:]]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 8 or not all(map(math.isfinite, numbers)):
-        raise ValueError("expected a class number and 8 coordinates")
-    if not (words[0].isdecimal() and int(words[0]) < n_classes):
-        raise ValueError(f"expected a class number below {n_classes}, of classes.txt, got {words[0]}")
-    return int(words[0]), numbers
+        size = images.size(image_files[image_id])
+        gathered.add(image_id, file, read_objects(file, names, size, "rotated", Notes()), size)
+    return gathered.labels()
 
 
 def _fractions(instances: RotatedInstances) -> list[NDArray[np.float64]]:
     """Return each image's corners, (n, 8), as fractions of width and height."""
     corners = to_corners(instances.boxes.astype(np.float64)) / _sizes(instances)[instances.image_index, None]
-    return np.split(corners.reshape(-1, 8), instances.offsets[1:-1])
+    rows = corners.reshape(-1, 8)
+    return [rows[start:end] for start, end in zip(instances.offsets[:-1], instances.offsets[1:], strict=True)]
 
 
 def _sizes(instances: RotatedInstances) -> NDArray[np.float64]:
@@ -173,12 +203,16 @@ def _sizes(instances: RotatedInstances) -> NDArray[np.float64]:
     return sizes
 
 
-def _link(source: Path, link: Path) -> None:
+def _copy(source: Path, target: Path) -> None:
     if not source.is_file():
         raise ValueError(f"expected an image file, got none at {source}")
-    link.parent.mkdir(parents=True, exist_ok=True)
-    if link.resolve() == source.resolve():
-        return
-    scratch = temporary_sibling(link)
-    scratch.symlink_to(source)
-    scratch.replace(link)
+    found, wanted = target.stat() if target.is_file() else None, source.stat()
+    if found and not target.is_symlink() and (found.st_size, found.st_mtime) == (wanted.st_size, wanted.st_mtime):
+        return  # of an earlier export
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = temporary_sibling(target)
+    try:
+        shutil.copy2(source, scratch)  # with its time
+        scratch.replace(target)
+    finally:
+        scratch.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -99,29 +98,34 @@ def test_the_files_around_the_labels(tmp_path: Path) -> None:
     assert written == {"classes.txt", "data.yaml", *(f"labels/{i}.txt" for i in labels.image_ids)}
 
 
-def test_images_are_linked_where_ultralytics_looks_and_sizes_come_back(tmp_path: Path) -> None:
+def test_images_are_copied_where_ultralytics_looks_and_sizes_come_back(tmp_path: Path) -> None:
     labels = many_boxes(1, 6)
     files = {image_id: tmp_path / "elsewhere" / f"{k}.PNG" for k, image_id in enumerate(labels.image_ids)}
     (tmp_path / "elsewhere").mkdir()
     assert labels.image_sizes is not None
     for file, size in zip(files.values(), labels.image_sizes.tolist(), strict=True):
         Image.new("L", size).save(file)
-    for _ in range(2):  # again: nothing changes
-        yolo_obb.write(labels, tmp_path / "set", files)
+    copies = {image_id: tmp_path / "set" / "images" / f"{image_id}.PNG" for image_id in files}
+    yolo_obb.write(labels, tmp_path / "set", files)
+    times = [copy.stat().st_ctime_ns for copy in copies.values()]
+    yolo_obb.write(labels, tmp_path / "set", files)  # again: the images are not copied again
+    assert [copy.stat().st_ctime_ns for copy in copies.values()] == times
     for image_id, file in files.items():
-        link = tmp_path / "set" / "images" / f"{image_id}.PNG"
-        assert os.path.samefile(link, file)
-        assert str(link).replace("/images/", "/labels/")[:-4] + ".txt" == str(
+        copy = copies[image_id]
+        assert copy.read_bytes() == file.read_bytes()
+        assert not copy.is_symlink()
+        assert str(copy).replace("/images/", "/labels/")[:-4] + ".txt" == str(
             tmp_path / "set" / "labels" / f"{image_id}.txt"
         )
-    again = yolo_obb.read(tmp_path / "set")
+    (tmp_path / "set").rename(tmp_path / "moved")
+    again = yolo_obb.read(tmp_path / "moved")
     assert again.image_sizes is not None
     wanted = labels.subset(sorted(labels.image_ids))
     assert again.image_ids.tolist() == wanted.image_ids.tolist()
     np.testing.assert_array_equal(again.image_sizes, wanted.image_sizes)
     np.testing.assert_array_equal(again.labels, wanted.labels)
     np.testing.assert_allclose(again.boxes, wanted.boxes, rtol=2e-7, atol=1e-6)
-    assert again == yolo_obb.read(tmp_path / "set", files)
+    assert again == yolo_obb.read(tmp_path / "moved", files)
 
 
 @pytest.mark.parametrize(
@@ -191,8 +195,8 @@ def test_refuses_images_that_are_not_there(tmp_path: Path) -> None:
         ("0 0.5 0.5 0.1 0.1", "8 coordinates"),  # an upright box
         ("0 0.1 0.1 0.2 0.1 0.2 0.2 0.1 nan", "8 coordinates"),
         ("0 0.1 0.1 0.2 0.1 0.2 0.2 0.1 x", "8 coordinates"),
-        ("1 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2", "class number below 1, of classes.txt, got 1"),
-        ("ship 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2", "class number below 1, of classes.txt, got ship"),
+        ("1 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2", "class number below 1, of classes.txt or data.yaml, got 1"),
+        ("ship 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2", "class number below 1, of classes.txt or data.yaml, got ship"),
     ],
 )
 def test_names_the_line_that_cannot_be_read(tmp_path: Path, line: str, message: str) -> None:
