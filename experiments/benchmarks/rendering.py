@@ -1,10 +1,11 @@
-"""How fast scenes are rendered on one core, beside decoding the same scenes from JPEG with Pillow as the peer.
+"""Render scenes on one core, with decoding the same scenes from JPEG by Pillow as the peer.
 
-python experiments/benchmarks/render.py
+python -m experiments.benchmarks.rendering
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import time
 
@@ -13,13 +14,15 @@ from PIL import Image
 
 from al_rotate.data import synthetic
 
-SCENES, SIZE = 200, 256
-
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--size", type=int, default=256, help="of a scene, in pixels")
+    args = parser.parse_args()
     started = time.process_time()
-    scenes = [synthetic.render(SIZE, np.random.default_rng([0, i]))[0] for i in range(SCENES)]
-    drawing = time.process_time() - started
+    scenes = [synthetic.render(args.size, np.random.default_rng([0, i]))[0] for i in range(args.scenes)]
+    rendering = time.process_time() - started
     files = []
     for scene in scenes:
         file = io.BytesIO()
@@ -29,9 +32,8 @@ def main() -> None:
     for file in files:
         np.asarray(Image.open(file))
     decoding = time.process_time() - started
-    print(
-        f"{SIZE} px: {SCENES / drawing:.0f} scenes drawn a second of one core, {drawing / decoding:.1f} x decoding them"
-    )
+    speed, ratio = args.scenes / rendering, rendering / decoding
+    print(f"{args.size} px: {speed:.0f} scenes rendered per second of one core, {ratio:.1f} x decoding them")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ import numpy as np
 
 import al_rotate as al
 from al_rotate.data import images, synthetic
-from al_rotate.data.formats import dota
 from al_rotate.storage.files import atomic_write
+
+from . import dota_folder
 
 PARTS = ("pool", "val", "test")
 
@@ -91,12 +92,11 @@ def photographs(folder: Path, size: int, data: Path | None, val_every: int = 5) 
     """Copy aerial photographs in DOTA form with splits/: its test images, and every fifth of the others as val."""
     if data is None:
         raise ValueError("expected the folder of the photographs, with images/, labelTxt/ and splits/: give --data")
-    labels, files = dota.read(data / "labelTxt"), images.find(data / "images")
-    train, test = ((data / "splits" / f"{part}.txt").read_text().split() for part in ("train", "test"))
-    order = np.random.default_rng(0).permutation(sorted(train)).tolist()
+    source = dota_folder.read(data)
+    order = np.random.default_rng(0).permutation(sorted(source.train)).tolist()
     ids = {"pool": sorted(order[len(order) // val_every :]), "val": sorted(order[: len(order) // val_every])}
-    ids["test"] = sorted(test)
-    return {part: _shrunk(labels.subset(chosen), files, folder, size) for part, chosen in ids.items()}
+    ids["test"] = sorted(source.test)
+    return {part: _shrunk(source.labels.subset(chosen), source.files, folder, size) for part, chosen in ids.items()}
 
 
 DATASETS: dict[str, Callable[[Path, int, Path | None], Parts]] = {

@@ -1,40 +1,39 @@
-"""Train one checkpoint on NWPU VHR-10's training images: what the benchmarks of experiments/benchmarks/ detect with.
+"""Train a checkpoint on NWPU VHR-10's training images, for the benchmarks of prediction.
 
-    python experiments/vhr10_checkpoint.py --data PATH/TO/vhr10 --config experiments/configs/rtmdet_tiny_320.py
+    python -m experiments.vhr10.checkpoint --data PATH/TO/vhr10
 
-The data are in DOTA form: images/, labelTxt/, splits/train.txt, splits/test.txt. Killed, the same command goes on.
+The data are in DOTA form: images/, labelTxt/, splits/train.txt, splits/test.txt. After a kill the same command resumes.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import al_rotate as al
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))  # one config names lite0
+from ..learners import dota_folder
+from ..paths import DETECTORS
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder in DOTA form with splits/")
-    parser.add_argument("--config", type=Path, default=HERE / "configs" / "rtmdet_tiny_320.py")
+    parser.add_argument("--config", type=Path, default=DETECTORS / "rtmdet_tiny_320.py")
     parser.add_argument("--out", type=Path, help="by default work_dirs/CONFIG")
     parser.add_argument("--iterations", type=int, help="by default the config's")
     args = parser.parse_args()
 
-    labels = al.dota.read(args.data / "labelTxt")
-    train, test = ((args.data / "splits" / f"{name}.txt").read_text().split() for name in ("train", "test"))
-    files = al.images.find(args.data / "images")
+    data = dota_folder.read(args.data)
+    test_files, test_labels = data.part(data.test)
     options = {} if args.iterations is None else {"train_cfg.max_iters": args.iterations}
     out = args.out or Path("work_dirs") / args.config.stem
-    result = al.finetune(args.config, files, labels.subset(train), labels.classes, out, cfg_options=options)
-    found = al.Detector(result.config, result.checkpoint).predict({image_id: files[image_id] for image_id in test})
-    figures = al.evaluate(found, labels.subset(test))
-    print(f"{result.checkpoint}: mAP {figures.mean_ap:.3f} on {len(test)} test images")
-    print(figures.per_class.round(3).to_string(index=False))
+    labels = data.labels.subset(data.train)
+    result = al.finetune(args.config, data.files, labels, data.classes, out, cfg_options=options)
+    detections = al.Detector(result.config, result.checkpoint).predict(test_files)
+    evaluation = al.evaluate(detections, test_labels)
+    print(f"{result.checkpoint}: mAP {evaluation.mean_ap:.3f} on {len(test_files)} test images")
+    print(evaluation.per_class.round(3).to_string(index=False))
 
 
 if __name__ == "__main__":

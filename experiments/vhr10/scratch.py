@@ -1,6 +1,6 @@
-"""What a detector without pretrained weights learns from the labels that vhr10_loop.py collected.
+"""Train a detector without pretrained weights on the labels that experiments.vhr10.loop collected.
 
-python experiments/vhr10_scratch.py --work work_dirs/vhr10
+python -m experiments.vhr10.scratch --work work_dirs/vhr10
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 import al_rotate as al
-from al_rotate.data import dataset as labelled
+from al_rotate.data import dataset
 from al_rotate.detection.small_models import small_rtmdet
 
 
@@ -25,10 +25,11 @@ def main() -> None:
         files = workspace.paths(labels.image_ids)
     options = {**small_rtmdet(320, args.iterations), "model.backbone.init_cfg": None}
     result = al.finetune("rotated_rtmdet_tiny-3x-dota", files, labels, classes, args.out, cfg_options=options)
-    test, test_files = labelled.read(args.work / "test.parquet")
-    figures = al.evaluate(al.Detector(result.config, result.checkpoint).predict(test_files), test)
-    print(f"{len(labels)} images, {args.iterations} iterations: mAP {figures.mean_ap:.3f}")
-    print(figures.per_class.round(3).to_string(index=False))
+    test_labels, test_files = dataset.read(args.work / "test.parquet")
+    detections = al.Detector(result.config, result.checkpoint).predict(test_files)
+    evaluation = al.evaluate(detections, test_labels)
+    print(f"{len(labels)} images, {args.iterations} iterations: mAP {evaluation.mean_ap:.3f}")
+    print(evaluation.per_class.round(3).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -1,33 +1,66 @@
-"""What precision and engine change in the result: mAP on test images, scores, and the ranking of images.
+"""What precision and engine change in the results: mAP on test images, scores, and the ranking of images.
 
-    python experiments/benchmarks/parity.py work_dirs/rtmdet_tiny_320 PATH/TO/vhr10
+    python -m experiments.benchmarks.prediction.parity work_dirs/rtmdet_tiny_320 PATH/TO/vhr10
 
-Each variant is held against float32 in PyTorch: the difference in mAP (points of AP50), how far the scores of the same
-boxes (same class, rotated IoU above 0.9) lie apart, which share of boxes has such a partner, and Spearman's
-correlation of the images' rankings by entropy.
+Each variant is compared with float32 in PyTorch: the difference in mAP (points of AP50), the difference between the
+scores of the same boxes (same class, rotated IoU above 0.9), the share of boxes with such a partner, and Spearman's
+correlation of the images' rankings.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy.stats import spearmanr
 
 import al_rotate as al
+from al_rotate.evaluation import best_overlaps
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a config may name lite0
-warnings.filterwarnings("ignore")
+from ...learners import dota_folder
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "fp32, PyTorch": {"precision": "fp32", "engine": "torch"},
+    "fp32, PyTorch": {"precision": "fp32", "engine": "torch"},  # the reference
     "fp32, ONNX Runtime": {"precision": "fp32", "engine": "onnxruntime"},
     "bf16, PyTorch": {"precision": "bf16", "engine": "torch"},
 }
+STRATEGIES = ("entropy", "least-confidence")
+PARTNER_IOU = 0.9
+
+
+class Result(NamedTuple):
+    detections: al.RotatedInstances
+    mean_ap: float  # in points
+    scores: dict[str, pd.Series]  # of images, by strategy
+
+
+def predict(checkpoint: Path, files: dict[str, Path], labels: al.RotatedInstances, variant: dict[str, Any]) -> Result:
+    detector = al.Detector(checkpoint / "config.py", checkpoint / "finetuned.pth", "cpu", **variant)
+    detections = detector.predict(files, progress=False)
+    scores = {name: al.rank(detections, strategy=name).set_index("image_id")["score"] for name in STRATEGIES}
+    return Result(detections, 100 * al.evaluate(detections, labels).mean_ap, scores)
+
+
+def compare(result: Result, reference: Result) -> str:
+    overlap, row = best_overlaps(result.detections, reference.detections)
+    paired = overlap > PARTNER_IOU
+    own, others = result.detections.scores, reference.detections.scores
+    assert own is not None
+    assert others is not None
+    apart = np.abs(own[paired] - others[row[paired]])
+    rankings = (
+        f"{name} {spearmanr(scores, reference.scores[name].loc[scores.index]).statistic:.4f}"
+        for name, scores in result.scores.items()
+    )
+    return (
+        f"mAP {result.mean_ap:.2f} ({result.mean_ap - reference.mean_ap:+.2f})   {result.detections.n_boxes} boxes, "
+        f"{100 * paired.mean():.2f} % with a partner, scores {apart.mean():.1e} apart, at most {apart.max():.1e}; "
+        f"Spearman {', '.join(rankings)}"
+    )
 
 
 def main() -> None:
@@ -35,28 +68,14 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path, help="folder of al_rotate.finetune: config.py and finetuned.pth")
     parser.add_argument("data", type=Path, help="folder in DOTA form with splits/")
     args = parser.parse_args()
-
-    labels = al.dota.read(args.data / "labelTxt")
-    test = (args.data / "splits" / "test.txt").read_text().split()
-    files = al.images.find(args.data / "images")
-    chosen, truth = {image_id: files[image_id] for image_id in test}, labels.subset(test)
+    warnings.filterwarnings("ignore")
+    data = dota_folder.read(args.data)
+    files, labels = data.part(data.test)
     reference = None
-    for name, how in VARIANTS.items():
-        detector = al.Detector(args.checkpoint / "config.py", args.checkpoint / "finetuned.pth", "cpu", **how)
-        found = detector.predict(chosen, progress=False)
-        figure = 100 * al.evaluate(found, truth).mean_ap
-        scores = {s: al.rank(found, strategy=s).set_index("image_id")["score"] for s in ("entropy", "least-confidence")}
-        reference = reference or (found, figure, scores)
-        overlap, row = al.evaluation.best_overlaps(found, reference[0])
-        same = overlap > 0.9
-        apart = np.abs(found.scores[same] - reference[0].scores[row[same]])
-        agreement = [spearmanr(scores[s], reference[2][s].loc[scores[s].index]).statistic for s in scores]
-        print(
-            f"{name:20} mAP {figure:.2f} ({figure - reference[1]:+.2f})   {found.n_boxes} boxes, "
-            f"{100 * same.mean():.2f} % with a partner, scores {apart.mean():.1e} apart, at most {apart.max():.1e}; "
-            f"Spearman {', '.join(f'{s} {a:.4f}' for s, a in zip(scores, agreement, strict=True))}",
-            flush=True,
-        )
+    for name, variant in VARIANTS.items():
+        result = predict(args.checkpoint, files, labels, variant)
+        reference = reference or result
+        print(f"{name:20} {compare(result, reference)}", flush=True)
 
 
 if __name__ == "__main__":
