@@ -199,6 +199,6 @@ class LabelStudioAnnotator:
 
 
 def _costs(reading: Reading, table: pd.DataFrame) -> pd.DataFrame:
-    """Who answered in how many seconds, and how many boxes of each labelled image changed, by kind of change."""
+    """Return who answered in how many seconds, and how many boxes of each labelled image changed in which way."""
     counts = corrections.counts(table, reading.labels.image_ids)
     return reading.costs.merge(counts, "left", "image_id")[["image_id", *COST_COLUMNS]]

@@ -46,11 +46,11 @@ class Connection:
     classes: Sequence[str] | None = None
 
     def read_options(self, sizes: Mapping[str, tuple[int, int]] | None = None) -> ReadOptions:
-        """Say how the project's annotations are read; `sizes` as of :class:`ReadOptions`."""
+        """Return how the project's annotations are read; `sizes` as in :class:`ReadOptions`."""
         return ReadOptions(self.classes, self.policy, self.polygons, self.rename, sizes)
 
     def project_labels(self, classes: Sequence[str]) -> tuple[str, ...]:
-        """Name classes as the project does."""
+        """Return the names that the project has for these classes."""
         labels = {name: label for label, name in (self.rename or {}).items()}
         return tuple(labels.get(name, name) for name in classes)
 

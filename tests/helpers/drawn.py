@@ -11,11 +11,11 @@ EARLY = "2026-01-02T10:00:00.500000Z"
 
 
 def rect(x=10, label="ship", *, size=SIZE, name="r1", value=None, **more):
-    """From (40, 20) to (120, 40) pixels; `value` and `more` change the value and the region, ... takes a key away."""
+    """A rectangle from (40, 20) to (120, 40) pixels; `value` and `more` change it, and ... removes a key."""
     numbers = {"x": x, "y": 10, "width": 20, "height": 10, "rotation": 0, "rectanglelabels": [label]} | (value or {})
-    made = {"id": name, "type": "rectanglelabels", "original_width": size[0], "original_height": size[1]}
-    made |= {"value": {key: one for key, one in numbers.items() if one is not ...}, **more}
-    return {key: one for key, one in made.items() if one is not ...}
+    region = {"id": name, "type": "rectanglelabels", "original_width": size[0], "original_height": size[1]}
+    region |= {"value": {key: content for key, content in numbers.items() if content is not ...}, **more}
+    return {key: content for key, content in region.items() if content is not ...}
 
 
 def polygon(points, **more):
@@ -34,11 +34,12 @@ def task(*answers, image="a", number=7, **more):
     return {"id": number, "data": {"image": "?", "al_image_id": image}, "annotations": list(answers), **more}
 
 
-def read(*given, **options):
-    return annotations.read(given, CLASSES, **options)
+def read(*tasks, **options):
+    return annotations.read(tasks, CLASSES, **options)
 
 
 def rows(reading):
+    """The rows of a reading's account."""
     return list(reading.account.itertuples(index=False, name=None))
 
 

@@ -173,7 +173,7 @@ class LabelStudio:
         return pushed
 
     def answered(self, project: int, image_ids: Sequence[str]) -> dict[str, str]:
-        """When each image's task was answered last, by the server's clock: image id -> time, "" without an answer."""
+        """Get when each image's task was answered last, by the server's clock; "" without an answer."""
         return {i: answer.moment for i, answer in find_answers(self.api, project, image_ids).items()}
 
     def update_tasks(self, project: int, selection: pd.DataFrame | Sequence[str], round: int = 0) -> None:

@@ -45,12 +45,12 @@ class ReadOptions:
     def merged(
         cls, options: ReadOptions | None, classes: Sequence[str] | None, changes: Mapping[str, Any]
     ) -> ReadOptions:
-        """Options with some fields replaced; `classes` of None keeps theirs."""
-        given = dict(changes) if classes is None else {**changes, "classes": classes}
-        return replace(options or cls(), **given)
+        """Replace some fields of options, or of the defaults; `classes` of None keeps theirs."""
+        fields = dict(changes) if classes is None else {**changes, "classes": classes}
+        return replace(options or cls(), **fields)
 
     def label_codes(self) -> dict[str, int]:
-        """Label -> the index of its class, renamed labels included."""
+        """Map labels to the indices of their classes, renamed labels included."""
         codes = {name: code for code, name in enumerate(self.classes or ())}
         renamed = {label: codes[name] for label, name in (self.rename or {}).items() if name in codes}
         return codes | renamed

@@ -97,7 +97,7 @@ BRUSH = rect(name="r2", type="brushlabels")
     ],
 )  # fmt: skip
 def test_several_annotators(policy, answers, left, conflict):
-    answers = [{**one, "id": k, "updated_at": f"2026-01-0{k}"} for k, one in enumerate(answers, start=1)]
+    answers = [{**entry, "id": k, "updated_at": f"2026-01-0{k}"} for k, entry in enumerate(answers, start=1)]
     reading = read(task(*reversed(answers)), policy=policy)
     if isinstance(left, str):
         assert (len(reading.labels), "a" in reading.skipped, "a" in reading.unanswered) == (
@@ -106,29 +106,29 @@ def test_several_annotators(policy, answers, left, conflict):
     else:
         assert reading.labels.image_ids.tolist() == ["a"]
         np.testing.assert_allclose(rboxes.to_hbb(reading.labels.boxes)[:, 0], left, atol=1e-4)
-    told = [row for row in rows(reading) if row[4] == "conflict"]
-    counts = 1 if policy == "ground-truth" and left == [40] and conflict is None else len(answers)
-    assert told == (
-        [("a", 7, None if left == "unanswered" else counts, None, "conflict", conflict)] if conflict else []
+    conflicts = [row for row in rows(reading) if row[4] == "conflict"]
+    chosen = 1 if policy == "ground-truth" and left == [40] and conflict is None else len(answers)
+    assert conflicts == (
+        [("a", 7, None if left == "unanswered" else chosen, None, "conflict", conflict)] if conflict else []
     )
 
 
 def test_times():
-    """Changed last counts, not made last; who has no time was first; zones are minded."""
-    made = [
+    """The answer changed last counts, not the one made last; one without a time was first; zones are respected."""
+    answers = [
         answer(rect(20), at=None),
         answer(rect(30), at=None, created_at="2026-01-02T11:00:00+02:00"),
         answer(rect()),
     ]
-    for order in (made, made[::-1]):
+    for order in (answers, answers[::-1]):
         assert_boxes(read(task(*order)).labels, [BOX])
 
 
-@pytest.mark.parametrize(("given", "seconds"), [([1.5, 2, None], 3.5), ([None, None], None), ([0.0], 0.0)])
-def test_everybodys_time_is_paid(given, seconds):
-    answers = [answer(lead_time=one, by=k, at=f"2026-01-0{k}") for k, one in enumerate(given, start=1)]
+@pytest.mark.parametrize(("lead_times", "seconds"), [([1.5, 2, None], 3.5), ([None, None], None), ([0.0], 0.0)])
+def test_everybodys_time_counts(lead_times, seconds):
+    answers = [answer(lead_time=time, by=k, at=f"2026-01-0{k}") for k, time in enumerate(lead_times, start=1)]
     costs = read(task(*answers)).costs
-    assert costs["annotator"].tolist() == [str(len(given))]
+    assert costs["annotator"].tolist() == [str(len(lead_times))]
     np.testing.assert_equal(costs["seconds"].tolist(), [np.nan if seconds is None else seconds])
 
 
@@ -146,17 +146,17 @@ def test_two_tasks_of_one_image(first, second, boxes):
     reading = read(first, second)
     assert_boxes(reading.labels, boxes)
     assert (reading.unanswered, reading.quarantined, len(reading.costs)) == ([], {}, 1)
-    told = ("a", 8, None, None, "conflict", "another task shows the same image; the answer given last counts")
-    assert rows(reading)[-1] == told
+    conflict = ("a", 8, None, None, "conflict", "another task shows the same image; the answer given last counts")
+    assert rows(reading)[-1] == conflict
 
 
 def test_two_images_of_one_name():
-    """In two folders, of somebody else's project: nobody can tell whose labels these are."""
-    given = [
+    """In two folders, of somebody else's project: it is unclear whose labels these are."""
+    tasks = [
         {"id": n, "data": {"image": f"/data/{folder}/001.jpg"}, "annotations": [answer(*regions)]}
         for n, (folder, regions) in enumerate([("positive", [rect()]), ("negative", []), ("positive", [rect()])])
     ]
-    reading = read(*given, task(answer(rect()), image="b"))
+    reading = read(*tasks, task(answer(rect()), image="b"))
     assert reading.labels.image_ids.tolist() == ["b"]
     assert reading.tasks.keys() == {"001", "b"}
     why = "another image has this name (/data/positive/001.jpg and /data/negative/001.jpg): neither is taken over"
@@ -169,7 +169,7 @@ def test_the_task_whose_answer_counts():
     assert read(task(number=1), early).tasks == {"a": 2}
 
 
-def test_labels_of_other_names():
+def test_renamed_labels():
     reading = read(task(answer(rect(label="boat"), rect(label="plane", name="r2"))), rename={"boat": "ship"})
     assert reading.labels.labels.tolist() == [0, 1]
     assert reading.labels.classes == CLASSES
@@ -181,7 +181,7 @@ OLD, NEW = ({"id": k, "created_at": at, "result": [rect(x, score=score)]}
 
 
 @pytest.mark.parametrize(
-    ("more", "given", "x", "score"),
+    ("more", "predictions", "x", "score"),
     [
         ({"parent_prediction": 1}, [OLD, NEW], 120, 0.25),
         ({"parent_prediction": 1, "prediction": NEW}, [OLD], 160, 1),
@@ -193,8 +193,8 @@ OLD, NEW = ({"id": k, "created_at": at, "result": [rect(x, score=score)]}
         ({}, [], None, None),
     ],
 )
-def test_what_annotators_began_with(more, given, x, score):
-    reading = read(task(answer(rect(), **more), predictions=given))
+def test_what_annotators_started_from(more, predictions, x, score):
+    reading = read(task(answer(rect(), **more), predictions=predictions))
     assert_boxes(reading.labels, [BOX])
     assert reading.predicted.image_ids.tolist() == ["a"]
     if x is None:
@@ -205,7 +205,7 @@ def test_what_annotators_began_with(more, given, x, score):
         assert reading.predicted.scores.tolist() == [score]
 
 
-def test_whose_image_it_is_cannot_be_told():
+def test_a_task_without_an_image():
     reading = read(task(answer(rect())) | {"data": {"photo": "x.png"}}, task(answer()))
     assert reading.labels.image_ids.tolist() == ["a"]
     (row,) = rows(reading)
@@ -216,7 +216,7 @@ def test_whose_image_it_is_cannot_be_told():
 
 
 @pytest.mark.parametrize(
-    ("given", "options", "message"),
+    ("tasks", "options", "message"),
     [
         ([task()], {"policy": "newest"}, r"expected a policy of latest, ground-truth, agreement, got 'newest'"),
         (["x"], {}, r"expected tasks with data and annotations, got x"),
@@ -226,12 +226,12 @@ def test_whose_image_it_is_cannot_be_told():
         ([task(5)], {}, r"expected tasks with data and annotations, got \{'id': 7"),
     ],
 )
-def test_what_is_no_task(given, options, message):
+def test_what_is_no_task(tasks, options, message):
     with pytest.raises(ValueError, match=message):
-        read(*given, **options)
+        read(*tasks, **options)
 
 
-def test_nothing():
+def test_no_tasks():
     reading = read()
     assert len(reading.labels) == len(reading.account) == len(reading.costs) == 0
     assert tuple(reading.account.columns) == annotations.ACCOUNT
@@ -244,36 +244,33 @@ sides = st.integers(1, 5000)
 def detections(draw):
     width, height = draw(sides), draw(sides)
     number = {"allow_nan": False, "width": 32}
-    one = st.tuples(
+    row = st.tuples(
         st.floats(-50, width + 50, **number),
         st.floats(-50, height + 50, **number),
         st.floats(0.5, 3000, **number),
-        st.floats(0.015625, 0.9990234375, **number),  # h / w; the two angles of a square are told apart by no one
+        st.floats(0.015625, 0.9990234375, **number),  # h / w; the two angles of a square cannot be told apart
         st.floats(-1.5703125, 1.5703125, **number),
         st.sampled_from([0, 1]),
         st.floats(0, 1, **number),
     )
-    found = draw(st.lists(one, max_size=5))
-    boxes = np.array([[x, y, max(w, 4), max(w, 4) * ratio, theta] for x, y, w, ratio, theta, *_ in found]).reshape(
-        -1, 5
-    )
-    labels, scores = [row[5] for row in found], [row[6] for row in found]
-    made = RotatedInstances(["a"], [0, len(found)], boxes, labels, scores, classes=CLASSES)
-    return made, (width, height)
+    rows = draw(st.lists(row, max_size=5))
+    boxes = [[x, y, max(w, 4), max(w, 4) * ratio, theta] for x, y, w, ratio, theta, *_ in rows]
+    boxes, labels, scores = np.reshape(boxes, (-1, 5)), [row[5] for row in rows], [row[6] for row in rows]
+    return RotatedInstances(["a"], [0, len(rows)], boxes, labels, scores, classes=CLASSES), (width, height)
 
 
 @settings(max_examples=200, deadline=None)
 @given(detections())
-def test_what_was_predicted_and_submitted_comes_back(made):
-    found, size = made
-    sent = tasks.image_task("a", "x.png", size, LabelConfig(CLASSES), found, model_version="m", uncertainty=0.5)
+def test_a_submitted_prediction_survives_the_round_trip(predicted):
+    boxes, size = predicted
+    sent = tasks.image_task("a", "x.png", size, LabelConfig(CLASSES), boxes, model_version="m", uncertainty=0.5)
     sent = json.loads(json.dumps(sent))
-    one = answer(*sent["predictions"][0]["result"], prediction=sent["predictions"][0])
-    reading = read({**sent, "annotations": [one]}, sizes={"a": size})
+    submitted = answer(*sent["predictions"][0]["result"], prediction=sent["predictions"][0])
+    reading = read({**sent, "annotations": [submitted]}, sizes={"a": size})
     assert (reading.unanswered, reading.quarantined) == ([], {})
     for instances in (reading.labels, reading.predicted):
-        assert_boxes(instances, found.boxes)
-        np.testing.assert_array_equal(instances.labels, found.labels)
-    np.testing.assert_array_equal(reading.predicted.scores, found.scores)
+        assert_boxes(instances, boxes.boxes)
+        np.testing.assert_array_equal(instances.labels, boxes.labels)
+    np.testing.assert_array_equal(reading.predicted.scores, boxes.scores)
     assert reading.label_ids.tolist() == reading.predicted_ids.tolist()
-    assert len({*reading.label_ids}) == found.n_boxes
+    assert len({*reading.label_ids}) == boxes.n_boxes

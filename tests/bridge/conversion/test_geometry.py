@@ -1,4 +1,4 @@
-"""Label Studio's rectangles: values computed by hand, and those of two other makers: Label Studio's SDK and Shapely."""
+"""Label Studio's rectangles: values computed by hand, and against Label Studio's SDK and Shapely."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from al_rotate.bridge.conversion.geometry import from_label_studio, to_label_stu
 QUARTER = np.pi / 2
 UPRIGHT = [30, 60, 80, 20, -QUARTER]  # 80 high, 20 wide
 
-# On 400 x 200 pixels: box, value. Turned by a quarter, w runs down from the corner and h to its left.
+# On 400 x 200 pixels: box, value. Rotated by a quarter turn, w runs down from the corner and h to its left.
 BOTH_WAYS = [
     ([80, 30, 80, 20, 0], [10, 10, 20, 10, 0]),
     ([30, 60, 80, 20, -QUARTER], [5, 50, 20, 10, 270]),
@@ -25,7 +25,7 @@ BOTH_WAYS = [
 
 
 @pytest.mark.parametrize(("box", "value"), BOTH_WAYS)
-def test_values_and_back(box, value):
+def test_values_both_ways(box, value):
     np.testing.assert_allclose(to_label_studio([box], 400, 200), [value], rtol=0, atol=1e-8)
     np.testing.assert_allclose(from_label_studio([value], 400, 200), [box], rtol=0, atol=1e-6)
 
@@ -60,7 +60,7 @@ def test_a_long_box_in_a_narrow_image_is_wider_than_it():
 
 
 def random_boxes(seed, n=2000):
-    """Boxes of any angle and proportions, also outside, each with an image of its own."""
+    """Boxes of any angle and proportions, also outside the image, each with the size of its own image."""
     rng = np.random.default_rng(seed)
     size = rng.integers(1, 6000, (n, 2))
     centre = rng.uniform(-0.5, 1.5, (n, 2)) * size
@@ -70,10 +70,10 @@ def random_boxes(seed, n=2000):
 
 
 def assert_same_rectangles(boxes, corners, tolerance=1e-6):
-    """Corner by corner; a rectangle may begin at any of its corners, going either way round."""
+    """Compare corner by corner; a rectangle may begin at any of its corners, in either direction."""
     orders = [np.roll(order, turn) for order in (range(4), range(3, -1, -1)) for turn in range(4)]
-    apart = [np.abs(rboxes.to_corners(boxes)[:, order] - corners).max((1, 2)) for order in orders]
-    assert np.min(apart, axis=0).max() < tolerance
+    distances = [np.abs(rboxes.to_corners(boxes)[:, order] - corners).max((1, 2)) for order in orders]
+    assert np.min(distances, axis=0).max() < tolerance
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -88,15 +88,15 @@ def test_round_trip(seed):
     assert_same_rectangles(from_label_studio(again, width, height), rboxes.to_corners(boxes))
 
 
-def test_canonical_boxes_come_back_as_they_were():
+def test_canonical_boxes_survive_a_round_trip():
     boxes, width, height = random_boxes(4)
-    boxes = rboxes.canonical(boxes[len(boxes) // 10 :])  # of a square two angles mean the same
+    boxes = rboxes.canonical(boxes[len(boxes) // 10 :])  # two angles of a square mean the same
     width, height = width[-len(boxes) :], height[-len(boxes) :]
     back = from_label_studio(to_label_studio(boxes, width, height), width, height)
     np.testing.assert_allclose(back, boxes, rtol=0, atol=1e-6)
 
 
-def test_turns_that_mean_the_same():
+def test_full_turns_change_nothing():
     boxes, width, height = random_boxes(5)
     values = to_label_studio(boxes, width, height)
     for turns in (-3, -1, 1, 100):
@@ -105,7 +105,7 @@ def test_turns_that_mean_the_same():
 
 
 def random_values(seed, n=500):
-    """Values that people, pages and other programs make."""
+    """Values as people, pages and other programs write them."""
     rng = np.random.default_rng(seed)
     low, high = [-20, -20, 0.5, 0.5, -800], [110, 110, 150, 150, 800]
     return rng.uniform(low, high, (n, 5)), *rng.integers(50, 3000, (2, n))
@@ -130,14 +130,14 @@ def test_values_as_the_sdk_makes_them():
         convert_yolo_obb_to_annotation(corners.ravel(), w, h)
         for corners, w, h in zip(rboxes.to_corners(boxes), width, height, strict=True)
     ]
-    theirs = np.array([[one[key] for key in ("x", "y", "width", "height", "rotation")] for one in theirs])
+    theirs = np.array([[value[key] for key in ("x", "y", "width", "height", "rotation")] for value in theirs])
     values = to_label_studio(boxes, width, height)
     np.testing.assert_allclose(values[:, :4], theirs[:, :4], rtol=1e-9, atol=1e-6)
     np.testing.assert_allclose(np.cos(np.radians(values[:, 4] - theirs[:, 4])), 1, atol=1e-9)
 
 
 def drawn(value, width, height):
-    """As a page draws it: a rectangle from its corner, of either sign, turned about that corner in pixels."""
+    """Draw a value as a page does: a rectangle from its corner, of either sign, rotated about that corner in pixels."""
     x, y, w, h = value[:4] * [width, height, width, height] / 100
     return rotate(shapely.box(x, y, x + w, y + h), value[4], origin=(x, y))
 
@@ -145,13 +145,13 @@ def drawn(value, width, height):
 def test_shapes_as_shapely_draws_them():
     values, width, height = random_values(8)
     values[:, 2:4] *= np.random.default_rng(8).choice([-1, 1], (len(values), 2))
-    theirs = np.array([drawn(*one) for one in zip(values, width, height, strict=True)])
+    theirs = np.array([drawn(*arguments) for arguments in zip(values, width, height, strict=True)])
     boxes = from_label_studio(values, width, height)
     ours = shapely.polygons(rboxes.to_corners(boxes))
     np.testing.assert_allclose(boxes[:, 2] * boxes[:, 3], shapely.area(theirs), rtol=1e-9)
     assert shapely.hausdorff_distance(ours, theirs).max() < 1e-6
     image = shapely.box(0, 0, width, height)
-    inside = [shapely.area(shapely.intersection(some, image)) for some in (ours, theirs)]
+    inside = [shapely.area(shapely.intersection(shapes, image)) for shapes in (ours, theirs)]
     np.testing.assert_allclose(*inside, rtol=1e-6, atol=1e-3)
     assert 0 < np.count_nonzero(inside[0] < shapely.area(ours) - 1) < len(ours)
 
@@ -166,23 +166,23 @@ def test_overlaps_as_shapely_has_them():
     np.testing.assert_allclose(rboxes.iou(boxes, boxes), expected, atol=1e-9)
 
 
-def test_an_angle_just_below_nought():
+def test_an_angle_just_below_zero():
     assert to_label_studio([[50, 50, 20, 10, -1e-20]], 100, 100)[0, 4] == 0
 
 
 @pytest.mark.parametrize("convert", [to_label_studio, from_label_studio])
 def test_each_box_may_have_its_image(convert):
-    given = np.array([[50, 20, 40, 10, 0.5]] * 3)
-    together = convert(given, [400, 300, 200], [200, 300, 90])
-    apart = [convert(given[:1], *size)[0] for size in ((400, 200), (300, 300), (200, 90))]
-    np.testing.assert_array_equal(together, apart)
+    rows = np.array([[50, 20, 40, 10, 0.5]] * 3)
+    together = convert(rows, [400, 300, 200], [200, 300, 90])
+    separately = [convert(rows[:1], *size)[0] for size in ((400, 200), (300, 300), (200, 90))]
+    np.testing.assert_array_equal(together, separately)
     assert convert([], 400, 200).shape == convert(np.zeros((0, 5)), [], []).shape == (0, 5)
-    assert together.dtype == convert(given.astype(np.float32), 400, 200).dtype == np.float64
+    assert together.dtype == convert(rows.astype(np.float32), 400, 200).dtype == np.float64
 
 
 @pytest.mark.parametrize("convert", [to_label_studio, from_label_studio])
 @pytest.mark.parametrize(
-    ("given", "size", "message"),
+    ("rows", "size", "message"),
     [
         ([[1, 2, 3, 4]], (9, 9), r"expected (boxes|values) of shape \(N, 5\), got \(1, 4\)"),
         ([1, 2, 3, 4, 5], (9, 9), r"of shape \(N, 5\), got \(5,\)"),
@@ -192,6 +192,6 @@ def test_each_box_may_have_its_image(convert):
           for size in ((0, 9), (9, -1), (np.nan, 9), (9, np.inf))),
     ],
 )  # fmt: skip
-def test_refusals(convert, given, size, message):
+def test_refusals(convert, rows, size, message):
     with pytest.raises(ValueError, match=message):
-        convert(given, *size)
+        convert(rows, *size)

@@ -1,4 +1,4 @@
-"""Class names through Label Studio's XML and back, and the configurations of other people."""
+"""Class names to Label Studio's XML and back, and configurations of other people."""
 
 import re
 from xml.etree import ElementTree
@@ -36,7 +36,7 @@ SHIP, PLANE = '<Label value="ship"/>', '<Label value="plane"/>'
 
 
 @pytest.mark.parametrize("classes", [ODD, ["ship"], [f"class {k}" for k in range(60)], *([name] for name in ODD)])
-def test_classes_and_back(classes):
+def test_classes_survive_a_round_trip(classes):
     assert read_xml(to_xml(classes)) == LabelConfig(tuple(classes), "label", "image", "image")
 
 
@@ -45,7 +45,7 @@ def test_what_is_written():
     assert root.tag == "View"
     image, labels = root
     assert (image.tag, image.get("name"), image.get("value")) == ("Image", "image", "$image")
-    assert image.get("rotateControl") == "false"  # what is drawn on a turned view cannot be read
+    assert image.get("rotateControl") == "false"  # what is drawn on a rotated view cannot be read
     assert (labels.tag, labels.get("name"), labels.get("toName")) == ("RectangleLabels", "label", "image")
     assert labels.get("canRotate") == "true"
     assert [label.attrib for label in labels] == [
@@ -61,14 +61,16 @@ def test_colours_and_keys(count):
     assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in colours)
     assert len({*colours}) == count
     channels = [[int(colour[k : k + 2], 16) for k in (1, 3, 5)] for colour in colours]
-    # Nobody takes one of the first dozen classes for another: their colours lie far apart.
+    # The colours of the first dozen classes are easy to tell apart.
     few = channels[:12]
-    apart = [sum((p - q) ** 2 for p, q in zip(a, b, strict=True)) ** 0.5 for k, a in enumerate(few) for b in few[:k]]
-    assert min(apart, default=255) > 40
+    distances = [
+        sum((p - q) ** 2 for p, q in zip(a, b, strict=True)) ** 0.5 for k, a in enumerate(few) for b in few[:k]
+    ]
+    assert min(distances, default=255) > 40
     assert [label.get("hotkey") for label in labels] == [str(k) if k <= 9 else None for k in range(1, count + 1)]
 
 
-def test_colours_of_a_class_stay_when_classes_are_added():
+def test_colours_stay_when_classes_are_added():
     short, long = (ElementTree.fromstring(to_xml([f"class {k}" for k in range(count)])) for count in (3, 20))
     assert [label.attrib for label in short.iter("Label")] == [label.attrib for label in long.iter("Label")][:3]
 
@@ -128,7 +130,7 @@ def test_a_colour_for_each_class(colours):
             ),
             LabelConfig(("ship",), "label", "map", "map"),
         ),
-        # Rectangles over a video's frames are not ours.
+        # Rectangles over a video's frames do not count.
         (
             config('<Video name="v" value="$v"/>', rectangles(PLANE, name="no", to="v"), rectangles(SHIP)),
             LabelConfig(("ship",)),

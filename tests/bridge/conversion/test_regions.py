@@ -1,4 +1,4 @@
-"""Which regions become boxes, and what becomes of the others, with values computed by hand."""
+"""Which regions become boxes, and what happens to the others, with values computed by hand."""
 
 import numpy as np
 import pytest
@@ -74,7 +74,7 @@ def test_what_may_hide_an_object_quarantines_its_image(region, detail):
     assert rows(reading) == [("a", 7, 5, "r1", "quarantined", detail)]
 
 
-def test_all_that_is_wrong_is_told():
+def test_all_problems_are_reported():
     reading = read(task(answer(rect(label="boat"), "scribble", rect(name="r3", type="brushlabels"))))
     assert [row[3:5] for row in rows(reading)] == [(name, "quarantined") for name in ("r1", None, "r3")]
     assert reading.quarantined["a"] == "unknown label 'boat'; the classes are ship, plane (and 2 more)"
@@ -94,33 +94,33 @@ def test_all_that_is_wrong_is_told():
         (rect(name="good"), "noted", "another region has the same id; both are kept", 2),
     ],
 )
-def test_what_is_dropped_or_odd_is_told(region, action, detail, kept):
+def test_dropped_and_odd_regions_are_reported(region, action, detail, kept):
     reading = read(task(answer(rect(name="good"), region)))
     assert reading.labels.n_boxes == kept
     assert (reading.quarantined, reading.unanswered) == ({}, [])
     assert rows(reading) == [("a", 7, 5, region["id"], action, detail)]
 
 
-def test_region_ids_that_come_twice_or_not_at_all():
+def test_double_and_missing_region_ids():
     reading = read(task(answer(rect(), rect(x=20), rect(name=...), rect(x=30, name=...), rect(name="r2"))))
     assert reading.label_ids.tolist() == ["r1", None, None, None, "r2"]
     assert [row[5] for row in rows(reading)] == ["another region has the same id; both are kept"]
 
 
-def test_a_hairs_breadth_over_the_edge_is_not_told():
+def test_an_overhang_below_half_a_pixel_is_not_reported():
     reading = read(task(answer(rect(value={"x": -0.1, "width": 100.2}))))  # 0.4 px to both sides
     assert (rows(reading), reading.labels.n_boxes) == ([], 1)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_polygon_is_taken_as_its_smallest_rectangle(seed):
+def test_a_polygon_becomes_its_smallest_rectangle(seed):
     points = np.random.default_rng(seed).uniform([30, 35], [70, 65], (3 + seed, 2))
     reading = read(task(answer(polygon(points.tolist()))), polygons=True)
     shape = shapely.MultiPoint(points * SIZE / 100)
-    (around,) = shapely.polygons(rboxes.to_corners(reading.labels.boxes.astype(float)))
-    assert around.buffer(1e-3).covers(shape)
-    turned = (shapely.affinity.rotate(shape, degrees, (0, 0)).envelope.area for degrees in np.arange(0, 90, 0.25))
-    assert around.area <= min(turned) + 0.1
+    (rectangle,) = shapely.polygons(rboxes.to_corners(reading.labels.boxes.astype(float)))
+    assert rectangle.buffer(1e-3).covers(shape)
+    areas = (shapely.affinity.rotate(shape, degrees, (0, 0)).envelope.area for degrees in np.arange(0, 90, 0.25))
+    assert rectangle.area <= min(areas) + 0.1
     assert reading.labels.labels.tolist() == [1]
     assert rows(reading) == [("a", 7, 5, "r1", "noted", "a polygon, taken as its smallest rectangle")]
 
@@ -143,12 +143,12 @@ def test_the_size_that_the_detector_sees():
     sizes = {"a": SIZE}
     assert_boxes(read(task(answer(rect())), sizes=sizes).labels, [BOX])
     assert_boxes(read(task(answer(rect(original_width=...))), sizes=sizes).labels, [BOX])
-    drawn = [task(answer(rect(size=size))) for size in [(200, 400), (800, 400)]]
-    assert [read(one, sizes=sizes).quarantined["a"] for one in drawn] == [
+    tasks = [task(answer(rect(size=size))) for size in [(200, 400), (800, 400)]]
+    assert [read(entry, sizes=sizes).quarantined["a"] for entry in tasks] == [
         "drawn on 200 x 400 pixels, the image has 400 x 200: drawn on it before its EXIF orientation was applied",
         "drawn on 800 x 400 pixels, the image has 400 x 200: of another version of it",
     ]
-    # Nobody says how large the image is, and two regions disagree.
+    # The size is unknown, and two regions disagree.
     reading = read(task(answer(rect(), rect(name="r2", size=(800, 400)))))
     detail = "drawn on 800 x 400 pixels, a region before it on 400 x 200"
     assert rows(reading) == [("a", 7, 5, "r2", "quarantined", detail)]

@@ -1,4 +1,4 @@
-"""Images with their predicted boxes as Label Studio's tasks, and whose image a task shows."""
+"""Images with their predicted boxes as Label Studio's tasks, and which image a task shows."""
 
 import json
 import math
@@ -16,7 +16,7 @@ SIZE = (400, 200)
 
 
 def detections(*rows, names=("a",), **more):
-    """Of (cx, cy, w, h, theta, label, score)."""
+    """Detections of rows (cx, cy, w, h, theta, label, score)."""
     table = np.array(rows, float).reshape(-1, 7)
     options = {"scores": table[:, 6], "classes": CLASSES} | more
     offsets = [0, *[len(table)] * len(names)]
@@ -27,11 +27,11 @@ TWO = detections([80, 30, 80, 20, 0, 1, 0.75], [200, 100, 100, 50, -math.pi / 2,
 
 
 def test_a_task():
-    made = tasks.image_task(
+    task = tasks.image_task(
         "a", "/data/a.png", SIZE, CONFIG, TWO, model_version="round-002", uncertainty=0.25, rank=3, round=2, why="Big."
     )
-    tasks.check(made, CONFIG)
-    assert made["data"] == {
+    tasks.check(task, CONFIG)
+    assert task["data"] == {
         "photo_url": "/data/a.png",
         "al_image_id": "a",
         "al_rank": 3,
@@ -39,8 +39,8 @@ def test_a_task():
         "al_round": 2,
         "al_why": "Big.",
     }
-    (prediction,) = made["predictions"]
-    assert (prediction["model_version"], prediction["score"]) == ("round-002", 0.75)  # the least is handed out first
+    (prediction,) = task["predictions"]
+    assert (prediction["model_version"], prediction["score"]) == ("round-002", 0.75)  # the lowest is handed out first
     upright, turned = prediction["result"]
     assert upright.pop("value") == {
         "x": 10.0,
@@ -69,20 +69,21 @@ def test_a_task():
 
 def test_no_prediction_and_an_empty_one():
     assert "predictions" not in tasks.image_task("a", "a.png", SIZE, CONFIG)
-    made = tasks.image_task("a", "a.png", SIZE, CONFIG, detections(scores=None), model_version="m")
-    assert made["predictions"] == [{"model_version": "m", "result": []}]
+    task = tasks.image_task("a", "a.png", SIZE, CONFIG, detections(scores=None), model_version="m")
+    assert task["predictions"] == [{"model_version": "m", "result": []}]
 
 
 @pytest.mark.parametrize(
-    "found", [detections(names=("a", "b")), detections(classes=None), detections([9, 9, 5, 5, 0, 0, 1], scores=None)]
+    "detections",
+    [detections(names=("a", "b")), detections(classes=None), detections([9, 9, 5, 5, 0, 0, 1], scores=None)],
 )
-def test_what_is_no_prediction(found):
+def test_what_is_no_prediction(detections):
     with pytest.raises(ValueError, match="expected one image's detections with classes and scores"):
-        tasks.prediction("a", SIZE, CONFIG, found, "m")
+        tasks.prediction("a", SIZE, CONFIG, detections, "m")
 
 
 def test_region_ids():
-    """The same each time; others for other weights, images and boxes."""
+    """The same each time; different for other weights, images and boxes."""
 
     def ids():
         return [
@@ -112,12 +113,12 @@ def test_region_ids():
         ({"al_image_id": 7}, "7"),
     ],
 )
-def test_whose_image_it_is(data, expected):
+def test_image_ids(data, expected):
     assert tasks.image_id_of(data) == expected
 
 
 @pytest.mark.parametrize("data", [{}, {"photo": "a.png"}, {"image": ""}, {"image": None}, {"image": ["a.png"]}])
-def test_a_task_of_nobody(data):
+def test_a_task_without_an_image(data):
     with pytest.raises(ValueError, match=r"expected al_image_id or image in a task's data, got \{"):
         tasks.image_id_of(data)
 
@@ -129,14 +130,14 @@ def test_an_address_without_a_file(address):
 
 
 def edited(path, value):
-    """A good task with one thing in it changed."""
-    made = json.loads(json.dumps(tasks.image_task("a", "a.png", SIZE, CONFIG, TWO, model_version="m", uncertainty=0.5)))
-    *way, last = path
-    place = made
-    for step in way:
-        place = place[step]
+    """A valid task with one value changed."""
+    task = json.loads(json.dumps(tasks.image_task("a", "a.png", SIZE, CONFIG, TWO, model_version="m", uncertainty=0.5)))
+    *parents, last = path
+    place = task
+    for key in parents:
+        place = place[key]
     place[last] = value
-    return made
+    return task
 
 
 PREDICTION = ("predictions", 0)
@@ -162,7 +163,7 @@ REGION = (*PREDICTION, "result", 1)
         ((*REGION, "score"), {1}, "JSON"),
     ],
 )
-def test_what_label_studio_would_choke_on(path, value, message):
-    whose = "''" if path == ("data", "al_image_id") else "'a'"
-    with pytest.raises(ValueError, match=f"expected {message} in the task of image {whose}, got"):
+def test_what_label_studio_cannot_import(path, value, message):
+    image_id = "''" if path == ("data", "al_image_id") else "'a'"
+    with pytest.raises(ValueError, match=f"expected {message} in the task of image {image_id}, got"):
         tasks.check(edited(path, value), CONFIG)
