@@ -15,10 +15,10 @@ N_IMAGES = 12
 def al(capsys):
     """Run a command: its exit code, and what it printed."""
 
-    def run(*words):
+    def run(*arguments):
         capsys.readouterr()
         try:
-            code = cli.main([str(word) for word in words])
+            code = cli.main([str(argument) for argument in arguments])
         except SystemExit as exit:  # argparse's own
             code = exit.code or 0
         return code, *capsys.readouterr()
@@ -34,7 +34,7 @@ def pool():
 
 @pytest.fixture
 def work(pool, tmp_path):
-    """A workspace whose first query needs no detector, and whose images are there."""
+    """A workspace whose first query needs no detector, with its images."""
     files = {image_id: tmp_path / f"{image_id}.png" for image_id in pool.image_ids}
     for file in files.values():
         Image.new("RGB", (128, 128), (90, 120, 60)).save(file)

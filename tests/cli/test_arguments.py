@@ -5,7 +5,7 @@ from al_rotate.data.formats import dota
 
 
 @pytest.mark.parametrize(
-    ("given", "names"),
+    ("text", "names"),
     [
         (None, None),
         ("dota-v1", dota.DOTA_V1),
@@ -14,8 +14,8 @@ from al_rotate.data.formats import dota
         ("ship, plane,small vehicle", ("ship", "plane", "small vehicle")),
     ],
 )
-def test_classes(given, names):
-    assert as_classes(given) == names
+def test_classes(text, names):
+    assert as_classes(text) == names
 
 
 def test_classes_from_a_file(tmp_path):
@@ -24,6 +24,6 @@ def test_classes_from_a_file(tmp_path):
 
 
 def test_options_are_values():
-    given = ["how=top-k", "k=3", "share=0.5", "tiny=1e-3", "yes=True", "no=false", "none=null", "a=b=c"]
+    pairs = ["how=top-k", "k=3", "share=0.5", "tiny=1e-3", "yes=True", "no=false", "none=null", "a=b=c"]
     expected = {"how": "top-k", "k": 3, "share": 0.5, "tiny": 1e-3, "yes": True, "no": False, "none": None, "a": "b=c"}
-    assert as_options(given) == expected
+    assert as_options(pairs) == expected

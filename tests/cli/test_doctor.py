@@ -19,8 +19,8 @@ from helpers.installations import (
     REMATCH,
     RIGHT,
     TOOLS,
+    changed,
     failed,
-    sick,
 )
 
 from al_rotate.cli.doctor import diagnose, report
@@ -28,15 +28,15 @@ from al_rotate.cli.installation import CORE, Check
 
 ROOT = Path(__file__).resolve().parents[2]
 
-MALADIES = {
+FAULTS = {
     "mmcv without ops": (
-        sick(checks={"mmcv": Check({"folder": "/env/mmcv", "has_ops": False})}),
+        changed(checks={"mmcv": Check({"folder": "/env/mmcv", "has_ops": False})}),
         "mmcv has no ops",
         "/env/mmcv holds no compiled mmcv._ext",
         REBUILD,
     ),
     "mmcv of another torch": (
-        sick(
+        changed(
             checks={
                 "mmcv": failed(
                     "ImportError: /env/mmcv/_ext.cpython-311-x86_64-linux-gnu.so: "
@@ -49,7 +49,7 @@ MALADIES = {
         REBUILD,
     ),
     "mmcv of another CUDA": (
-        sick(
+        changed(
             checks={
                 "torch": Check(H100),
                 "mmcv": failed(
@@ -62,7 +62,7 @@ MALADIES = {
         REBUILD_CUDA,
     ),
     "mmcv without GPU ops": (
-        sick(
+        changed(
             checks={
                 "torch": Check(H100),
                 "mmcv": failed(
@@ -76,38 +76,38 @@ MALADIES = {
         REBUILD_CUDA,
     ),
     "mmcv's ops wrong": (
-        sick(checks={"mmcv": Check({**RIGHT, "iou": 1.0, "kept": [1]})}),
+        changed(checks={"mmcv": Check({**RIGHT, "iou": 1.0, "kept": [1]})}),
         "mmcv's ops compute wrong values",
         "on cpu: IoU 1.0000 (should be 0.3333), NMS [1] (should be [1])",
         REBUILD,
     ),
-    "mmcv missing": (sick({"onedl-mmcv": None}, {"mmcv": None}), "mmcv is missing", "detector", REBUILD),
+    "mmcv missing": (changed({"onedl-mmcv": None}, {"mmcv": None}), "mmcv is missing", "detector", REBUILD),
     "torchvision of another torch": (
-        sick({"torchvision": "0.25.0"}, {"torchvision": failed(NMS_MISSING)}, torchvision_needs="2.10.0"),
+        changed({"torchvision": "0.25.0"}, {"torchvision": failed(NMS_MISSING)}, torchvision_needs="2.10.0"),
         "torchvision 0.25.0 does not match torch",
         "it is made for torch 2.10.0, and torch 2.11.0 is installed",
         f"{REMATCH} torch==2.11.0 torchvision==0.26.0",
     ),
-    "PyPI's torchvision beside a CPU torch": (
-        sick({"torch": "2.11.0+cpu"}, {"torchvision": failed(NMS_MISSING)}),
+    "PyPI's torchvision with a CPU torch": (
+        changed({"torch": "2.11.0+cpu"}, {"torchvision": failed(NMS_MISSING)}),
         "torchvision 0.26.0 does not match torch",
         "operator torchvision::nms does not exist; torch is 2.11.0+cpu",
         f"{REMATCH} torch==2.11.0+cpu torchvision --index-url https://download.pytorch.org/whl/cpu",
     ),
     "torchvision left behind by another torch": (  # torch stays as it is: mmcv is built for it
-        sick({"torch": "2.9.1"}, {"torchvision": failed(NMS_MISSING)}),
+        changed({"torch": "2.9.1"}, {"torchvision": failed(NMS_MISSING)}),
         "torchvision 0.26.0 does not match torch",
         "it is made for torch 2.11.0, and torch 2.9.1 is installed",
         f"{REMATCH} torch==2.9.1 torchvision",
     ),
     "torchvision missing": (
-        sick({"torchvision": None}, {"torchvision": None}, torchvision_needs=None),
+        changed({"torchvision": None}, {"torchvision": None}, torchvision_needs=None),
         "torchvision is missing",
         "mmrotate needs it",
         f"{PIP} install torch==2.11.0 torchvision==0.26.0",
     ),
     "torch missing": (
-        sick(
+        changed(
             {"torch": None},
             {"torch": None, "mmcv": failed("ModuleNotFoundError: No module named 'torch'", has_ops=True)},
         ),
@@ -116,7 +116,7 @@ MALADIES = {
         f"{PIP} install torch==2.11.0 torchvision==0.26.0",
     ),
     "two OpenCVs": (
-        sick({"opencv-python-headless": "4.11.0.86"}),
+        changed({"opencv-python-headless": "4.11.0.86"}),
         "opencv-python 4.12.0.88 and opencv-python-headless 4.11.0.86 are installed together",
         "one cv2/ folder",
         f"{PIP} uninstall -y opencv-python opencv-python-headless"
@@ -124,7 +124,7 @@ MALADIES = {
         f" && {PIP} install --no-deps opencv-python-headless==4.12.0.88",
     ),
     "a contrib OpenCV of another version": (
-        sick({"opencv-python": None, "opencv-contrib-python": "4.10.0.84"}),
+        changed({"opencv-python": None, "opencv-contrib-python": "4.10.0.84"}),
         "opencv-contrib-python 4.10.0.84 and opencv-python-headless 4.12.0.88 are installed together",
         "one cv2/ folder",
         f"{PIP} uninstall -y opencv-contrib-python opencv-python-headless"
@@ -132,7 +132,7 @@ MALADIES = {
         f" && {PIP} install --no-deps opencv-python-headless==4.12.0.88",
     ),
     "OpenCV on a server without libGL": (
-        sick(
+        changed(
             {"opencv-python-headless": None},
             {"cv2": failed("ImportError: libGL.so.1: cannot open shared object file: No such file or directory")},
         ),
@@ -141,26 +141,26 @@ MALADIES = {
         f"{PIP} install --force-reinstall --no-deps opencv-python-headless==4.12.0.88",
     ),
     "old mmrotate": (
-        sick({"onedl-mmrotate": None, "mmrotate": "0.3.4"}),
+        changed({"onedl-mmrotate": None, "mmrotate": "0.3.4"}),
         "mmrotate 0.3.4 is of the old 0.x line",
         "al_rotate needs mmrotate 1.x",
         f"{PIP} uninstall -y mmrotate && {TOOLS} && {PIP} install --no-build-isolation onedl-mmrotate==1.2.1",
     ),
     "old mmcv": (
-        sick({"onedl-mmcv": None, "mmcv-full": "1.7.2"}),
+        changed({"onedl-mmcv": None, "mmcv-full": "1.7.2"}),
         "mmcv-full 1.7.2 is of the old 1.x line",
         "al_rotate needs mmcv 2.x",
         f"{PIP} uninstall -y mmcv-full && {REBUILD}",
     ),
     "official and fork": (
-        sick({"mmdet": "3.3.0"}),
+        changed({"mmdet": "3.3.0"}),
         "mmdet 3.3.0 and onedl-mmdetection 3.5.1 are installed together",
         "one mmdet/ folder",
         f"{PIP} uninstall -y mmdet onedl-mmdetection && {TOOLS} && "
         f"{PIP} install --no-build-isolation onedl-mmdetection==3.5.1",
     ),
     "mmdet refuses mmcv": (
-        sick(
+        changed(
             {"onedl-mmdetection": None, "mmdet": "3.3.0"},
             {
                 "mmdet": failed(
@@ -173,7 +173,7 @@ MALADIES = {
         f"{PIP} uninstall -y mmdet && {TOOLS} && {PIP} install --no-build-isolation onedl-mmdetection==3.5.1",
     ),
     "setuptools too new": (
-        sick(checks={"mmengine": failed("ModuleNotFoundError: No module named 'pkg_resources'")}),
+        changed(checks={"mmengine": failed("ModuleNotFoundError: No module named 'pkg_resources'")}),
         "mmengine fails",
         "setuptools 82 dropped",
         f"{PIP} install setuptools==80.9.0",
@@ -201,9 +201,9 @@ MALADIES = {
 }
 
 
-@pytest.mark.parametrize("malady", MALADIES)
-def test_each_malady_is_named_with_its_repair(malady: str) -> None:
-    facts, what, why, repair = MALADIES[malady]
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_is_named_with_its_repair(fault: str) -> None:
+    facts, what, why, repair = FAULTS[fault]
     (problem,) = diagnose(facts)
     assert problem.what.startswith(what)
     assert why in problem.why
@@ -214,7 +214,7 @@ def test_each_malady_is_named_with_its_repair(malady: str) -> None:
 def test_healthy_facts_have_no_problem_with_or_without_a_gpu() -> None:
     assert diagnose(HEALTHY) == []
     assert "CPU         Found no NVIDIA driver on your system; torch is built for CUDA 13.0" in report(HEALTHY, [])
-    gpu = sick(checks={"torch": Check(H100), "mmcv": Check({**RIGHT, "device": "cuda"})})
+    gpu = changed(checks={"torch": Check(H100), "mmcv": Check({**RIGHT, "device": "cuda"})})
     assert diagnose(gpu) == []
     assert re.search(
         r"device +GPU +NVIDIA H100 80GB HBM3; torch is built for CUDA 13.0\nmmcv ops +on cuda ", report(gpu, [])
@@ -231,14 +231,14 @@ def test_the_core_alone_is_healthy_and_shows_how_to_get_detection() -> None:
         f"{PIP} install --no-build-isolation onedl-mmengine==0.10.12 onedl-mmcv==2.3.6 onedl-mmdetection==3.5.1 "
         "onedl-mmrotate==1.2.1 opencv-python==4.12.0.88 opencv-python-headless==4.12.0.88",
     ]
-    # torch alone, there for other work, is no half-installed detector
+    # torch alone, installed for other work, is no half-installed detector
     torch = dataclasses.replace(CORE_ONLY, checks={**CORE_ONLY.checks, "torch": Check(NO_DRIVER)})
     assert diagnose(torch) == []
 
 
-def test_echoes_of_a_problem_are_not_told_but_a_second_malady_is() -> None:
+def test_echoes_of_a_problem_are_left_out_but_a_second_fault_is() -> None:
     echo = failed("RuntimeError: operator torchvision::nms does not exist")
-    facts = sick(
+    facts = changed(
         {"torchvision": "0.25.0"},
         {
             "torchvision": echo,

@@ -25,12 +25,12 @@ def run(
     python: Path | str, cwd: Path, *path: Path, arguments: tuple[str, ...] = ("-m", "al_rotate.cli.doctor")
 ) -> tuple[int, str]:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*path, ROOT]))}
-    done = subprocess.run([str(python), *arguments], cwd=cwd, env=env, capture_output=True, text=True)
-    return done.returncode, done.stdout or done.stderr
+    process = subprocess.run([str(python), *arguments], cwd=cwd, env=env, capture_output=True, text=True)
+    return process.returncode, process.stdout or process.stderr
 
 
 def install(site: Path, name: str, version: str, module: str = "", source: str = "", requires: str = "") -> None:
-    """What pip leaves behind: a dist-info folder, and a package where there is one."""
+    """Leave what pip does: a dist-info folder, and on request a package."""
     info = site / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
     needs = f"Requires-Dist: {requires}\n" if requires else ""

@@ -22,10 +22,10 @@ def test_a_round_by_commands(al, pool, work):
     code, out, err = al("query", work, "--images", 4)
     assert (code, err) == (0, "")
     selection = work / "rounds" / "000" / "selection.csv"
-    asked = pd.read_csv(selection)["image_id"].tolist()
+    queried = pd.read_csv(selection)["image_id"].tolist()
     assert "round 0: 4 images queried" in out
     assert out.endswith(f"all of them: {selection}\n")
-    assert re.findall(r"image_\d\d", out) == asked
+    assert re.findall(r"image_\d\d", out) == queried
     assert al("query", work, "--images", 4) == (0, out, "")  # asking again is the same query
     assert al("status", work)[1].endswith(f"next: al-rotate collect {work}\n")
 
@@ -34,7 +34,7 @@ def test_a_round_by_commands(al, pool, work):
     assert al("collect", work)[:2] == (0, out)
 
     with ActiveLoop(work, learner=NoisyLearner(pool)) as loop:
-        assert loop.workspace.labels() == pool.subset(sorted(asked))
+        assert loop.workspace.labels() == pool.subset(sorted(queried))
         loop.train()
         code, out, err = al("status", work)  # while the loop has it
     assert (code, err) == (0, "")
@@ -54,7 +54,7 @@ def test_report(al, work, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "options"),
+    ("arguments", "options"),
     [
         ([], {}),
         (["--strategy", "margin", "--options", "how=sum"], {"strategy": "margin", "how": "sum"}),
@@ -63,9 +63,9 @@ def test_report(al, work, tmp_path):
         (["--strategy", "mus-cdb", "--images", "4"], {"strategy": "mus-cdb", "budget": 4}),
     ],
 )
-def test_rank_is_al_rank(al, detections, tmp_path, words, options):
+def test_rank_is_al_rank(al, detections, tmp_path, arguments, options):
     expected = rank(RotatedInstances.load(detections), **options)
-    code, out, err = al("rank", detections, *words, "--out", tmp_path / "ranking.csv", "--top", 3)
+    code, out, err = al("rank", detections, *arguments, "--out", tmp_path / "ranking.csv", "--top", 3)
     assert (code, err) == (0, "")
     written = pd.read_csv(tmp_path / "ranking.csv")
     pd.testing.assert_frame_equal(written, expected.replace("", np.nan), check_dtype=False)
@@ -100,13 +100,13 @@ def test_from_images_to_a_query_by_commands(al, tmp_path):
     simulated = [*init, "--simulate", tmp_path / "pool" / "labelTxt", "--classes", ",".join(synthetic.CLASSES)]
     assert "--test-images and --test-labels together" in al(*simulated, *test[:2])[2]
     assert not (tmp_path / "work").exists()
-    made = [*simulated, *test, "--device", "cpu", "--strategy", "margin"]
-    assert al(*made)[:2] == (
+    command = [*simulated, *test, "--device", "cpu", "--strategy", "margin"]
+    assert al(*command)[:2] == (
         0,
         f"{tmp_path / 'work'}: 6 images, 5 classes\nnext: al-rotate query {tmp_path / 'work'} --images 50\n",
     )
-    assert al(*made)[0] == 0  # again: nothing new
-    code, _, err = al(*made, "--cfg-options", "model.test_cfg.score_thr=0.3")
+    assert al(*command)[0] == 0  # again: nothing new
+    code, _, err = al(*command, "--cfg-options", "model.test_cfg.score_thr=0.3")
     assert code == 1
     assert "was made with a detector of another config" in err
     assert al("query", tmp_path / "work", "--images", 2)[0] == 0

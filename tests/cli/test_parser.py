@@ -20,10 +20,10 @@ def test_help_shows_an_example_that_can_be_typed(al, command):
     code, out, err = al(command, "--help")
     assert (code, err) == (0, "")
     example = re.search(r"example:\n  (al-rotate .*)\n", out).group(1)
-    words = shlex.split(example)[1:]
-    if "--cfg-options" in words:
+    arguments = shlex.split(example)[1:]
+    if "--cfg-options" in arguments:
         pytest.importorskip("mmengine")
-    parsed = parser.build_parser().parse_args(words)
+    parsed = parser.build_parser().parse_args(arguments)
     assert parsed.command == command
 
 
@@ -38,20 +38,20 @@ def test_version(al):
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["fly"], ["query"], ["rank"], ["init", "work"], ["query", "work", "--images", "many"]]
+    "arguments", [[], ["fly"], ["query"], ["rank"], ["init", "work"], ["query", "work", "--images", "many"]]
 )
-def test_words_it_does_not_understand(al, words):
-    code, out, err = al(*words)
+def test_arguments_it_cannot_parse(al, arguments):
+    code, out, err = al(*arguments)
     assert (code, out) == (2, "")
     assert "usage: al-rotate" in err
 
 
 def test_as_a_module():
-    done = subprocess.run([sys.executable, "-m", "al_rotate", "status", "nowhere"], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stdout == ""
+    process = subprocess.run([sys.executable, "-m", "al_rotate", "status", "nowhere"], capture_output=True, text=True)
+    assert process.returncode == 1
+    assert process.stdout == ""
     assert re.fullmatch(
-        r"al-rotate status: expected a workspace, .*nowhere is no folder; make one with: .*\n", done.stderr
+        r"al-rotate status: expected a workspace, .*nowhere is no folder; make one with: .*\n", process.stderr
     )
 
 
@@ -59,7 +59,7 @@ def test_as_a_module():
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["status", "{}/none"], r"expected a workspace, .*/none is no folder; make one with: al-rotate init .*"),
         (["report", "{}/none"], r"expected a workspace, .*"),
@@ -75,10 +75,10 @@ def test_as_a_module():
         (["train", "{}/work"], r"nothing is labelled yet: query\(\) and collect\(\) first"),
     ],
 )
-def test_errors(al, work, detections, words, message):
-    code, out, err = al(*(word.format(work.parent) for word in words))
+def test_errors(al, work, detections, arguments, message):
+    code, out, err = al(*(argument.format(work.parent) for argument in arguments))
     assert (code, out) == (1, "")
-    assert re.fullmatch(f"al-rotate {words[0]}: {message}\n", err), err
+    assert re.fullmatch(f"al-rotate {arguments[0]}: {message}\n", err), err
 
 
 def test_interrupted(al, detections, monkeypatch):
@@ -100,16 +100,16 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 from al_rotate.cli import main
 work = sys.argv[1]
-print([main(words) for words in (["query", work, "--images", "2"], ["collect", work], ["train", work],
+print([main(arguments) for arguments in (["query", work, "--images", "2"], ["collect", work], ["train", work],
                                  ["train", work, "--cfg-options", "a=1"], ["status", work])])
 """
 
 
 def test_without_torch_all_but_training_works_and_that_names_the_doctor(work):
-    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, str(work)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[0, 0, 1, 1, 0]"
-    first, hint, second, _ = done.stderr.splitlines()
+    process = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, str(work)], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines()[-1] == "[0, 0, 1, 1, 0]"
+    first, hint, second, _ = process.stderr.splitlines()
     assert re.fullmatch(r"al-rotate train: No module named '(torch|mmengine).*'", first)
     assert hint == "run `al-rotate doctor`: it names what is missing"
     assert second == "al-rotate: No module named 'mmengine'"

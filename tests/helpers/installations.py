@@ -43,7 +43,7 @@ CORE_ONLY = dataclasses.replace(
 )
 
 
-def sick(
+def changed(
     versions: Mapping[str, str | None] | None = None, checks: Mapping[str, Check | None] | None = None, **other: Any
 ) -> Facts:
     """The healthy installation with some facts changed; None takes a fact away."""
