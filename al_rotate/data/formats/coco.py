@@ -108,7 +108,9 @@ def read(path: str | Path, classes: Sequence[str] | None = None, notes: Notes | 
         sizes = [[as_count(image.get(side) or 0, side) for side in ("width", "height")] for image in images]
         position = _by_id(images, "images", range(len(images)))
         names = _by_id(categories, "categories", [as_text(category["name"], "name") for category in categories])
-        order = tuple(as_classes([names[key] for key in sorted(names, key=_ascending)]) or ()) if given is None else given
+        order = (
+            tuple(as_classes([names[key] for key in sorted(names, key=_ascending)]) or ()) if given is None else given
+        )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     labels = {key: order.index(name) for key, name in names.items() if name in order}

@@ -1,0 +1,172 @@
+"""The pixels of image files as a browser, and so Label Studio, shows them: 8 bits of red, green and blue."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
+
+from . import raster
+from .depth import LEAST_USED, Stretch, to_8_bits
+
+_LARGEST_SCENE = 20_000**2  # pixels
+_ORIENTATION, _NODATA = 0x0112, 42113  # tags of EXIF and of GDAL
+
+# It prints a line for each TIFF with many bands, before the exception that says the same.
+logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
+
+
+class UnreadableImage(ValueError):
+    """An image file that cannot be decoded completely; the message names the file and the reason."""
+
+
+def read(
+    path: str | Path,
+    order: Literal["RGB", "BGR"] = "RGB",
+    *,
+    bands: int | Sequence[int] | None = None,
+    stretch: Stretch | None = None,
+) -> NDArray[np.uint8]:
+    """Decode an image as a browser shows it, and as MMRotate's OpenCV loader reads it.
+
+    EXIF orientation is applied, alpha is dropped, palettes and grey become colour. Truncated files are refused, where
+    OpenCV silently fills the missing part with grey.
+
+    Of 16 bits the upper 8 are kept, as OpenCV does, if they are used: if the largest value is at least a quarter of the
+    range (16,384). Images that use less, such as 11-bit satellite images, would be nearly black. They are stretched: in
+    each channel the 2nd percentile becomes 0 and the 98th becomes 255, linearly. Integers of more than 16 bits,
+    negative ones and fractions have no known range and are refused unless `stretch` is given.
+
+    Args:
+        path: the file.
+        order: of the channels; MMDetection's pipelines start from BGR.
+        bands: numbers, from 1, of the bands to show as red, green and blue, such as (4, 3, 2), or of one to show as
+            grey. An image of two bands, or of more than four, needs it, and needs rasterio or tifffile.
+        stretch: percentiles that become 0 and 255 in each channel of an image of more than 8 bits, instead of the rule
+            above. Images of 8 bits stay as they are.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        UnreadableImage: for a file that is missing, empty, truncated, too large or no image, or without those bands.
+        ValueError: for `bands` or `stretch` that cannot be.
+    """
+    wanted = raster.as_bands(bands)
+    percentiles = None if stretch is None else as_stretch(stretch)
+    with _refused(path):
+        try:
+            pixels = _by_pillow(path, order, percentiles) if wanted is None else None
+        except UnidentifiedImageError:
+            if not raster.is_tiff(path):
+                raise
+            pixels = None
+        if pixels is not None:
+            return pixels
+        values, nodata = raster.read(path, wanted)
+        rgb = _oriented(to_8_bits(values, percentiles, nodata), _orientation_of(path))
+        return np.array(np.broadcast_to(rgb, (*rgb.shape[:2], 3))[..., :: 1 if order == "RGB" else -1], order="C")
+
+
+def as_stretch(stretch: Stretch) -> tuple[float, float]:
+    """Return percentiles as floats; ValueError unless they are two, ascending, from 0 to 100."""
+    values = tuple(stretch) if isinstance(stretch, Sequence) and not isinstance(stretch, str) else ()
+    if len(values) != 2 or not 0 <= values[0] < values[1] <= 100:
+        raise ValueError(f"expected stretch as two percentiles such as (2, 98), got {stretch!r}")
+    return float(values[0]), float(values[1])
+
+
+def size(path: str | Path) -> tuple[int, int]:
+    """Read width and height from an image's header; EXIF orientation is applied, as in :func:`read`.
+
+    Raises:
+        UnreadableImage: for a file that is missing, empty, too large or no image.
+    """
+    with _refused(path):
+        try:
+            with Image.open(path) as image:
+                turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+                # Pillow versions differ in whether the size of a TIFF has the orientation applied; the tags never have.
+                tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else None
+                width, height = (tags[256], tags[257]) if tags else image.size
+                return (height, width) if turned else (width, height)
+        except UnidentifiedImageError:
+            if not raster.is_tiff(path):
+                raise
+            return raster.size(path)
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Tell whether an open image has more than 8 bits per channel."""
+    tiles = getattr(image, "tile", None)  # what is to be decoded, with the mode in the file as its last entry
+    return image.mode.startswith(("I", "F")) or bool(tiles and ";16" in str(tiles[0][3]))
+
+
+@contextmanager
+def allow_large_images() -> Iterator[None]:
+    """Let Pillow open images of up to 20,000 x 20,000 pixels, which it takes for decompression bombs, in this block."""
+    before = Image.MAX_IMAGE_PIXELS
+    if before is not None:
+        Image.MAX_IMAGE_PIXELS = max(before, _LARGEST_SCENE)
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _by_pillow(path: str | Path, order: str, stretch: tuple[float, float] | None) -> NDArray[np.uint8] | None:
+    """Decode by Pillow; None for colour of 16 bits, of which Pillow drops the lower 8, where these are needed."""
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it since
+    with Image.open(path) as image:
+        if image.mode.startswith(("I", "F")):
+            # Pillow's own conversion would clip at 255.
+            tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+            nodata = raster.as_nodata(tags.get(_NODATA))
+            grey = to_8_bits(np.asarray(ImageOps.exif_transpose(image))[..., None], stretch, nodata)
+            return np.repeat(grey, 3, axis=2)
+        deep = is_deep(image)
+        if deep and stretch is not None:
+            return None
+        # A copy of a photograph costs a good part of its decoding, so orient in place and copy only once.
+        ImageOps.exif_transpose(image, in_place=True)
+        shown = image if image.mode == "RGB" else image.convert("RGB")
+        packed = np.frombuffer(bytearray(shown.tobytes("raw", order)), np.uint8)
+        pixels = packed.reshape(shown.height, shown.width, 3)
+        return None if deep and pixels.max(initial=0) < LEAST_USED >> 8 else pixels
+
+
+def _orientation_of(path: str | Path) -> int:
+    try:
+        with Image.open(path) as image:
+            return int(image.getexif().get(_ORIENTATION, 1))
+    except UnidentifiedImageError:
+        return 1
+
+
+def _oriented(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Turn and mirror stored pixels (H, W, K) as EXIF's `orientation` says."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels[::-1] if orientation in (3, 4, 7, 8) else pixels
+
+
+@contextmanager
+def _refused(path: str | Path) -> Iterator[None]:
+    """Turn the many errors of decoders into UnreadableImage."""
+    try:
+        yield
+    except UnidentifiedImageError:
+        n_bytes = Path(path).stat().st_size
+        raise UnreadableImage(f"{path}: {'empty file' if n_bytes == 0 else 'not an image'} ({n_bytes} bytes)") from None
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage(f"{path}: {error} Raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file.") from error
+    except (OSError, SyntaxError, ValueError, OverflowError, MemoryError) as error:
+        raise UnreadableImage(f"{path}: {error}") from error
