@@ -70,14 +70,25 @@ def read(path: Path, layout: Layout) -> Content:
         ids (M,), offsets (M+1,), the columns by name, and the notes.
 
     Raises:
-        ValueError: for any other file.
+        FileNotFoundError: when it does not exist.
+        ValueError: for any other file; names it.
     """
     try:
         table = pq.read_table(path, memory_map=True, partitioning=None)
-    except pa.ArrowInvalid as error:
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(f"expected a Parquet file of RotatedInstances, got {path}: {error}") from error
-    if "image_id" not in table.column_names or _NOTES not in (table.schema.metadata or {}):
-        raise ValueError(f"expected a Parquet file of RotatedInstances, got {path} with columns {table.column_names}")
+    names = table.column_names
+    if names[:1] != ["image_id"] or _NOTES not in (table.schema.metadata or {}) or not {*names[1:]} <= {*layout}:
+        raise ValueError(f"expected a Parquet file of RotatedInstances, got {path} with columns {names}")
+    try:
+        return _content(table, layout)
+    except (pa.ArrowException, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"expected a Parquet file of RotatedInstances, got {path}: {error}") from error
+
+
+def _content(table: pa.Table, layout: Layout) -> Content:
     table = table.combine_chunks()
     ids = table["image_id"].to_numpy(zero_copy_only=False)
     offsets = np.zeros(1, np.int64)
