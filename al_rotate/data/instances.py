@@ -164,10 +164,9 @@ class RotatedInstances:
 
     def position(self, image_id: str) -> int:
         """Return the index of an image; KeyError for an unknown id."""
-        try:
-            return self._positions[image_id]
-        except KeyError:
-            raise KeyError(f"no image {image_id!r} among these {len(self)}") from None
+        if image_id not in self._positions:
+            raise KeyError(f"no image {image_id!r} among these {len(self)}")
+        return self._positions[image_id]
 
     def subset(self, image_ids: Iterable[str]) -> RotatedInstances:
         """Return the named images, in that order; KeyError for an unknown id."""
@@ -182,14 +181,12 @@ class RotatedInstances:
         keep = np.asarray(mask)
         if keep.shape != (self.n_boxes,) or keep.dtype != bool:
             raise ValueError(f"expected a bool mask of shape ({self.n_boxes},), got {keep.dtype} {keep.shape}")
-        ends = np.concatenate([[0], np.cumsum(keep)])
-        return self._take(np.arange(len(self)), np.flatnonzero(keep), ends[self.offsets])
+        return self._take(np.arange(len(self)), np.flatnonzero(keep), np.append(0, np.cumsum(keep))[self.offsets])
 
     def replace(self, **changes: Any) -> RotatedInstances:
         """Return a copy with some of the constructor's arguments changed; None removes an optional column."""
         arguments = {name: getattr(self, name) for name in ("image_ids", "offsets", "classes", "skipped", *COLUMNS)}
-        unknown = changes.keys() - arguments.keys()
-        if unknown:
+        if unknown := changes.keys() - arguments.keys():
             raise ValueError(f"expected changes of {', '.join(arguments)}, got {', '.join(sorted(unknown))}")
         return RotatedInstances(**{**arguments, **changes})
 
@@ -251,8 +248,12 @@ class RotatedInstances:
     @classmethod
     def stream(cls, path: str | Path) -> Iterator[RotatedInstances]:
         """Yield the shards of a folder one by one, reading one ahead, for pools larger than memory."""
-        for ids, offsets, columns, notes in parquet.read_ahead(list(parquet.shards(Path(path))), COLUMNS):
-            yield cls(ids, offsets, **columns, **json.loads(notes))
+        files = list(parquet.shards(Path(path)))
+        for file, (ids, offsets, columns, notes) in zip(files, parquet.read_ahead(files, COLUMNS), strict=True):
+            try:
+                yield cls(ids, offsets, **columns, **json.loads(notes))
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"expected a Parquet file of RotatedInstances, got {file}: {error}") from error
 
     def __eq__(self, other: object) -> bool:
         """Compare images (with their order), columns, values and classes; `skipped` does not count."""

@@ -88,7 +88,8 @@ def read(path: str | Path, classes: Sequence[str] | None = None, notes: Notes | 
     `bbox` as it is. Masks (RLE) and crowds are refused: they are regions, not objects with a box.
 
     Args:
-        path: a COCO file with images, categories and annotations. The ids 1 and "1" are the same.
+        path: a COCO file with images, categories and annotations. An id may be a number in one place and a text in
+            another (1 and "1").
         classes: the class names in order; None takes the categories, ordered by id.
         notes: collects what is odd.
 
@@ -218,6 +219,8 @@ def _load(path: Path) -> tuple[list[dict], list[dict], list[dict]]:
 
 def _by_id(items: list[dict], what: str, values: Sequence[T]) -> dict[str, T]:
     by_id = {_key(item["id"], "id"): value for item, value in zip(items, values, strict=True)}
+    if len({isinstance(item["id"], str) for item in items}) > 1:
+        raise ValueError(f"expected ids of one kind in {what}, got numbers and texts")
     if len(by_id) < len(items):
         raise ValueError(f"expected distinct ids in {what}, got one twice")
     return by_id

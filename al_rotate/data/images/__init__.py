@@ -1,13 +1,16 @@
 """Image files, their ids, and their pixels as people and the detector see them."""
 
 from .files import SUFFIXES, find, resolve
-from .pixels import UnreadableImage, allow_large_images, read, size
-from .renditions import is_shown_by_browsers, render, rendition
+from .pixels import UnreadableImage, allow_large_images, as_stretch, read, size
+from .raster import as_bands
+from .renditions import is_shown_by_browsers, render, rendition, stamp, write_png
 
 __all__ = [
     "SUFFIXES",
     "UnreadableImage",
     "allow_large_images",
+    "as_bands",
+    "as_stretch",
     "find",
     "is_shown_by_browsers",
     "read",
@@ -15,4 +18,6 @@ __all__ = [
     "rendition",
     "resolve",
     "size",
+    "stamp",
+    "write_png",
 ]

@@ -59,7 +59,7 @@ def read(
         ValueError: for `bands` or `stretch` that cannot be.
     """
     wanted = raster.as_bands(bands)
-    percentiles = None if stretch is None else as_stretch(stretch)
+    percentiles = as_stretch(stretch)
     with _refused(path):
         try:
             pixels = _by_pillow(path, order, percentiles) if wanted is None else None
@@ -74,8 +74,10 @@ def read(
         return np.array(np.broadcast_to(rgb, (*rgb.shape[:2], 3))[..., :: 1 if order == "RGB" else -1], order="C")
 
 
-def as_stretch(stretch: Stretch) -> tuple[float, float]:
-    """Return percentiles as floats; ValueError unless they are two, ascending, from 0 to 100."""
+def as_stretch(stretch: Stretch | None) -> tuple[float, float] | None:
+    """Return percentiles as floats; ValueError unless they are two, ascending, from 0 to 100, or None."""
+    if stretch is None:
+        return None
     values = tuple(stretch) if isinstance(stretch, Sequence) and not isinstance(stretch, str) else ()
     if len(values) != 2 or not 0 <= values[0] < values[1] <= 100:
         raise ValueError(f"expected stretch as two percentiles such as (2, 98), got {stretch!r}")

@@ -126,5 +126,5 @@ def stamp(path: str | Path) -> list[int]:
 
 def _made_from(path: str | Path, bands: int | Sequence[int] | None, stretch: Stretch | None) -> list:
     chosen = raster.as_bands(bands)
-    percentiles = None if stretch is None else as_stretch(stretch)
+    percentiles = as_stretch(stretch)
     return [*stamp(path), chosen and list(chosen), percentiles and list(percentiles)]

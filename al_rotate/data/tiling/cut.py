@@ -2,47 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ...boxes import area, iou
-from ...storage.files import path_for_image, temporary_sibling
+from ...storage.files import path_for_image
+from ...storage.user_warnings import warn_user
 from .. import images
 from ..instances import RotatedInstances
+from .record import Record
 from .tiles import Tile, Tiling, window
 
 
 def cut(
-    scenes: str | Path | Iterable[str | Path] | Mapping[str, str | Path], out: str | Path, tiling: Tiling | None = None
+    scenes: str | Path | Iterable[str | Path] | Mapping[str, str | Path],
+    out: str | Path,
+    tiling: Tiling | None = None,
+    *,
+    bands: int | Sequence[int] | None = None,
+    stretch: Sequence[float] | None = None,
 ) -> dict[str, Path]:
     """Write every tile as an image of its own, so that tiles can be ranked, labelled and trained on.
 
+    The folder records in ``tiles.json`` how its tiles were cut, and from what. A scene whose tiles are there is not cut
+    again, so a run that was interrupted resumes. The tiles of a scene that has changed since are replaced.
+
     Args:
         scenes: a folder, files, or a mapping scene id -> file.
-        out: folder for ``TILE.png``. A scene whose tiles all exist is not cut again, so a run that was interrupted
-            resumes.
+        out: folder for ``TILE.png``.
         tiling: by default 1024 pixels with an overlap of 200.
+        bands, stretch: as for :func:`al_rotate.images.read`; percentiles are the whole scene's.
 
     Returns:
         tile id -> file.
 
     Raises:
         UnreadableImage: for a scene that cannot be decoded.
+        ValueError: for a folder with tiles of another tiling, or of a scene that had another size: two sets of tiles,
+            and of their labels, would be mixed.
     """
     tiling, folder = tiling or Tiling(), Path(out)
-    paths: dict[str, Path] = {}
+    files = images.resolve(scenes)
     with images.allow_large_images():
-        for scene_id, file in images.resolve(scenes).items():
-            tiles = tiling.tiles(scene_id, *images.size(file))
-            of_scene = {tile.id: path_for_image(folder, tile.id, ".png") for tile in tiles}
-            if not all(path.is_file() for path in of_scene.values()):
-                pixels = images.read(file)
-                for tile in tiles:
-                    _write_png(window(pixels, tile), of_scene[tile.id])
+        sizes = {scene_id: images.size(file) for scene_id, file in files.items()}
+        tiles = {scene_id: tiling.tiles(scene_id, *size) for scene_id, size in sizes.items()}
+        record = Record(folder, tiling, bands, stretch, tiles)
+        paths: dict[str, Path] = {}
+        for scene_id, file in files.items():
+            of_scene = {tile.id: path_for_image(folder, tile.id, ".png") for tile in tiles[scene_id]}
+            if not record.is_cut(scene_id, file) or not all(path.is_file() for path in of_scene.values()):
+                pixels = images.read(file, bands=bands, stretch=stretch)
+                for tile in tiles[scene_id]:
+                    images.write_png(window(pixels, tile), of_scene[tile.id])
+                record.add(scene_id, file)
             paths |= of_scene
     return paths
 
@@ -60,7 +75,9 @@ def cut_labels(
         sizes: scene id -> width and height in pixels.
         tiling: of the tiles; by default as :func:`cut`.
         visible: a box goes to every tile that shows at least this share of its area, uncropped, as in MMRotate's
-            ``img_split``. Unlike there it also goes to the tile that shows most of it, so that no label is lost.
+            ``img_split``. Unlike there it also goes to the tile that shows most of it, so that no label is lost. A box
+            without an area goes to the tiles that show its centre. A box outside its scene is on no tile; a warning
+            names the first.
 
     Returns:
         Labels on all tiles, including those without a box, in the order of the scenes and their tiles.
@@ -72,6 +89,7 @@ def cut_labels(
     ids: list[str] = []
     rows_of_tile: list[NDArray[np.intp]] = []
     boxes_of_tile: list[NDArray[np.float32]] = []
+    outside: list[str] = []
     for start, (scene_id, scene) in zip(labels.offsets[:-1], labels, strict=True):
         if scene_id not in sizes:
             raise ValueError(f"expected the size of every scene, got none of {scene_id!r}")
@@ -81,12 +99,17 @@ def cut_labels(
         areas = area(scene.boxes.astype(np.float64))[:, None]
         # With intersection I, IoU = I / (A + B - I), so I = IoU (A + B) / (1 + IoU).
         shown = overlap * (areas + frames[:, 2] * frames[:, 3]) / (1 + overlap) / np.maximum(areas, 1e-12)
+        offsets = np.abs(scene.boxes[:, None, :2] - frames[:, :2])
+        shown = np.where(areas > 0, shown, (offsets <= frames[:, 2:4] / 2).all(axis=2))
+        outside += [f"{box} in {scene_id!r}" for box in scene.boxes[~(shown > 0).any(axis=1)].tolist()]
         best = np.eye(len(tiles), dtype=bool)[shown.argmax(axis=1)] & (shown > 0)
         for k, tile in enumerate(tiles):
             rows = np.flatnonzero((shown[:, k] >= visible) | best[:, k])
             ids.append(tile.id)
             rows_of_tile.append(start + rows)
             boxes_of_tile.append(scene.boxes[rows] - np.array([tile.x, tile.y, 0, 0, 0], np.float32))
+    if outside:
+        warn_user(f"{len(outside)} boxes are outside their scenes and on none of the tiles, the first is {outside[0]}")
     rows = np.concatenate([np.zeros(0, np.int64), *rows_of_tile])
     return RotatedInstances(
         ids,
@@ -97,10 +120,3 @@ def cut_labels(
         difficult=None if labels.difficult is None else labels.difficult[rows],
         image_sizes=np.repeat([Tile.of(tile_id).side for tile_id in ids], 2).reshape(-1, 2).astype(np.int64),
     )
-
-
-def _write_png(pixels: NDArray[np.uint8], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = temporary_sibling(path)
-    Image.fromarray(pixels).save(scratch, "png")
-    scratch.replace(path)
