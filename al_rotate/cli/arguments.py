@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+from ..data import class_names
 from ..data.formats import dota
 from ..sampling import STRATEGIES
 
@@ -44,14 +44,13 @@ def add_strategy_arguments(parser: argparse.ArgumentParser, default: str | None,
 
 
 def as_classes(text: str | None) -> tuple[str, ...] | None:
-    """Read class names: those of a DOTA version, one per line of a file, or separated by commas."""
-    if text is None:
-        return None
-    if text in CLASSES:
-        return tuple(CLASSES[text])
-    if Path(text).is_file():
-        return tuple(line.strip() for line in Path(text).read_text(encoding="utf-8").splitlines() if line.strip())
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    """Read class names: those of a DOTA version, one per line of a file, or separated by commas.
+
+    Raises:
+        FileNotFoundError: for a path where there is no file.
+        ValueError: for no name, or a name twice.
+    """
+    return None if text is None else class_names.from_text(text, CLASSES)
 
 
 def as_options(pairs: list[str] | None) -> dict[str, Any]:
