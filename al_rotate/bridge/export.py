@@ -66,10 +66,10 @@ def convert(
         to: one of FORMATS.
         out: a folder, made if necessary.
         classes: class names in order; None takes those of the options, else of `label_config`, else the labels of the
-            file in order of first occurrence.
+            file, sorted, so that exports with the same labels number them alike.
         label_config: a file with the project's labelling configuration (XML).
         image_files: the folder of the images, or image id -> file: to check the sizes of what was drawn on, for the
-            sizes of images without a box (which COCO needs), and for YOLO-OBB to link.
+            sizes of images without a box (which COCO needs), and for YOLO-OBB to copy.
         options: how to read; None takes the defaults of :class:`~al_rotate.bridge.conversion.options.ReadOptions`.
         changes: fields of :class:`~al_rotate.bridge.conversion.options.ReadOptions` that differ from `options`, such
             as ``polygons=True``.
@@ -138,12 +138,12 @@ class _Survey:
     """What must be known of an export before its boxes are read."""
 
     image_key: str
-    labels: dict[str, None] = field(default_factory=dict)  # in order of first occurrence
+    labels: dict[str, None] = field(default_factory=dict)
     suffixes: dict[str, str] = field(default_factory=dict)  # image id -> its file's
 
     def classes(self, rename: Mapping[str, str]) -> list[str]:
         """The labels as classes, each once."""
-        return list(dict.fromkeys(rename.get(label, label) for label in self.labels))
+        return sorted({rename.get(label, label) for label in self.labels})
 
 
 def _survey(path: Path, image_key: str | None, polygons: bool) -> _Survey:
