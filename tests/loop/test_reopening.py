@@ -41,7 +41,7 @@ def test_another_strategy_for_one_query(tmp_path):
     with make(tmp_path, strategy="random") as loop:  # which has no `how`
         loop.run(2)
     with make(tmp_path) as loop:
-        assert loop.settings["strategy_options"] == {"how": "sum"}
+        assert loop.settings.strategy_options == {"how": "sum"}
         assert loop.run(3)["strategy"].tolist() == ["random", "random", "entropy"]
 
 
