@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import al_rotate as al
-from al_rotate.loop.mmrotate import MMRotateLearner
+from al_rotate.loop.learners import MMRotateLearner
 
 from ..paths import DETECTORS
 
