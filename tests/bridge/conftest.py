@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.label_studio import CLASSES, ENVIRONMENT, Pool, Studio
+from helpers.bridge.label_studio import CLASSES, ENVIRONMENT, Pool, Studio
 from PIL import Image
 
 from al_rotate import RotatedInstances

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.browser import CHROMIUM, DRIVER, browser_at
+from helpers.bridge.browser import CHROMIUM, DRIVER, browser_at
 from PIL import Image, ImageDraw
 from selenium.webdriver.common.keys import Keys
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import pytest
-from helpers.label_studio import ENVIRONMENT, assert_no_server
+from helpers.bridge.label_studio import ENVIRONMENT, assert_no_server
 
 from al_rotate.bridge.local_server import LocalServer, install
 from al_rotate.bridge.signals import uninterrupted

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 import httpx
 import numpy as np
 import pytest
-from helpers.label_studio import ENVIRONMENT, assert_no_server
+from helpers.bridge.label_studio import ENVIRONMENT, assert_no_server
 
 from al_rotate import ActiveLoop, Workspace
 from al_rotate.bridge.local_server import is_free

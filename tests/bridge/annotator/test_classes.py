@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers.label_studio import draw_labels, drawn, predicted
+from helpers.bridge.label_studio import draw_labels, drawn, predicted
 from helpers.noisy import CLASSES, NoisyLearner
 
 from al_rotate import ActiveLoop

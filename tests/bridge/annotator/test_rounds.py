@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.label_studio import draw_labels
+from helpers.bridge.label_studio import draw_labels
 
 from al_rotate.bridge import LabelStudioAnnotator, NotAllowed
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.label_studio import Studio, drawn, predicted, redrawn
+from helpers.bridge.label_studio import Studio, drawn, predicted, redrawn
 
 from al_rotate import ActiveLoop
 from al_rotate.boxes import canonical

@@ -2,7 +2,7 @@
 
 import pytest
 from fastapi.testclient import TestClient
-from helpers.image_host import PNG, image_host
+from helpers.bridge.image_host import PNG, image_host
 
 from al_rotate.bridge.backend.app import create_app
 from al_rotate.bridge.backend.models import CheckpointModels

@@ -5,7 +5,7 @@ import json
 import logging
 
 import pytest
-from helpers.label_studio import predict_request
+from helpers.bridge.label_studio import predict_request
 
 from al_rotate.bridge.backend import app
 from al_rotate.bridge.backend.jobs import jobs

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from helpers.browser import CHROMIUM, DRIVER, browser_at
-from helpers.label_studio import Studio, boxes_of, predicted, wait_until
+from helpers.bridge.browser import CHROMIUM, DRIVER, browser_at
+from helpers.bridge.label_studio import Studio, boxes_of, predicted, wait_until
 
 from al_rotate import ActiveLoop, Workspace
 from al_rotate.bridge.local_server import free_port

@@ -3,7 +3,7 @@
 import base64
 
 import pytest
-from helpers.image_host import PNG
+from helpers.bridge.image_host import PNG
 
 from al_rotate.bridge.backend.fetch import Fetcher, Refused
 

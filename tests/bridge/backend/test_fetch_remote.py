@@ -4,7 +4,7 @@ import socket
 import threading
 
 import pytest
-from helpers.image_host import PNG, encode_image
+from helpers.bridge.image_host import PNG, encode_image
 
 from al_rotate.bridge.backend.fetch import Fetcher, Refused
 from al_rotate.bridge.backend.options import Limits

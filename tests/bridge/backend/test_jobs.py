@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from helpers.label_studio import wait_until
+from helpers.bridge.label_studio import wait_until
 from helpers.noisy import CLASSES, NoisyLearner, labels_of
 from PIL import Image
 

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from helpers.label_studio import boxes_of, local_task, predict_request
+from helpers.bridge.label_studio import boxes_of, local_task, predict_request
 from PIL import Image
 
 from al_rotate import ActiveLoop

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.label_studio import CLASSES, drawn
-from helpers.proxy import Fault, proxy_to
+from helpers.bridge.label_studio import CLASSES, drawn
+from helpers.bridge.proxy import Fault, proxy_to
 
 from al_rotate.bridge.client import LabelStudio, LabelStudioError
 from al_rotate.bridge.conversion.options import ReadOptions

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.label_studio import CLASSES, boxes_of
-from helpers.proxy import proxy_to
+from helpers.bridge.label_studio import CLASSES, boxes_of
+from helpers.bridge.proxy import proxy_to
 
 from al_rotate.bridge.client import LabelStudio, Uploads, addresses
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from helpers.label_studio import CLASSES
-from helpers.proxy import Fault, proxy_to
+from helpers.bridge.label_studio import CLASSES
+from helpers.bridge.proxy import Fault, proxy_to
 
 from al_rotate import RotatedInstances, boxes
 from al_rotate.bridge.client import LabelStudio, LabelStudioError

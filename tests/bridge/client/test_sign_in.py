@@ -4,8 +4,8 @@ import base64
 import json
 
 import pytest
-from helpers.label_studio import CLASSES
-from helpers.proxy import Fault, proxy_to
+from helpers.bridge.label_studio import CLASSES
+from helpers.bridge.proxy import Fault, proxy_to
 
 from al_rotate.bridge.client import LabelStudio, LabelStudioError, NotAllowed
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers.drawn import BOX, CLASSES, EARLY, answer, assert_boxes, read, rect, rows, skip, task
+from helpers.bridge.drawn import BOX, CLASSES, EARLY, answer, assert_boxes, read, rect, rows, skip, task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

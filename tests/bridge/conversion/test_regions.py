@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import shapely
-from helpers.drawn import BOX, SIZE, answer, assert_boxes, polygon, read, rect, rows, task
+from helpers.bridge.drawn import BOX, SIZE, answer, assert_boxes, polygon, read, rect, rows, task
 
 from al_rotate import boxes as rboxes
 

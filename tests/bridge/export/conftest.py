@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from helpers.exports import TASKS, write_export
+from helpers.bridge.exports import TASKS, write_export
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.exports import PLANE, SHIP, SIZE, annotation, region, task, write_export, write_images
+from helpers.bridge.exports import PLANE, SHIP, SIZE, annotation, region, task, write_export, write_images
 
 from al_rotate import boxes
 from al_rotate.bridge.conversion.label_config import to_xml

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.exports import SHIP, SIZE, TASKS, annotation, region, task, write_export, write_images
+from helpers.bridge.exports import SHIP, SIZE, TASKS, annotation, region, task, write_export, write_images
 from PIL import Image
 
 from al_rotate.bridge.conversion.label_config import to_xml

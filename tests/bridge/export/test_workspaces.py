@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.exports import PLANE, SHIP, SIZE
+from helpers.bridge.exports import PLANE, SHIP, SIZE
 from PIL import Image
 
 from al_rotate import RotatedInstances, Workspace

@@ -19,7 +19,7 @@ from al_rotate.bridge.connection import connect
 from al_rotate.bridge.conversion.geometry import from_label_studio, to_label_studio
 from al_rotate.bridge.local_server import LocalServer
 
-ENVIRONMENT = Path(__file__).parents[2] / ".venv-studio"
+ENVIRONMENT = Path(__file__).parents[3] / ".venv-studio"
 CLASSES = ("ship", "storage tank", "Kühlturm & Co")
 NAMES = ("x", "y", "width", "height", "rotation")
 _titles = itertools.count(1)
