@@ -11,7 +11,7 @@ from al_rotate.data.formats import dota
 
 
 class DotaFolder(NamedTuple):
-    """What :func:`read` found; `train` and `test` are image ids."""
+    """Labels and files of all images, and the ids of those to train and to test on."""
 
     labels: al.RotatedInstances
     files: dict[str, Path]
@@ -23,7 +23,7 @@ class DotaFolder(NamedTuple):
         return self.labels.classes or ()
 
     def part(self, image_ids: list[str]) -> tuple[dict[str, Path], al.RotatedInstances]:
-        """Files and labels of some images."""
+        """Files and labels of these images."""
         return {image_id: self.files[image_id] for image_id in image_ids}, self.labels.subset(image_ids)
 
 

@@ -51,14 +51,14 @@ def compare(result: Result, reference: Result) -> str:
     own, others = result.detections.scores, reference.detections.scores
     assert own is not None
     assert others is not None
-    apart = np.abs(own[paired] - others[row[paired]])
+    gaps = np.abs(own[paired] - others[row[paired]])
     rankings = (
         f"{name} {spearmanr(scores, reference.scores[name].loc[scores.index]).statistic:.4f}"
         for name, scores in result.scores.items()
     )
     return (
         f"mAP {result.mean_ap:.2f} ({result.mean_ap - reference.mean_ap:+.2f})   {result.detections.n_boxes} boxes, "
-        f"{100 * paired.mean():.2f} % with a partner, scores {apart.mean():.1e} apart, at most {apart.max():.1e}; "
+        f"{100 * paired.mean():.2f} % with a partner, scores {gaps.mean():.1e} apart, at most {gaps.max():.1e}; "
         f"Spearman {', '.join(rankings)}"
     )
 

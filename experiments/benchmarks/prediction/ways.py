@@ -28,7 +28,7 @@ Run = Callable[[], Any]
 
 
 class Ways:
-    """A checkpoint, images, and every way to run the one on the others.
+    """Every way to run a checkpoint on images.
 
     Args:
         folder: of al_rotate.finetune.
