@@ -2,7 +2,7 @@
 
 from .active_loop import ActiveLoop
 from .annotator import Annotator, Answer, Query
-from .learner import Learner
+from .learners import Learner
 from .simulated import SimulatedAnnotator
 
 __all__ = ["ActiveLoop", "Annotator", "Answer", "Learner", "Query", "SimulatedAnnotator"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from ..workspace.artefacts import write_csv, write_json
 from .annotator import Annotator
 from .context import build_context
 from .create import Images, check_arguments, create_workspace, restore_annotator, restore_learner, restore_strategy
-from .learner import Learner
+from .learners import Learner
 from .open_queries import push_open_queries, record_answer
 from .review import choose_doubtful, rank_label_errors
 from .settings import LoopSettings, as_budget
@@ -80,7 +81,8 @@ class ActiveLoop:
         if not Workspace.exists(folder):
             settings = LoopSettings().merged(**changes)
             restore_strategy(folder, settings, strategy)  # refuses a wrong one before anything is written
-            create_workspace(folder, settings, images, classes, detector, learner, annotator, test)
+            with suppress(FileExistsError):  # another process was quicker: its workspace is opened, and compared
+                create_workspace(folder, settings, images, classes, detector, learner, annotator, test)
         self.workspace = Workspace.open(folder)
         try:
             check_arguments(self.workspace, images, classes, detector, test)

@@ -14,7 +14,7 @@ from ..sampling import QueryContext, costs
 from ..sampling.costs import ExpectedCost
 from ..workspace import Round, Weights, Workspace
 from ..workspace.held_out import held_out
-from .learner import Learner
+from .learners import Learner
 
 
 def build_context(

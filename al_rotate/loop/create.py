@@ -14,8 +14,7 @@ from ..data import images as image_files
 from ..sampling import Strategy, make_strategy
 from ..workspace import Workspace
 from .annotator import Annotator
-from .learner import Learner
-from .mmrotate import MMRotateLearner
+from .learners import Learner, MMRotateLearner
 from .settings import CUSTOM, LoopSettings
 from .simulated import SimulatedAnnotator
 
@@ -41,6 +40,8 @@ def create_workspace(
     A call that was killed can be made again.
 
     Raises:
+        FileExistsError: if another process has made one meanwhile.
+        WorkspaceBusy: if another process is making one.
         ValueError: for missing arguments, a detector or labels of other classes, test images in the pool, or a
             simulated annotator without labels for the whole pool.
     """
@@ -55,16 +56,7 @@ def create_workspace(
     if test is not None and test_files is not None:
         _check_outside_pool(test[1], test_files, pool)
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(".*.tmp"):  # of a process that was killed here
-        leftover.unlink()
-    if remember := getattr(annotator, "remember", None):
-        remember(folder)
-    if test is not None and test_files is not None:
-        dataset.write(folder / "test.parquet", test_files, test[1], names)
     if detector is not None:
-        detector.save(folder / "initial.pth")
-        detector.config.dump(folder / "config.py")
         settings = replace(
             settings,
             checkpoint="initial.pth",
@@ -72,7 +64,17 @@ def create_workspace(
             device=str(detector.device),
             precision=detector.precision,
         )
-    Workspace.create(folder, pool, names, settings.to_json()).close()
+
+    def fill(folder: Path) -> None:
+        if remember := getattr(annotator, "remember", None):
+            remember(folder)
+        if test is not None and test_files is not None:
+            dataset.write(folder / "test.parquet", test_files, test[1], names)
+        if detector is not None:
+            detector.save(folder / "initial.pth")
+            detector.config.dump(folder / "config.py")
+
+    Workspace.create(folder, pool, names, settings.to_json(), fill).close()
 
 
 def check_arguments(

@@ -13,7 +13,7 @@ from ..evaluation import evaluate
 from ..sampling import Budget, QueryContext, Strategy, explain, rank_and_select
 from ..workspace import Round, Weights, Workspace
 from ..workspace.artefacts import clear_unless_made_for
-from .learner import Learner
+from .learners import Learner
 
 
 def detect_candidates(

@@ -78,6 +78,20 @@ def fsync(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_tree(folder: Path) -> None:
+    """Flush all files below a folder, and the folders' lists of files, to the disk.
+
+    A rename alone does not do it: after a power cut a file may have its name and be empty.
+    """
+    for root, _, names in os.walk(folder):
+        for name in names:
+            if not (path := Path(root, name)).is_symlink():
+                fsync(path)
+        fsync(Path(root))
+    if folder.exists():
+        fsync(folder.parent)
+
+
 def utc_now() -> str:
     """Return the time in UTC to the second, as ``2024-05-31T12:00:00Z``."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

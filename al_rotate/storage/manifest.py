@@ -7,7 +7,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .files import atomic_write
+from .files import atomic_write, fsync
+
+
+def read(file: str | Path) -> dict[str, Any]:
+    """Read a manifest; one that does not exist is empty.
+
+    Raises:
+        ValueError: for an empty or damaged file, such as an older version may have left in a power cut; names it.
+    """
+    file = Path(file)
+    if not file.is_file():
+        return {}
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:  # of JSON or of UTF-8
+        raise ValueError(f"expected a manifest, {file} is empty or damaged ({error}): delete {file.parent}") from None
+    if not isinstance(facts, dict):
+        raise ValueError(f"expected a manifest, {file} holds {type(facts).__name__}: delete {file.parent}")
+    return facts
 
 
 def claim(file: str | Path, facts: Mapping[str, Any], what: str, remedy: str, in_use: bool = True) -> dict[str, Any]:
@@ -24,10 +42,16 @@ def claim(file: str | Path, facts: Mapping[str, Any], what: str, remedy: str, in
         The manifest's facts. Those of an earlier claim that are not in `facts` are kept.
 
     Raises:
-        ValueError: when the content follows from other facts; names them.
+        ValueError: when the content follows from other facts, and names them; when the manifest of content that is
+            in use is damaged.
     """
     file = Path(file)
-    recorded = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    try:
+        recorded = read(file)
+    except ValueError:
+        if in_use:
+            raise
+        recorded = {}
     changed = [name for name in facts if name in recorded and recorded[name] != facts[name]]
     changed += [name for name in facts if recorded and name not in recorded]
     if changed and in_use:
@@ -36,4 +60,6 @@ def claim(file: str | Path, facts: Mapping[str, Any], what: str, remedy: str, in
     if updated != recorded:
         with atomic_write(file) as manifest:
             json.dump(updated, manifest, indent=1)
+        fsync(file)
+        fsync(file.parent)
     return updated

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from .files import temporary_sibling
+from . import manifest
+from .files import fsync, temporary_sibling
 
 SHARDS_NOTE = "detections.json"  # manifest in a folder of shards: what they follow from, and how many there will be
 _NOTES = b"al_rotate"  # key of our notes in the schema's metadata
@@ -35,14 +35,16 @@ Content = tuple[NDArray, NDArray, dict[str, Any], str]  # ids, offsets, columns,
 def write(
     path: Path, ids: NDArray, offsets: NDArray, columns: Mapping[str, NDArray], layout: Layout, notes: str
 ) -> Path:
-    """Write one row per image to `path`, atomically."""
+    """Write one row per image to `path`, atomically; when this returns, the file survives a power cut."""
     table = to_arrow(ids, offsets, columns, layout).replace_schema_metadata({_NOTES: notes.encode()})
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = temporary_sibling(path)
     try:
         # A single row group and no dictionary, so that a column is read as one chunk and needs no copy.
         pq.write_table(table, scratch, row_group_size=max(1, len(ids)), compression="zstd", use_dictionary=False)
+        fsync(scratch)
         os.replace(scratch, path)
+        fsync(path.parent)
     finally:
         scratch.unlink(missing_ok=True)
     return path
@@ -124,7 +126,7 @@ def shards(path: Path) -> Iterator[Path]:
 
     Raises:
         FileNotFoundError: when there is no file.
-        ValueError: for the folder of a prediction that is not finished.
+        ValueError: for the folder of a prediction that is not finished, or whose manifest is damaged.
     """
     if path.is_file():
         yield path
@@ -132,8 +134,7 @@ def shards(path: Path) -> Iterator[Path]:
     files = sorted(file for file in path.glob("*.parquet") if not file.name.startswith("."))
     if not files:
         raise FileNotFoundError(f"expected a Parquet file or a folder of them, got {path}")
-    note = path / SHARDS_NOTE
-    n_shards = json.loads(note.read_text(encoding="utf-8")).get("shards") if note.is_file() else None
+    n_shards = manifest.read(path / SHARDS_NOTE).get("shards")
     if n_shards is not None and len(files) < n_shards:
         raise ValueError(
             f"expected {n_shards} shards in {path}, got {len(files)}: the prediction is not finished; run the same "

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..data import RotatedInstances
-from ..storage.files import fsync, utc_now
+from ..storage.files import fsync, sync_tree, utc_now
 from ..storage.locks import FileLock
 from . import answers, history
 from .records import ANSWERED, STAGES, Records, Round
@@ -32,6 +32,7 @@ class Transitions(Records):
             return rounds[-1]
         with self._transaction() as db:
             self._round_folder(len(rounds)).mkdir(exist_ok=True)
+            fsync(self.folder / "rounds")
             db.execute("INSERT INTO rounds (round, started) VALUES (?, ?)", (len(rounds), utc_now()))
         return self.rounds()[-1]
 
@@ -66,6 +67,7 @@ class Transitions(Records):
         if others:
             image_id, status = others[0]
             raise ValueError(f"expected {expected} images, got {len(others)} others, {image_id!r} is {status}")
+        sync_tree(self._round_folder(number))
         with self._transaction() as db:
             rows = ((number, k, *row) for k, row in enumerate(zip(ids, values, strict=True)))
             db.executemany("INSERT INTO queries VALUES (?, ?, ?, ?)", rows)
@@ -133,10 +135,10 @@ class Transitions(Records):
         file = f"labels/{number:03d}-{answers.batch_name(rows, batch.image_ids)}.parquet"
         columns = ("image_id", "round", "time", "file", *answers.COLUMNS)
         insert = f"INSERT INTO answers ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+        sync_tree(self._round_folder(number))
         with self._transaction() as db:
             if len(batch):
-                fsync(batch.save(self.folder / file))
-                fsync(self.folder / "labels")
+                batch.save(self.folder / file)
             for image_id in changed:
                 row = (image_id, number, utc_now(), file if image_id in batch else None, *rows[image_id])
                 answer = db.execute(insert, row).lastrowid
@@ -172,7 +174,9 @@ class Transitions(Records):
         path = Path(checkpoint).absolute()
         if not path.is_file():
             raise FileNotFoundError(f"expected the checkpoint of round {number}, there is no file {path}")
-        fsync(path)
+        for part in (path, path.parent):
+            fsync(part)
+        sync_tree(self._round_folder(number))
         kept = path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(path)
         values = {"checkpoint": kept, "metrics": json.dumps(dict(metrics), sort_keys=True, default=_as_python)}
         return self._advance(number, "collected", "trained", **values)

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..data import RotatedInstances
 from ..storage import tuple_json
+from ..storage.files import sync_tree
 from ..storage.locks import FileLock, Locked
 from . import database
 from .transitions import Transitions
@@ -59,7 +60,12 @@ class Workspace(Transitions):
 
     @classmethod
     def create(
-        cls, folder: str | Path, images: Mapping[str, str | Path], classes: Sequence[str], settings: Mapping[str, Any]
+        cls,
+        folder: str | Path,
+        images: Mapping[str, str | Path],
+        classes: Sequence[str],
+        settings: Mapping[str, Any],
+        fill: Callable[[Path], object] | None = None,
     ) -> Workspace:
         """Create a workspace in which every image is unlabelled. A call that was killed can be made again.
 
@@ -68,6 +74,8 @@ class Workspace(Transitions):
             images: image id -> file; the path is kept as given.
             classes: class names.
             settings: what JSON can hold, and tuples.
+            fill: called with the folder to write further files of the loop. Until it returns there is no workspace, and
+                the lock keeps other processes away.
 
         Raises:
             FileExistsError: if there is a workspace already.
@@ -81,14 +89,20 @@ class Workspace(Transitions):
             got = invalid[0] if invalid else "no image"
             raise ValueError(f"expected images with non-empty strings as ids, got {got}")
         folder = Path(folder).absolute()
-        for part in ("labels", "rounds"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder) as lock:
             if cls.exists(folder):
                 raise FileExistsError(
                     f"expected a folder without a workspace, {folder} already holds one; "
                     f"open it with Workspace.open, or look at it with: al-rotate status {folder}"
                 )
+            for part in ("labels", "rounds"):
+                (folder / part).mkdir(exist_ok=True)
+            for leftover in folder.glob(".*.tmp"):  # of a process that was killed here
+                leftover.unlink()
+            if fill is not None:
+                fill(folder)
+            sync_tree(folder)
             database.create(folder / "state.db", meta, ((i, os.fspath(images[i])) for i in sorted(images)))
             return cls(folder, lock)
 

@@ -43,6 +43,8 @@ def kill_at(point, folder):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def hook(event, arguments):
+        if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR):
+            return  # to read it, or to flush it to the disk
         if event in ("open", "os.rename", "os.mkdir", "os.remove") and str(arguments[0]).startswith(str(folder)):
             step(f"{event} {arguments[0]}")
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data import RotatedInstances
-from ..data.views import View
+from ...data import RotatedInstances
+from ...data.views import View
 
 if TYPE_CHECKING:
-    from ..detection import Detector
-    from ..detection.networks.precision import Precision
+    from ...detection import Detector
+    from ...detection.networks.precision import Precision
 
 
 class MMRotateLearner:
@@ -52,7 +52,7 @@ class MMRotateLearner:
         self, checkpoint: Path | None, images: Mapping[str, Path], labels: RotatedInstances, work_dir: Path
     ) -> tuple[Path, dict[str, float]]:
         """See :meth:`Learner.train`; only the weights are kept of the Runner's checkpoints."""
-        from ..detection import finetune  # loads torch and OpenMMLab, which looking at a workspace does not need
+        from ...detection import finetune  # loads torch and OpenMMLab, which looking at a workspace does not need
 
         result = finetune(
             self.config,
@@ -69,6 +69,6 @@ class MMRotateLearner:
 
     def detector(self, checkpoint: Path) -> Detector:
         """Load the detector with these weights."""
-        from ..detection import Detector
+        from ...detection import Detector
 
         return Detector(self.config, checkpoint, self.device, classes=self.classes, precision=self.precision)

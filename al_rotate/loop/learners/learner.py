@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from ..data import RotatedInstances
-from ..data.views import View
+from ...data import RotatedInstances
+from ...data.views import View
 
 
 class Learner(Protocol):
