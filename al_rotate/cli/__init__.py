@@ -11,10 +11,13 @@ def main(argv: list[str] | None = None) -> int:
     ``doctor`` is started without the other commands, because it must run where packages that they need are broken.
     """
     words = sys.argv[1:] if argv is None else argv
-    if words[:1] == ["doctor"]:
-        from .doctor import main as doctor
+    try:
+        if words[:1] == ["doctor"]:
+            from .doctor import main as doctor
 
-        return doctor(words[1:])
-    from .parser import run
+            return doctor(words[1:])
+        from .parser import run
 
-    return run(words)
+        return run(words)
+    except SystemExit as exit:  # argparse's own, after --help or for arguments that it cannot parse
+        return exit.code if isinstance(exit.code, int) else 0

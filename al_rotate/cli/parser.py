@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from .. import __version__
 from ..loop.settings import LoopSettings
-from . import label_studio, loop, predict
-from .arguments import add_strategy_arguments
+from .arguments import add_strategy_arguments, whole_number
+from .commands import create, detections, label_studio, labels, loop
+from .failures import describe, plain_warnings
+from .wording import history_table
 
 
 def run(argv: list[str]) -> int:
     """Run one command.
 
     Returns:
-        0 on success, 1 on failure (the reason is on standard error), 2 for arguments that cannot be parsed, 130 when
-        interrupted.
+        0 on success, 1 on failure (one line on standard error says why, and names a log file if it was a fault that
+        nobody foresaw), 130 when interrupted.
+
+    Raises:
+        SystemExit: 2 for arguments that cannot be parsed, 0 after ``--help`` and ``--version``.
     """
-    command = ""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be Unicode
+    arguments = None
+    prefix = f"al-rotate {argv[0]}" if argv and not argv[0].startswith("-") else "al-rotate"
     try:
-        arguments = build_parser().parse_args(argv)
-        command = f" {arguments.command}"
-        return arguments.run(arguments) or 0
+        with plain_warnings(prefix):
+            arguments = build_parser().parse_args(argv)
+            code = arguments.run(arguments) or 0
+            sys.stdout.flush()
+            return code
     except KeyboardInterrupt:
         print("interrupted; the same command resumes from here", file=sys.stderr)
         return 130
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        text = error.args[0] if isinstance(error, KeyError) and error.args else error
-        hint = "\nrun `al-rotate doctor`: it names what is missing" if isinstance(error, ImportError) else ""
-        print(f"al-rotate{command}: {text}{hint}", file=sys.stderr)
+    except BrokenPipeError:  # who read the output has seen enough, as in `al-rotate rank ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        print(f"{prefix}: {describe(error, arguments, argv)}", file=sys.stderr)
         return 1
 
 
@@ -56,14 +69,16 @@ def build_parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    loop.add_init(add_command)
-    predict.add(add_command)
+    create.add(add_command)
+    detections.add(add_command)
     loop.add(add_command)
     demo = add_command("demo", _demo, "Run three rounds on rendered scenes, on a CPU.", "al-rotate demo demo")
-    demo.add_argument("folder", type=Path)
-    demo.add_argument("--rounds", type=int, default=3)
+    demo.add_argument("folder", type=Path, help="the workspace to make or to resume")
+    help = "rounds in all; by default %(default)s"
+    demo.add_argument("--rounds", type=whole_number(1), default=3, metavar="N", help=help)
     add_strategy_arguments(demo, default=LoopSettings.strategy, with_options=False)
     label_studio.add(add_command)
+    labels.add(add_command)
     add_command("doctor", _doctor, "Check the installation and name the repair.", "al-rotate doctor")
     return parser
 
@@ -72,9 +87,8 @@ def _demo(args: argparse.Namespace) -> None:
     from . import demo
 
     with demo.run(args.folder, args.rounds, args.strategy, args.seed) as loop:
-        history = loop.workspace.history()
-        print(history[["round", "strategy", "n_labelled", "n_boxes", "mAP"]].to_string(index=False))
-        print(f"open {loop.workspace.folder / 'report.html'} in a browser")
+        print(history_table(loop.workspace.history()))
+        print(f"next: open {loop.workspace.folder / 'report.html'} in a browser; then al-rotate studio {args.folder}")
 
 
 def _doctor(args: argparse.Namespace) -> int:

@@ -17,10 +17,7 @@ def al(capsys):
 
     def run(*arguments):
         capsys.readouterr()
-        try:
-            code = cli.main([str(argument) for argument in arguments])
-        except SystemExit as exit:  # argparse's own
-            code = exit.code or 0
+        code = cli.main([str(argument) for argument in arguments])
         return code, *capsys.readouterr()
 
     return run

@@ -1,6 +1,8 @@
+import argparse
+
 import pytest
 
-from al_rotate.cli.arguments import as_classes, as_options
+from al_rotate.cli.arguments import as_classes, as_options, as_pairs, number, whole_number
 from al_rotate.data.formats import dota
 
 
@@ -9,21 +11,61 @@ from al_rotate.data.formats import dota
     [
         (None, None),
         ("dota-v1", dota.DOTA_V1),
-        ("dota-v1.5", dota.DOTA_V15),
+        ("DOTA-v1", dota.DOTA_V1),
+        (" Dota-V1.5", dota.DOTA_V15),
         ("dota-v2", dota.DOTA_V2),
-        ("ship, plane,small vehicle", ("ship", "plane", "small vehicle")),
+        ("ship", ("ship",)),
+        ("ship, plane,small vehicle,", ("ship", "plane", "small vehicle")),
     ],
 )
 def test_classes(text, names):
     assert as_classes(text) == names
 
 
-def test_classes_from_a_file(tmp_path):
-    (tmp_path / "classes.txt").write_text("ship\nsmall vehicle\n\n")
+@pytest.mark.parametrize(
+    "content", [b"ship\nsmall vehicle\n\n", b"\xef\xbb\xbfship\r\nsmall vehicle \r\n", b"\n ship\nsmall vehicle"]
+)
+def test_classes_from_a_file(tmp_path, content):
+    (tmp_path / "classes.txt").write_bytes(content)
     assert as_classes(str(tmp_path / "classes.txt")) == ("ship", "small vehicle")
+
+
+def test_classes_from_a_data_yaml(tmp_path):
+    (tmp_path / "data.yaml").write_text("names: {1: plane, 0: ship}\n")
+    assert as_classes(str(tmp_path / "data.yaml")) == ("ship", "plane")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("clases.txt", "clases.txt"),
+        ("lists/names", "lists/names"),
+        ("dota-v3", "dota-v1, dota-v1.5, dota-v2"),
+        ("ship,plane,ship", "'ship' more than once"),
+        (",", "at least one class name"),
+    ],
+)
+def test_classes_that_cannot_be_meant(text, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        as_classes(text)
 
 
 def test_options_are_values():
     pairs = ["how=top-k", "k=3", "share=0.5", "tiny=1e-3", "yes=True", "no=false", "none=null", "a=b=c"]
     expected = {"how": "top-k", "k": 3, "share": 0.5, "tiny": 1e-3, "yes": True, "no": False, "none": None, "a": "b=c"}
     assert as_options(pairs) == expected
+    assert as_options(None) == {}
+
+
+@pytest.mark.parametrize("pairs", [["boat"], ["=ship"], ["boat="], ["boat=ship", "boat=plane"]])
+def test_pairs_that_cannot_be_meant(pairs):
+    with pytest.raises(ValueError, match=r"expected --rename as LABEL=CLASS.*got"):
+        as_pairs(pairs, "--rename as LABEL=CLASS")
+
+
+def test_numbers_in_a_range():
+    assert [whole_number(0)("0"), whole_number(1, 65535)("65535")] == [0, 65535]
+    assert [number(0, 1)("0"), number(0, 1)("1"), number(0, above=True)("1e-9")] == [0, 1, 1e-9]
+    for read, text in ((whole_number(1), "1.0"), (whole_number(1), ""), (number(0), "x"), (number(0, above=True), "0")):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected a"):
+            read(text)

@@ -1,5 +1,6 @@
 """The command as a whole: its help, usage errors, failures and exit codes."""
 
+import argparse
 import re
 import shlex
 import subprocess
@@ -8,7 +9,8 @@ import sys
 import pytest
 
 import al_rotate
-from al_rotate.cli import loop, parser
+from al_rotate.cli import parser
+from al_rotate.cli.commands import detections as commands
 
 COMMANDS = (
     "init predict tile rank query review collect train status report demo studio connect serve convert export doctor"
@@ -27,6 +29,65 @@ def test_help_shows_an_example_that_can_be_typed(al, command):
     assert parsed.command == command
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_explains_every_option_and_tells_its_default(command):
+    (commands,) = parser.build_parser()._subparsers._group_actions
+    for action in commands.choices[command]._actions:
+        if action.help == argparse.SUPPRESS:  # an old name
+            continue
+        assert action.help, action.option_strings
+        if action.default not in (None, False, argparse.SUPPRESS, []):
+            shown = commands.choices[command]._get_formatter()._expand_help(action)
+            assert f"{action.default}" in shown, shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict", ".", "--config", "c", "--out", "o", "--tile", "0"],
+        ["predict", ".", "--config", "c", "--out", "o", "--tile", "-512"],
+        ["predict", ".", "--config", "c", "--out", "o", "--score-thr", "2"],
+        ["predict", ".", "--config", "c", "--out", "o", "--score-thr", "nan"],
+        ["predict", ".", "--config", "c", "--out", "o", "--score-thr", "-0.1"],
+        ["predict", ".", "--config", "c", "--out", "o", "--batch-size", "0"],
+        ["predict", ".", "--config", "c", "--out", "o", "--workers", "0"],
+        ["predict", ".", "--config", "c", "--out", "o", "--tile", "512", "--scales", "0"],
+        ["predict", ".", "--config", "c", "--out", "o", "--tile", "512", "--overlap", "-1"],
+        ["tile", ".", "--out", "o", "--tile", "0"],
+        ["tile", ".", "--out", "o", "--tile", "1.5"],
+        ["rank", ".", "--top", "-1"],
+        ["rank", ".", "--seed", "-1"],
+        ["rank", ".", "--budget", "0"],
+        ["query", "w", "--budget", "0"],
+        ["query", "w", "--images", "-3"],
+        ["query", "w", "--boxes", "0"],
+        ["query", "w", "--minutes", "0"],
+        ["query", "w", "--minutes", "inf"],
+        ["review", "w", "--budget", "ten"],
+        ["demo", "d", "--rounds", "0"],
+        ["studio", "w", "--port", "0"],
+        ["serve", "w", "--port", "65536"],
+        ["serve", "w", "--train-every", "-1"],
+        ["serve", "w", "--score-thr", "30"],
+        ["connect", "w", "--url", "u", "--shown", "1.01"],
+    ],
+)
+def test_numbers_out_of_range(al, arguments):
+    code, out, err = al(*arguments)
+    assert (code, out) == (2, "")
+    option, value = arguments[-2:]
+    assert re.search(rf"argument {option}( \w+ \[.*\])?: expected a (whole )?number .*, got '{value}'\n$", err), err
+
+
+def test_the_old_name_of_the_budget(al, work):
+    code, out, err = al("query", work, "--images", 3)
+    assert (code, out.count("image_")) == (0, 3)
+    assert err == "al-rotate query: warning: --images is now called --budget; the old name will go\n"
+    code, _, err = al("connect", work, "--url", "http://127.0.0.1:1", "--images", "nowhere", "--token-file", work)
+    assert code == 1
+    assert "--images is now called --image-source" in err
+
+
 def test_help_lists_every_command(al):
     code, out, _ = al("--help")
     assert code == 0
@@ -38,7 +99,7 @@ def test_version(al):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["fly"], ["query"], ["rank"], ["init", "work"], ["query", "work", "--images", "many"]]
+    "arguments", [[], ["fly"], ["query"], ["rank"], ["init", "work"], ["query", "work", "--budget", "many"]]
 )
 def test_arguments_it_cannot_parse(al, arguments):
     code, out, err = al(*arguments)
@@ -69,10 +130,9 @@ def test_as_a_module():
         (["rank", "{}/detections", "--strategy", "entropi"], r"expected a strategy among .* Did you mean 'entropy'\?"),
         (["rank", "{}/detections", "--options", "k"], r"expected --options as KEY=VALUE, got 'k'"),
         (["rank", "{}/detections", "--options", "hows=sum"], r"expected options of 'entropy' among .*, got hows"),
-        (["query", "{}/work", "--images", "0"], r"expected a budget of at least one of images, got 0"),
         (["query", "{}/work", "--strategy", "entropi"], r"expected a strategy among .*"),
-        (["collect", "{}/work"], r"round 0 has not queried yet: query\(\) first"),
-        (["train", "{}/work"], r"nothing is labelled yet: query\(\) and collect\(\) first"),
+        (["collect", "{}/work"], r"nothing has been asked for yet; next: al-rotate query .*/work --budget 50"),
+        (["train", "{}/work"], r"nothing is labelled yet; next: al-rotate query .*/work --budget 50"),
     ],
 )
 def test_errors(al, work, detections, arguments, message):
@@ -85,7 +145,7 @@ def test_interrupted(al, detections, monkeypatch):
     def pressed(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "rank", pressed)  # where a user might lose patience
+    monkeypatch.setattr(commands, "rank", pressed)  # where a user might lose patience
     assert al("rank", detections) == (130, "", "interrupted; the same command resumes from here\n")
 
 
@@ -100,7 +160,7 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 from al_rotate.cli import main
 work = sys.argv[1]
-print([main(arguments) for arguments in (["query", work, "--images", "2"], ["collect", work], ["train", work],
+print([main(arguments) for arguments in (["query", work, "--budget", "2"], ["collect", work], ["train", work],
                                  ["train", work, "--cfg-options", "a=1"], ["status", work])])
 """
 
@@ -109,7 +169,7 @@ def test_without_torch_all_but_training_works_and_that_names_the_doctor(work):
     process = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, str(work)], capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
     assert process.stdout.splitlines()[-1] == "[0, 0, 1, 1, 0]"
-    first, hint, second, _ = process.stderr.splitlines()
-    assert re.fullmatch(r"al-rotate train: No module named '(torch|mmengine).*'", first)
-    assert hint == "run `al-rotate doctor`: it names what is missing"
-    assert second == "al-rotate: No module named 'mmengine'"
+    said = r"al-rotate train: ModuleNotFoundError: No module named '(torch|mmengine).*'; run `al-rotate doctor`: .*; "
+    for line in process.stderr.splitlines():
+        assert re.fullmatch(said + r"details: .*\.log", line)
+    assert len(process.stderr.splitlines()) == 2

@@ -17,20 +17,26 @@ CONFIG = "rotated_rtmdet_tiny-3x-dota"
 def test_a_round_by_commands(al, pool, work):
     code, out, err = al("status", work)
     assert (code, err) == (0, "")
-    assert out == f"12 unlabelled, 0 queried, 0 labelled, 0 skipped\nnext: al-rotate query {work}\n"
+    assert out == (
+        "12 images: 12 not labelled yet\n3 classes: ship, plane, court\n"
+        f"queries are answered by labels that are held back\nnext: al-rotate query {work} --budget 50\n"
+    )
 
-    code, out, err = al("query", work, "--images", 4)
+    code, out, err = al("query", work, "--budget", 4)
     assert (code, err) == (0, "")
     selection = work / "rounds" / "000" / "selection.csv"
     queried = pd.read_csv(selection)["image_id"].tolist()
     assert "round 0: 4 images queried" in out
-    assert out.endswith(f"all of them: {selection}\n")
+    assert out.endswith(f"all of them: {selection}\nnext: al-rotate collect {work}\n")
     assert re.findall(r"image_\d\d", out) == queried
-    assert al("query", work, "--images", 4) == (0, out, "")  # asking again is the same query
-    assert al("status", work)[1].endswith(f"next: al-rotate collect {work}\n")
+    assert al("query", work, "--budget", 4) == (0, out, "")  # asking again is the same query
+    out = al("status", work)[1]
+    assert "12 images: 8 not labelled yet, 4 waiting for an answer\n" in out
+    assert "round 0 is waiting for answers\n" in out
+    assert out.endswith(f"next: al-rotate collect {work}\n")
 
     code, out, err = al("collect", work)
-    assert (code, out, err) == (0, f"4 labelled\nnext: al-rotate train {work}\n", "")
+    assert (code, out, err) == (0, f"round 0: 4 labelled\nnext: al-rotate train {work}\n", "")
     assert al("collect", work)[:2] == (0, out)
 
     with ActiveLoop(work, learner=NoisyLearner(pool)) as loop:
@@ -38,13 +44,14 @@ def test_a_round_by_commands(al, pool, work):
         loop.train()
         code, out, err = al("status", work)  # while the loop has it
     assert (code, err) == (0, "")
-    assert "8 unlabelled, 0 queried, 4 labelled, 0 skipped" in out
-    assert re.search(r"0 +trained +random +4 +\d+ +\d+\.\d{3}", out)
-    assert out.endswith(f"next: al-rotate query {work}\n")
+    assert "12 images: 8 not labelled yet, 4 labelled\n" in out
+    assert "round 0 is trained\n" in out
+    assert re.search(r"0 +trained +random +4 +\d+ +\d+\.\d\n", out)
+    assert out.endswith(f"next: al-rotate query {work} --budget 50\n")
 
 
 def test_report(al, work, tmp_path):
-    al("query", work, "--images", 3)
+    al("query", work, "--budget", 3)
     code, out, err = al("report", work)
     assert (code, out, err) == (0, f"{work / 'report.html'}\n", "")
     assert "Round 0: 3 of 12 images" in (work / "report.html").read_text()
@@ -60,7 +67,7 @@ def test_report(al, work, tmp_path):
         (["--strategy", "margin", "--options", "how=sum"], {"strategy": "margin", "how": "sum"}),
         (["--options", "how=top-k", "k=2", "empty=first"], {"how": "top-k", "k": 2, "empty": "first"}),
         (["--options", "use_class_scores=false"], {"use_class_scores": False}),
-        (["--strategy", "mus-cdb", "--images", "4"], {"strategy": "mus-cdb", "budget": 4}),
+        (["--strategy", "mus-cdb", "--budget", "4"], {"strategy": "mus-cdb", "budget": 4}),
     ],
 )
 def test_rank_is_al_rank(al, detections, tmp_path, arguments, options):

@@ -1,0 +1,76 @@
+"""The command that makes a workspace: init."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from ...data import RotatedInstances, images
+from ...loop import ActiveLoop, SimulatedAnnotator
+from ...loop.settings import LoopSettings
+from ...storage.user_warnings import warn_user
+from .. import cfg_options
+from ..arguments import CLASSES_HELP, AddCommand, add_detector_arguments, add_strategy_arguments, as_classes
+from ..label_files import add_format, read_labels
+from ..wording import many, next_step
+
+
+def add(add_command: AddCommand) -> None:
+    """Add the command to the parser."""
+    init = add_command(
+        "init",
+        _init,
+        "Make a workspace from a folder of images.",
+        "al-rotate init work --images tiles/ --classes dota-v1 --config rotated_rtmdet_tiny-3x-dota --checkpoint zoo",
+    )
+    init.add_argument("workspace", type=Path, help="the folder to make")
+    init.add_argument("--images", type=Path, required=True, help="the images to label: a folder")
+    init.add_argument("--classes", help=f"{CLASSES_HELP}; by default those of the labels given")
+    add_detector_arguments(init)
+    add_strategy_arguments(init, default=LoopSettings.strategy, with_options=False)
+    init.add_argument("--simulate", type=Path, metavar="LABELS", help="answer the queries from these labels, no people")
+    init.add_argument("--test-images", type=Path, help="images to evaluate each round on, none of the others: a folder")
+    init.add_argument("--test-labels", type=Path, help="their labels")
+    add_format(init)
+
+
+def _init(args: argparse.Namespace) -> None:
+    from ...detection import Detector
+
+    if bool(args.test_images) != bool(args.test_labels):
+        raise ValueError("expected --test-images and --test-labels together")
+    pool = images.resolve(args.images)
+    classes = as_classes(args.classes)
+    held_back = read_labels(args.simulate, args.format, classes, pool) if args.simulate else None
+    classes = classes or (held_back.classes if held_back else None)
+    if not classes:
+        raise ValueError(f"expected --classes ({CLASSES_HELP})")
+    cfg_options.check(args.config, args.cfg_options)
+    test = _read_set("test", args.test_images, args.test_labels, args.format, classes)
+    detector = Detector(args.config, args.checkpoint, args.device, args.cfg_options, classes)
+    annotator = SimulatedAnnotator(held_back) if held_back else None
+    with ActiveLoop(
+        args.workspace, args.images, classes, detector, args.strategy, annotator=annotator, test=test, seed=args.seed
+    ) as loop:
+        counts = loop.workspace.counts()
+        print(f"{loop.workspace.folder}: {many(sum(counts.values()), 'image')}")
+        print(f"{len(classes)} classes: {', '.join(classes)}")
+        print(f"next: {next_step(loop.workspace, args.workspace)}")
+
+
+def _read_set(
+    name: str, folder: Path | None, source: Path | None, format: str | None, classes: tuple[str, ...]
+) -> tuple[Mapping[str, Path], RotatedInstances] | None:
+    """Read the images and labels of a set to measure on; images without labels are told."""
+    if folder is None or source is None:
+        return None
+    files = images.resolve(folder)
+    labels = read_labels(source, format, classes, files)
+    without = sorted(files.keys() - set(labels.image_ids))
+    if without:
+        warn_user(
+            f"{len(without)} of {len(files)} {name} images have no labels in {source} and are not measured on, e.g. "
+            f"{without[0]!r}; an image that shows no object needs an empty label file"
+        )
+    return files, labels
