@@ -15,7 +15,7 @@ from ..columns import as_classes
 from ..instances import RotatedInstances
 from . import coco, cvat, dota, labelme, ultralytics, voc, yolo_obb
 from .matching import match_images, note_oddities
-from .reading import Imported, Notes
+from .reading import Imported, Notes, files_of
 from .recognition import Guess, guess
 
 __all__ = ["FORMATS", "Format", "Guess", "Imported", "guess", "read", "write"]
@@ -32,6 +32,14 @@ class Format(NamedTuple):
     read: Read
     write: Write | None = None
     states_order: bool = False  # of the classes
+
+
+def _read_coco(source: Path, classes: Sequence[str] | None, files: Files | None, notes: Notes) -> RotatedInstances:
+    found = [*files_of(source, ".json").values()]
+    if len(found) > 1:
+        listed = ", ".join(str(file.relative_to(source)) for file in found[:5])
+        raise ValueError(f"expected one COCO file in {source}, got {listed}; name the file that you mean")
+    return coco.read(found[0], classes, notes)
 
 
 def _write_dota(labels: RotatedInstances, folder: Path, files: Files | None) -> Path:
@@ -52,7 +60,7 @@ def _voc(rotated: bool) -> Read:
 
 FORMATS: dict[str, Format] = {
     "dota": Format("DOTA's .txt files", lambda s, c, f, n: dota.read(s, c), _write_dota),
-    "coco": Format("COCO's JSON", lambda s, c, f, n: coco.read(s, c, n), _write_coco, True),
+    "coco": Format("COCO's JSON", _read_coco, _write_coco, True),
     "ultralytics": Format("a data.yaml with images/ and labels/", _yolo("any"), yolo_obb.write, True),
     "yolo-obb": Format("YOLO's labels/ with rotated boxes", _yolo("rotated"), yolo_obb.write, True),
     "yolo": Format("YOLO's labels/ with horizontal boxes", _yolo("horizontal"), None, True),

@@ -208,7 +208,7 @@ def _pairs_of_yaml(
     root = _root(data, file)
     ids = {path.resolve(): image_id for image_id, path in files.items()}
     found: dict[str, Path] = {}
-    absent = 0
+    absent: list[str] = []
     for split in ("train", "val", "test"):
         for image in dict.fromkeys(_images_of(data.get(split), split, root, file, notes)):
             image_id = ids.get(image.resolve()) or _id_below(image, root)
@@ -219,14 +219,14 @@ def _pairs_of_yaml(
             label_file = _label_file(image)
             if label_file.is_file():
                 yield image_id, (label_file, image)
-            else:
-                absent += image_id not in found
+            elif image_id not in found:
+                absent.append(image_id)
             found[image_id] = image
     if not found:
         raise FileNotFoundError(f"{file}: expected images in train, val or test, below {root}, got none")
-    if absent == len(found):
+    if len(absent) == len(found):
         raise FileNotFoundError(f"{file}: expected labels such as {_label_file(next(iter(found.values())))}, got none")
-    notes.add("images without a label file, taken as not labelled yet", times=absent)
+    notes.add("images without a label file, taken as not labelled yet", "".join(absent[:1]), len(absent))
 
 
 def _root(data: dict[str, Any], file: Path) -> Path:

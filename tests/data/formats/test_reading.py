@@ -1,0 +1,209 @@
+"""Labels of any format: recognised, matched with images, with an account of what was odd, and written."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.shapes import corner_distance
+from PIL import Image
+
+from al_rotate import boxes
+from al_rotate.data import RotatedInstances, formats, images
+
+SIZES = {"P1": (200, 100), "part/P2": (64, 80), "P3": (50, 50)}
+CLASSES = ("large vehicle", "ship")
+
+
+def labels(level: bool = False) -> RotatedInstances:
+    """Boxes inside three images; the third is empty. On request all are level, as in the formats without an angle."""
+    rows = np.array([[100, 50, 50, 25, 0.6], [60, 40, 20, 10, -1.2], [30, 40, 24, 12, 0.1]])
+    rows[:, 4] *= not level
+    sizes = list(SIZES.values())
+    return RotatedInstances(
+        list(SIZES), [0, 2, 3, 3], boxes.canonical(rows), [1, 0, 1], classes=CLASSES, image_sizes=sizes
+    )
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    for image_id, size in SIZES.items():
+        path = tmp_path / "pool" / f"{image_id}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size).save(path)
+    return images.find(tmp_path / "pool")
+
+
+# The formats that are read only, written here in the simplest way.
+
+
+def as_xml(rotated: bool) -> Callable[[RotatedInstances, Path], None]:
+    def write(instances: RotatedInstances, folder: Path) -> None:
+        for image_id, image in instances:
+            objects = ""
+            for (cx, cy, w, h, theta), label in zip(image.boxes.tolist(), image.labels, strict=True):
+                if rotated:
+                    parts = {"cx": cx, "cy": cy, "w": w, "h": h, "angle": theta % math.pi}
+                else:
+                    parts = {"xmin": cx - w / 2, "ymin": cy - h / 2, "xmax": cx + w / 2, "ymax": cy + h / 2}
+                box = "".join(f"<{name}>{value}</{name}>" for name, value in parts.items())
+                tag = "robndbox" if rotated else "bndbox"
+                objects += f"<object><name>{CLASSES[label]}</name><{tag}>{box}</{tag}></object>"
+            put(folder / f"{image_id}.xml", f"<annotation>{objects}</annotation>")
+
+    return write
+
+
+def as_labelme(instances: RotatedInstances, folder: Path) -> None:
+    for image_id, image in instances:
+        corners = boxes.to_corners(image.boxes.astype(float)).tolist()
+        shapes = [
+            {"label": CLASSES[label], "points": points, "shape_type": "polygon"}
+            for points, label in zip(corners, image.labels, strict=True)
+        ]
+        put(folder / f"{image_id}.json", json.dumps({"shapes": shapes}))
+
+
+def as_yolo(instances: RotatedInstances, folder: Path) -> None:
+    put(folder / "classes.txt", "\n".join(CLASSES))
+    for image_id, image in instances:
+        rows = image.boxes[:, :4] / np.tile(SIZES[image_id], 2)
+        lines = [f"{label} " + " ".join(map(str, row)) for label, row in zip(image.labels, rows.tolist(), strict=True)]
+        put(folder / "labels" / f"{image_id}.txt", "\n".join(lines))
+
+
+def put(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+
+
+WRITERS: dict[str, Callable[[RotatedInstances, Path], object]] = {
+    **{name: lambda given, out, name=name: formats.write(given, name, out) for name in ("dota", "coco", "cvat")},
+    "rolabelimg": as_xml(rotated=True),
+    "voc": as_xml(rotated=False),
+    "labelme": as_labelme,
+    "yolo": as_yolo,
+}
+
+
+@pytest.mark.parametrize("name", sorted(formats.FORMATS))
+def test_every_format_is_recognised_and_read(tmp_path: Path, files: dict[str, Path], name: str) -> None:
+    given, out = labels(level=name in ("voc", "yolo")), tmp_path / "labels of others"
+    if name in WRITERS:
+        WRITERS[name](given, out)
+    else:
+        formats.write(given, name, out, files)
+    if name == "yolo-obb":
+        (out / "data.yaml").unlink()
+    assert formats.guess(out).format == name
+    imported = formats.read(out, images=files)
+    assert imported.format == name
+    assert imported.notes[0].startswith(f"read as {name}, for ")
+    assert any(f": {', '.join(CLASSES)}" in note for note in imported.notes)
+    assert any("horizontal boxes" in note for note in imported.notes) == (name in ("voc", "yolo"))
+    assert "1 labelled images without an object, taken as empty, e.g. in P3" in imported.notes
+    again = imported.labels.subset(given.image_ids)
+    assert again.classes == given.classes
+    assert again.labels.tolist() == given.labels.tolist()
+    assert again.offsets.tolist() == given.offsets.tolist()
+    assert again.image_sizes is not None
+    assert again.image_sizes.tolist() == [list(size) for size in SIZES.values()]
+    assert corner_distance(given.boxes, again.boxes).max() < 1e-3
+    assert formats.read(out, name, CLASSES[::-1], files).labels.subset(given.image_ids).labels.tolist() == [0, 1, 0]
+    assert str(imported).splitlines()[0] == f"{name}: 3 images, 3 boxes"
+
+
+def test_classes_are_numbered_alike_whichever_comes_first(tmp_path: Path) -> None:
+    for name, order in (("train", ("ship", "plane")), ("val", ("plane", "ship"))):
+        put(tmp_path / name / "a.txt", "".join(f"10 10 30 10 30 20 10 20 {label} 0\n" for label in order))
+    read = [formats.read(tmp_path / name) for name in ("train", "val")]
+    assert read[0].labels.classes == read[1].labels.classes == ("plane", "ship")
+    assert "classes, sorted: plane, ship" in read[0].notes
+
+
+def test_an_image_without_a_label_file_is_not_labelled(tmp_path: Path, files: dict[str, Path]) -> None:
+    formats.write(labels().subset(["P1", "P3"]), "dota", tmp_path / "out")
+    imported = formats.read(tmp_path / "out", images=files)
+    assert imported.labels.image_ids.tolist() == ["P1", "P3"]
+
+
+def test_labels_are_matched_with_images_by_the_end_of_their_ids(tmp_path: Path, files: dict[str, Path]) -> None:
+    given = labels().replace(image_ids=["x/P1", "P2", "elsewhere"])
+    formats.write(given, "dota", tmp_path / "out")
+    imported = formats.read(tmp_path / "out", images=tmp_path / "pool")
+    assert sorted(imported.labels.image_ids) == ["P1", "part/P2"]
+    assert imported.labels.skipped == {"elsewhere": "not among the images"}
+    assert "1 labelled images that are not among the images: left out, e.g. in elsewhere" in imported.notes
+    with pytest.raises(ValueError, match=r"expected labels of the images z\.\.\., got labels of P2, elsewhere, x/P1"):
+        formats.read(tmp_path / "out", images={"z": files["P1"]})
+    with pytest.raises(ValueError, match="expected one image for the labels of 'P2', got a/P2, b/P2"):
+        formats.read(tmp_path / "out", images={"a/P2": files["P1"], "b/P2": files["P1"]})
+    formats.write(labels().replace(image_ids=["a/P1", "b/P1", "P3"]), "dota", tmp_path / "twice")
+    with pytest.raises(ValueError, match="expected one set of labels for the image 'P1', got 'a/P1' and 'b/P1'"):
+        formats.read(tmp_path / "twice", images=files)
+
+
+def test_labels_drawn_on_another_size_are_refused(tmp_path: Path, files: dict[str, Path]) -> None:
+    formats.write(labels(), "coco", tmp_path / "out")
+    Image.new("RGB", (100, 50)).save(files["P1"])
+    with pytest.raises(ValueError, match=r"expected the image 'P1' to be of 200 x 100 pixels, .* got 100 x 50"):
+        formats.read(tmp_path / "out", images=files)
+
+
+def test_several_coco_files_in_a_folder(tmp_path: Path) -> None:
+    for name in ("train", "valid"):
+        formats.write(labels(), "coco", tmp_path / name / "_annotations.coco.json")
+    assert formats.read(tmp_path / "train").labels == labels()
+    with pytest.raises(ValueError, match=r"expected one COCO file in .*, got train/_.*, valid/_.*; name the file"):
+        formats.read(tmp_path)
+
+
+def test_boxes_without_an_area_or_outside_are_noted(tmp_path: Path, files: dict[str, Path]) -> None:
+    rows = [[300, 50, 5, 3, 0], [60, 40, 20, 0, 0], [30, 40, 24, 12, 0]]
+    formats.write(labels().replace(boxes=rows), "dota", tmp_path / "out")
+    notes = formats.read(tmp_path / "out", images=files).notes
+    assert "1 boxes without an area, e.g. in P1" in notes
+    assert "1 boxes whose centre is outside their image, e.g. in P1" in notes
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        ({}, FileNotFoundError, "there is no such file"),
+        ({"a.zip": "PK"}, ValueError, "unpack it first"),
+        ({"a.txt": "", "b.json": "{}", "readme.txt": "1 2 3"}, ValueError, "empty or of no known format"),
+        ({"a.txt": "1 1 2 1 2 2 1 2 s 0", "b.xml": "<annotations/>"}, ValueError, "of one format in .*dota.*; cvat"),
+        ({"a.json": '[{"id": 1, "data": {}}]'}, ValueError, "Label Studio's export; convert it first"),
+        ({"a.json": "{"}, ValueError, r"a\.json: expected JSON"),
+        ({"a.xml": "<x"}, ValueError, r"a\.xml: expected XML"),
+    ],
+)
+def test_what_is_not_recognised(tmp_path: Path, content: dict[str, str], error: type, message: str) -> None:
+    source = tmp_path / "source"
+    for name, text in content.items():
+        put(source / name, text)
+    if [*content] == ["a.zip"]:
+        source /= "a.zip"
+    with pytest.raises(error, match=message):
+        formats.guess(source)
+
+
+def test_blank_files_come_before_the_one_that_tells(tmp_path: Path) -> None:
+    for number in range(60):
+        put(tmp_path / f"{number:02}.txt", "" if number != 59 else "imagesource:x\ngsd:1\n1 1 2 1 2 2 1 2 ship 0\n")
+    assert formats.guess(tmp_path) == ("dota", "59.txt has four corners and a class")
+
+
+def test_a_format_that_is_not_known_or_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected a format among dota, coco, .* got 'doat'"):
+        formats.read(tmp_path, "doat")
+    with pytest.raises(ValueError, match=r"that can be written \(dota, coco, ultralytics, yolo-obb, cvat\), got 'voc'"):
+        formats.write(labels(), "voc", tmp_path)
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        formats.read(tmp_path / "missing", "dota")
+    with pytest.raises(ValueError, match=r"expected a sequence of class names, got 'ship'"):
+        formats.read(tmp_path, "dota", "ship")
