@@ -26,7 +26,10 @@ HALF = 12  # labelled ferries at which half of what can be learnt is learnt
 
 
 def labels(counts: Mapping[str, int], prefix: str, seed: int) -> al.RotatedInstances:
-    """Place two boxes of its kind on each image of 128 px; kinds are counted by `counts`, in random order."""
+    """Place two boxes of its kind on each image of 128 px; kinds are counted by `counts`, in random order.
+
+    There are no files, and so no `image_sizes`, which a loop would compare with them.
+    """
     rng = np.random.default_rng(seed)
     kinds = rng.permutation([kind for kind, n in counts.items() for _ in range(n)])
     n_boxes = np.array([0 if kind == "nothing" else 2 for kind in kinds])
@@ -35,10 +38,7 @@ def labels(counts: Mapping[str, int], prefix: str, seed: int) -> al.RotatedInsta
     boxes = np.column_stack([centres, rng.uniform([24, 10], [36, 14], (total, 2)), rng.uniform(-1.5, 1.5, total)])
     classes = np.repeat([CLASSES.index(kind) if kind in CLASSES else 0 for kind in kinds], n_boxes)
     ids = [f"{prefix}_{k:03d}" for k in range(len(kinds))]
-    sizes = np.full((len(ids), 2), 128)
-    return al.RotatedInstances(
-        ids, np.cumsum([0, *n_boxes]), al.boxes.canonical(boxes), classes, classes=CLASSES, image_sizes=sizes
-    )
+    return al.RotatedInstances(ids, np.cumsum([0, *n_boxes]), al.boxes.canonical(boxes), classes, classes=CLASSES)
 
 
 def has_ferry(truth: al.RotatedInstances, image_id: str) -> bool:
