@@ -77,11 +77,11 @@ def read(path: Path, layout: Layout) -> Content:
     """
     try:
         table = pq.read_table(path, memory_map=True, partitioning=None)
+        names = table.column_names  # a ValueError where one is not UTF-8
     except (FileNotFoundError, PermissionError):
         raise
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f"expected a Parquet file of RotatedInstances, got {path}: {error}") from error
-    names = table.column_names
     if names[:1] != ["image_id"] or _NOTES not in (table.schema.metadata or {}) or not {*names[1:]} <= {*layout}:
         raise ValueError(f"expected a Parquet file of RotatedInstances, got {path} with columns {names}")
     try:
