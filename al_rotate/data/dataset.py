@@ -52,14 +52,17 @@ def require_same_sizes(labels: RotatedInstances, files: Mapping[str, str | Path]
         UnreadableImage: for a file that is no image.
     """
     sizes = {image_id: images.size(files[image_id]) for image_id in labels.image_ids}
-    if labels.image_sizes is not None:
-        for image_id, (width, height) in zip(labels.image_ids, labels.image_sizes.tolist(), strict=True):
-            if width and height and (width, height) != sizes[image_id]:
-                now = "{} x {}".format(*sizes[image_id])
-                raise ValueError(
-                    f"expected the image {image_id!r} to be of {width} x {height} pixels, as when it was labelled, got "
-                    f"{now}: {files[image_id]}; give the image that was labelled, or scale its boxes and image_sizes"
-                )
+    recorded = (
+        {} if labels.image_sizes is None else dict(zip(labels.image_ids, labels.image_sizes.tolist(), strict=True))
+    )
+    others = [image_id for image_id, size in recorded.items() if all(size) and tuple(size) != sizes[image_id]]
+    if others:
+        first, n_others = others[0], f" (and {len(others) - 1} others)" if len(others) > 1 else ""
+        then, now = ("{} x {}".format(*size) for size in (recorded[first], sizes[first]))
+        raise ValueError(
+            f"expected the image {first!r}{n_others} to be of {then} pixels, as when it was labelled, got {now}: "
+            f"{files[first]}; give the image that was labelled, or scale its boxes and image_sizes"
+        )
     return sizes
 
 

@@ -65,6 +65,9 @@ def test_arrays_of_the_right_dtype_are_not_copied() -> None:
         ({"classes": ["ship", "ship"]}, "expected classes to be distinct non-empty strings"),
         ({"classes": ["ship", ""]}, "expected classes to be distinct non-empty strings"),
         ({"classes": "sp"}, "expected a sequence of class names, got 'sp'"),
+        ({"classes": ["ship", "\ud800"]}, r"expected a class name in UTF-8, got '\\ud800'"),
+        ({"image_ids": ["P1", "\udcb4\udcac", "P3"]}, r"expected an image id in UTF-8, got '\\udcb4\\udcac'"),
+        ({"image_ids": "abc"}, "expected a sequence of image ids, got the string 'abc'"),
     ],
 )
 def test_refusals_say_what_was_expected_and_what_came(changes: dict[str, Any], message: str) -> None:

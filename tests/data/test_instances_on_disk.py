@@ -121,6 +121,41 @@ def test_loading_what_is_not_there_or_something_else(tmp_path: Path) -> None:
         RotatedInstances.load(tmp_path / "other.parquet")
 
 
+def test_a_parquet_file_that_others_wrote_or_damaged_is_named(tmp_path: Path) -> None:
+    """Columns of other names, orders, types and lengths, other notes, and single bytes flipped."""
+    path = tmp_path / "q.parquet"
+    good = pq.read_table(detections().save(path))
+    notes = good.schema.metadata
+    made = path.read_bytes()
+    tables = [
+        good.rename_columns(["labelz" if name == "labels" else name for name in good.column_names]),
+        good.select(good.column_names[::-1]),
+        good.set_column(1, "boxes", pa.array([1.0, 2.0, 3.0])),
+        good.set_column(1, "boxes", pa.array([[1.0], [2.0], [3.0]])),
+        good.set_column(0, "image_id", pa.array([1, 2, 3])),
+        good.set_column(0, "image_id", pa.array(["a", "a", "b"])),
+        good.set_column(0, "image_id", pa.array(["a", None, "b"])),
+        good.replace_schema_metadata({b"al_rotate": b"{"}),
+        good.replace_schema_metadata({b"al_rotate": b"\xff"}),
+        good.replace_schema_metadata({b"al_rotate": b'{"colour": 1}'}),
+        good.replace_schema_metadata({b"al_rotate": b"[]"}),
+    ]
+    for table in tables:
+        pq.write_table(table if table.schema.metadata else table.replace_schema_metadata(notes), path)
+        with pytest.raises(ValueError, match=r"expected a Parquet file of RotatedInstances, got .*q\.parquet"):
+            RotatedInstances.load(path)
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, len(made), 300):
+        path.write_bytes(made[:place] + bytes([made[place] ^ rng.integers(1, 256)]) + made[place + 1 :])
+        try:
+            RotatedInstances.load(path)
+        except ValueError as error:
+            refusal = str(error)
+        else:
+            continue  # a flipped bit of a number may pass
+        assert "q.parquet" in refusal
+
+
 def test_shards_that_differ_in_columns_are_refused(tmp_path: Path) -> None:
     detections().save(tmp_path / "0.parquet")
     labels(image_ids=["a", "b", "c"]).save(tmp_path / "1.parquet")

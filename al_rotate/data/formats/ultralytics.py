@@ -74,8 +74,10 @@ def read(
     if len(set(names.values())) < len(names):
         raise ValueError(f"{file}: expected distinct class names, got {list(names.values())}")
     gathered = Gathered(list(names.values()) if classes is None else classes)
-    for image_id, (label_file, image_file) in sorted(pairs.items()):
-        size = images.size(image_file)
+    with images.allow_large_images():
+        sizes = {image_id: images.size(image_file) for image_id, (_, image_file) in sorted(pairs.items())}
+    for image_id, size in sizes.items():
+        label_file, _ = pairs[image_id]
         gathered.add(image_id, label_file, read_objects(label_file, names, size, kind, notes), size)
     return gathered.labels()
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ...storage import manifest
 from ...storage.files import atomic_write, path_for_image, temporary_sibling
 from . import raster
 from .depth import Stretch
@@ -71,14 +72,12 @@ def render(
 
     Raises:
         UnreadableImage: for a file that cannot be decoded; those before it are done.
-        ValueError: for `bands` or `stretch` that cannot be, or an id whose file would lie outside the folder.
+        ValueError: for `bands` or `stretch` that cannot be, an id whose file would lie outside the folder, or a damaged
+            ``renditions.json``, in which the folder records what its images were made from.
     """
     folder = Path(folder)
     record = folder / _RECORD
-    try:
-        made_from = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    except ValueError as error:
-        raise ValueError(f"{record}: expected JSON, got: {error}; delete {folder} to make its images again") from None
+    made_from = manifest.read(record)
     files = {image_id: (file, path_for_image(folder, image_id, ".png")) for image_id, file in resolve(images).items()}
     with allow_large_images():
         for image_id, (file, png) in files.items():

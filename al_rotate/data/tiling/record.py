@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ...storage import manifest
 from ...storage.files import atomic_write
@@ -40,21 +39,19 @@ class Record:
         self._file = folder / _FILE
         expected = {tile.id for of_scene in tiles.values() for tile in of_scene}
         found = _tiles_in(folder)
-        of_scenes = {tile.id for tile in found if tile.scene in tiles or not self._file.is_file()}
-        if other := sorted(of_scenes - expected):
-            raise ValueError(f"{folder} has tiles of another cut, such as {other[0]}; {_REMEDY}")
+        is_recorded = self._file.is_file()
+        other = {tile.id for tile in found if tile.scene in tiles or not is_recorded} - expected
         facts = {
             **dataclasses.asdict(tiling),
             "bands": images.as_bands(bands),
             "stretch": images.as_stretch(stretch),
         }
         facts = json.loads(json.dumps(facts))  # tuples as the lists that will be read back
-        try:
-            claimed = manifest.claim(self._file, facts, "tiles", _REMEDY, in_use=bool(found))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{self._file}: expected JSON, got: {error}; {_REMEDY}") from None
-        self._recorded: dict[str, Any] = claimed
-        self._scenes: dict[str, list[int]] = dict(claimed.get("scenes", {}))
+        if is_recorded or not other:  # else an older version cut them, which recorded nothing to compare with
+            self._recorded = manifest.claim(self._file, facts, "tiles", _REMEDY, in_use=bool(found))
+        if other:
+            raise ValueError(f"{folder} has tiles of another cut, such as {min(other)}; {_REMEDY}")
+        self._scenes: dict[str, list[int]] = self._recorded.get("scenes", {})
 
     def is_cut(self, scene_id: str, file: Path) -> bool:
         """Tell whether a scene was cut completely from this very file."""

@@ -128,6 +128,41 @@ def test_images_are_copied_where_ultralytics_looks_and_sizes_come_back(tmp_path:
     assert again == yolo_obb.read(tmp_path / "moved", files)
 
 
+def test_validation_images_are_listed_apart(tmp_path: Path) -> None:
+    yaml = pytest.importorskip("yaml")
+    ids = [f"{k:03}" for k in range(20)]
+    labels = RotatedInstances.empty(ids, ["ship"])
+    Image.new("L", (20, 10)).save(tmp_path / "a.png")
+    files = dict.fromkeys(ids, tmp_path / "a.png")
+    sides = {}
+    for val, seed in ((0.2, 0), (0.2, 1), (0.4, 0), (0, 0)):
+        folder = yolo_obb.write(labels, tmp_path / f"{val}-{seed}", files, val, seed)
+        data = yaml.safe_load((folder / "data.yaml").read_text())
+        sides[val, seed] = {side: (folder / data[side]).read_text().split() for side in ("train", "val")}
+    assert [len(listed["val"]) for listed in sides.values()] == [4, 4, 8, 20]
+    assert all(sorted(s["train"] + s["val"]) == [f"./images/{i}.png" for i in ids] for s in list(sides.values())[:3])
+    assert set(sides[0.2, 0]["val"]) < set(sides[0.4, 0]["val"])
+    assert sides[0.2, 0] != sides[0.2, 1]
+    again = yolo_obb.write(labels.subset(ids[::-1]), tmp_path / "again", files)
+    assert sorted((again / "val.txt").read_text().split()) == sides[0.2, 0]["val"]
+    for wrong in (-0.1, 1, 20):
+        with pytest.raises(ValueError, match=r"for validation in \[0, 1\), got"):
+            yolo_obb.write(labels, tmp_path / "x", files, wrong)
+
+
+def test_tiles_of_a_scene_stay_together_and_images_rarely_change_sides() -> None:
+    tiles = [f"scene{s}__1024__{x}___0" for s in range(10) for x in range(0, 4000, 1000)]
+    chosen = yolo_obb.split(tiles, 0.25)
+    scenes = {tile.split("__")[0] for tile in chosen}
+    assert chosen == {tile for tile in tiles if tile.split("__")[0] in scenes}
+    assert 10 <= len(chosen) <= 13
+    ids = [f"{k}" for k in range(200)]
+    before, after = yolo_obb.split(ids[:180], 0.2), yolo_obb.split(ids, 0.2)
+    assert len(before - after) <= 4
+    assert yolo_obb.split(["only"], 0.5) == set()
+    assert len(yolo_obb.split(["one", "two"], 0.01)) == 1
+
+
 @pytest.mark.parametrize(
     ("box", "reads"),
     [

@@ -24,6 +24,8 @@ def test_tiles_as_files(tmp_path: Path):
     assert images.find(tmp_path / "tiles") == files
     np.testing.assert_array_equal(images.read(files["sub/a__200__100___0"]), scene[:, 100:])
     before = [file.stat().st_mtime_ns for file in files.values()]
+    assert cut(tmp_path / "scenes", tmp_path / "tiles", ACROSS) == files
+    assert [file.stat().st_mtime_ns for file in files.values()] == before  # not cut again
     files["sub/a__200__0___0"].unlink()
     assert cut(tmp_path / "scenes", tmp_path / "tiles", ACROSS) == files
     assert files["sub/a__200__0___0"].stat().st_mtime_ns > before[0]
@@ -44,6 +46,17 @@ def test_labels_go_to_the_tiles_that_show_them():
     assert on_tiles["a__200__100___0"].labels.tolist() == [1, 0]
     assert on_tiles["a__200__100___0"].difficult.tolist() == [1, 0]
     assert on_tiles.image_sizes.tolist() == [[200, 200]] * 2
+
+
+def test_a_box_without_an_area_stays_and_one_outside_is_told():
+    rows = [[150, 100, 0, 0, 0], [50, 100, 30, 0, 0.4], [400, 100, 9, 5, 0], [50, -100, 9, 5, 0]]
+    labels = RotatedInstances(["a"], [0, 4], rows, [0, 0, 1, 0], classes=["ship", "plane"])
+    with pytest.warns(
+        UserWarning, match=r"2 boxes are outside .* the first is \[400\.0, 100\.0, 9\.0, 5\.0, 0\.0\] in 'a'"
+    ):
+        on_tiles = cut_labels(labels, SIZES, ACROSS)
+    assert on_tiles.counts.tolist() == [2, 1]  # both tiles show the point, the left one the line
+    assert on_tiles.boxes[:, :2].tolist() == [[150, 100], [50, 100], [50, 100]]
 
 
 def test_what_is_labelled_is_labelled_on_a_tile():
