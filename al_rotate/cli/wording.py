@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,12 @@ COLUMNS = {  # of a workspace's history -> of the table printed
 
 def many(count: int, noun: str) -> str:
     """Write a count and its noun: ``1 image``, ``3 images``, ``2 boxes``."""
-    return f"{count} {noun}" + ("" if count == 1 else "es" if noun.endswith("x") else "s")
+    return f"{count} {noun}" + ("" if count == 1 else "es" if noun.endswith(("x", "s")) else "s")
+
+
+def list_classes(classes: Sequence[str]) -> str:
+    """Write how many classes there are, and which."""
+    return f"{many(len(classes), 'class')}: {', '.join(classes)}"
 
 
 def in_words(counts: Mapping[str, int]) -> str:
@@ -61,7 +67,7 @@ def history_table(history: pd.DataFrame) -> str:
 
 def metrics_text(metrics: Mapping[str, Any]) -> str:
     """Write a training's metrics, one a line: mAP and the classes' AP in percent, others as they are."""
-    shares = {name for name in metrics if name == "mAP" or name.startswith("AP/")}
+    shares = {name for name in metrics if re.fullmatch(r"(val_)?m?AP\d*(/.*)?", name)}
     lines = []
     for name, value in metrics.items():
         text = percent(value) if name in shares else f"{value:.4g}" if isinstance(value, float) else str(value)

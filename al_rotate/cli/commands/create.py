@@ -13,7 +13,7 @@ from ...storage.user_warnings import warn_user
 from .. import cfg_options
 from ..arguments import CLASSES_HELP, AddCommand, add_detector_arguments, add_strategy_arguments, as_classes
 from ..label_files import add_format, read_labels
-from ..wording import many, next_step
+from ..wording import list_classes, many, next_step
 
 
 def add(add_command: AddCommand) -> None:
@@ -55,7 +55,7 @@ def _init(args: argparse.Namespace) -> None:
     ) as loop:
         counts = loop.workspace.counts()
         print(f"{loop.workspace.folder}: {many(sum(counts.values()), 'image')}")
-        print(f"{len(classes)} classes: {', '.join(classes)}")
+        print(list_classes(classes))
         print(f"next: {next_step(loop.workspace, args.workspace)}")
 
 

@@ -10,7 +10,7 @@ from ...data import RotatedInstances, images
 from ...data.formats import FORMATS, write
 from ..arguments import CLASSES_HELP, AddCommand, add_workspace, as_classes, as_pairs
 from ..label_files import WRITABLE, is_label_studio, read_labels
-from ..wording import many
+from ..wording import list_classes, many
 from .label_studio import POLICIES, POLICY_HELP, POLYGONS_HELP
 
 if TYPE_CHECKING:
@@ -93,6 +93,6 @@ def _export(args: argparse.Namespace) -> None:
 def _print_exported(exported: Exported) -> None:
     labels = exported.labels
     print(f"{exported.folder}: {many(len(labels), 'image')}, {many(labels.n_boxes, 'box')}")
-    print(f"{len(labels.classes or ())} classes: {', '.join(labels.classes or ())}")
+    print(list_classes(labels.classes or ()))
     if len(exported.account):
         print(f"{many(len(exported.account), 'note')} on what was left out or odd: {exported.folder / 'account.csv'}")

@@ -25,7 +25,7 @@ from ..arguments import (
     number,
     whole_number,
 )
-from ..wording import STAGES, answered_by, history_table, in_words, many, metrics_text, next_step
+from ..wording import STAGES, answered_by, history_table, in_words, list_classes, many, metrics_text, next_step
 
 
 def add(add_command: AddCommand) -> None:
@@ -134,7 +134,7 @@ def _status(args: argparse.Namespace) -> None:
     with Workspace.open(args.workspace, read_only=True) as workspace:
         counts, history, rounds = workspace.counts(), workspace.history(), workspace.rounds()
         print(f"{many(sum(counts.values()), 'image')}: {in_words(counts)}")
-        print(f"{len(workspace.classes)} classes: {', '.join(workspace.classes)}")
+        print(list_classes(workspace.classes))
         print(f"queries are answered by {answered_by(workspace.folder) or 'nobody so far'}")
         if rounds:
             print(f"round {rounds[-1].number} {STAGES[rounds[-1].stage]}")
