@@ -14,14 +14,23 @@ from ..data import RotatedInstances
 from ..sampling import Budget, Strategy, make_strategy, needs_of
 from ..workspace import REVIEW, Round, Weights, Workspace, current_weights
 from ..workspace.artefacts import write_csv, write_json
+from ..workspace.versions import SetName
 from .annotator import Annotator
 from .context import build_context
-from .create import Images, check_arguments, create_workspace, restore_annotator, restore_learner, restore_strategy
+from .create import (
+    Images,
+    LabelledSet,
+    check_arguments,
+    create_workspace,
+    restore_annotator,
+    restore_learner,
+    restore_strategy,
+)
 from .learners import Learner
 from .open_queries import push_open_queries, record_answer
 from .review import choose_doubtful, rank_label_errors
 from .settings import LoopSettings, as_budget
-from .steps import choose_images, detect_candidates, evaluate_weights
+from .steps import choose_images, detect_candidates, train_weights
 
 if TYPE_CHECKING:
     from ..detection.detector import Detector
@@ -47,6 +56,8 @@ class ActiveLoop:
         warm_start: train each round from the last round's weights; False: from the initial ones each time.
         seed: of everything random.
         learner: predicts and trains instead of MMRotate; without a detector it starts without weights.
+        val: (images, labels) that each training is validated on, with the config's own evaluator; its figures are
+            metrics called ``val_...``. They are never trained on.
 
     Raises:
         WorkspaceBusy: if another process has the workspace open.
@@ -68,6 +79,7 @@ class ActiveLoop:
         warm_start: bool | None = None,
         seed: int | None = None,
         learner: Learner | None = None,
+        val: tuple[Images, RotatedInstances] | None = None,
     ) -> None:
         folder = Path(folder).absolute()
         changes = {
@@ -78,14 +90,16 @@ class ActiveLoop:
             "warm_start": warm_start,
             "seed": seed,
         }
+        given: tuple[tuple[SetName, LabelledSet | None], ...] = (("test", test), ("val", val))
+        sets = {name: labelled for name, labelled in given if labelled is not None}
         if not Workspace.exists(folder):
             settings = LoopSettings().merged(**changes)
             restore_strategy(folder, settings, strategy)  # refuses a wrong one before anything is written
             with suppress(FileExistsError):  # another process was quicker: its workspace is opened, and compared
-                create_workspace(folder, settings, images, classes, detector, learner, annotator, test)
+                create_workspace(folder, settings, images, classes, detector, learner, annotator, sets)
         self.workspace = Workspace.open(folder)
         try:
-            check_arguments(self.workspace, images, classes, detector, test)
+            check_arguments(self.workspace, images, classes, detector, sets)
             self.settings = LoopSettings.from_json(self.workspace.settings).merged(**changes)
             self.strategy = restore_strategy(folder, self.settings, strategy)
             self.annotator = annotator or restore_annotator(folder)
@@ -174,12 +188,7 @@ class ActiveLoop:
             return self._metrics_of_last_round()
         if current.stage == "queried":
             self._close_with_missing_answers(current)
-        labels = self.workspace.labels()
-        files = self.workspace.paths(labels.image_ids)
-        start = current_weights(self.workspace, before_round=None if self.settings.warm_start else 0)
-        work_dir = current.folder / "training"
-        checkpoint, metrics = self.learner.train(start.path if start else None, files, labels, work_dir)
-        metrics = {**evaluate_weights(self.workspace, self.learner, current, checkpoint), **metrics}
+        checkpoint, metrics = train_weights(self.workspace, self.learner, current, self.settings.warm_start)
         write_json(current.folder / "metrics.json", metrics)
         self.workspace.record_training(current.number, checkpoint, metrics)
         return metrics
@@ -230,7 +239,7 @@ class ActiveLoop:
 
     def _hand_over(self, current: Round) -> None:
         if self.annotator is not None and current.stage in ("new", "queried"):
-            push_open_queries(self.workspace, self.annotator)
+            push_open_queries(self.workspace, self.annotator, self.learner)
 
     def _metrics_of_last_round(self) -> dict[str, Any]:
         trained = [r for r in self.workspace.rounds() if r.stage == "trained"]

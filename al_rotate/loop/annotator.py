@@ -30,6 +30,9 @@ class Query:
         model_version: names the weights that detected, such as ``initial`` or ``round-002``; None if none did.
         again: whether the images are labelled already and their labels in doubt. Then only what people submit after
             this query is an answer.
+        labels: with `again`, the labels that people look at.
+        costs: with `again`, what the images took before this query: ``image_id`` and
+            :data:`~al_rotate.workspace.COST_COLUMNS`.
     """
 
     image_ids: Sequence[str]
@@ -41,6 +44,8 @@ class Query:
     round: int = 0
     model_version: str | None = None
     again: bool = False
+    labels: RotatedInstances | None = None
+    costs: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from ..data.views import View
 from ..sampling import QueryContext, costs
 from ..sampling.costs import ExpectedCost
 from ..workspace import Round, Weights, Workspace
+from ..workspace.artefacts import discard_damaged
 from ..workspace.held_out import held_out
 from .learners import Learner
 
@@ -41,6 +42,7 @@ def build_context(
         if weights is None or not len(labels):
             return None
         folder = current.folder / "labelled_detections"
+        discard_damaged(folder)
         return learner.predict(weights.path, workspace.paths(labels.image_ids), folder, features=True).image_features
 
     def predict_views(image_ids: Sequence[str], views: Sequence[View]) -> Sequence[RotatedInstances]:
@@ -48,6 +50,7 @@ def build_context(
         # One folder per request: a killed query that resumes with other images must not find the first one's results.
         request = zlib.crc32("\n".join([*image_ids, *(view.name for view in views)]).encode())
         folder = current.folder / f"views-{request:08x}"
+        discard_damaged(folder)
         return learner.predict_views(weights.path, workspace.paths(image_ids), views, folder)
 
     return QueryContext(

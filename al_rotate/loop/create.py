@@ -13,16 +13,18 @@ from ..data import RotatedInstances, dataset
 from ..data import images as image_files
 from ..sampling import Strategy, make_strategy
 from ..workspace import Workspace
+from ..workspace.versions import SetName, labelled_set
 from .annotator import Annotator
-from .learners import Learner, MMRotateLearner
+from .learners import Learner, MMRotateLearner, takes_validation_set
 from .settings import CUSTOM, LoopSettings
 from .simulated import SimulatedAnnotator
 
 if TYPE_CHECKING:
     from ..detection import Detector
 
+SETS: dict[SetName, str] = {"test": "test set", "val": "validation set"}
 Images = str | Path | Mapping[str, str | Path]  # a folder, or image id -> file
-TestSet = tuple[Images, RotatedInstances]
+LabelledSet = tuple[Images, RotatedInstances]
 
 
 def create_workspace(
@@ -33,7 +35,7 @@ def create_workspace(
     detector: Detector | None,
     learner: Learner | None,
     annotator: Annotator | None,
-    test: TestSet | None,
+    sets: Mapping[SetName, LabelledSet],
 ) -> None:
     """Create a workspace that holds all that the loop needs to resume without arguments.
 
@@ -42,20 +44,26 @@ def create_workspace(
     Raises:
         FileExistsError: if another process has made one meanwhile.
         WorkspaceBusy: if another process is making one.
-        ValueError: for missing arguments, a detector or labels of other classes, test images in the pool, or a
-            simulated annotator without labels for the whole pool.
+        ValueError: for missing arguments, a detector or labels of other classes, images of a test or validation set
+            in the pool, a learner that takes no validation set, or a simulated annotator without labels for the whole
+            pool.
     """
     if images is None or classes is None or (detector is None and learner is None):
         raise ValueError(f"{folder} is no workspace yet: give images, classes and a detector to make one")
     names = tuple(classes)
     pool = {image_id: file.absolute() for image_id, file in image_files.resolve(images).items()}
-    test_files = None if test is None else image_files.resolve(test[0])
+    files_of = {name: image_files.resolve(images) for name, (images, _) in sets.items()}
+    if "val" in sets and learner is not None and not takes_validation_set(learner):
+        raise ValueError(
+            f"{type(learner).__name__}.train takes no validation set: give it a parameter `val`, or no val"
+        )
     _check_classes(names, detector, annotator)
     if isinstance(annotator, SimulatedAnnotator):
         _check_held_back(annotator, pool)
-    if test is not None and test_files is not None:
-        _check_outside_pool(test[1], test_files, pool)
-
+    for name, (_, labels) in sets.items():
+        check_outside_pool(name, labels, files_of[name], pool)
+    kept = {name: f"{name}.parquet" for name in sets}
+    settings = replace(settings, test=kept.get("test"), val=kept.get("val"))
     if detector is not None:
         settings = replace(
             settings,
@@ -68,8 +76,8 @@ def create_workspace(
     def fill(folder: Path) -> None:
         if remember := getattr(annotator, "remember", None):
             remember(folder)
-        if test is not None and test_files is not None:
-            dataset.write(folder / "test.parquet", test_files, test[1], names)
+        for name, (_, labels) in sets.items():
+            dataset.write(folder / kept[name], files_of[name], labels, names)
         if detector is not None:
             detector.save(folder / "initial.pth")
             detector.config.dump(folder / "config.py")
@@ -82,7 +90,7 @@ def check_arguments(
     images: Images | None,
     classes: Sequence[str] | None,
     detector: Detector | None,
-    test: TestSet | None,
+    sets: Mapping[SetName, LabelledSet],
 ) -> None:
     """Refuse arguments that contradict the workspace.
 
@@ -106,11 +114,8 @@ def check_arguments(
             f"{folder} was made with a detector of another config, see {config}; to resume with that one give no "
             "detector, for another one a new folder"
         )
-    if test is not None:
-        file = folder / "test.parquet"
-        if not file.exists() or dataset.read(file)[0] != test[1].as_labels(workspace.classes):
-            had = "other test labels" if file.exists() else "no test set"
-            raise ValueError(f"{folder} was made with {had}; a new test set needs a new folder")
+    for name, (_, labels) in sets.items():
+        _check_same_set(workspace, name, labels)
 
 
 def restore_strategy(folder: Path, settings: LoopSettings, strategy: str | Strategy | None) -> Strategy:
@@ -150,7 +155,7 @@ def restore_learner(workspace: Workspace, settings: LoopSettings) -> Learner:
     Raises:
         ValueError: if the workspace was made with another learner, which cannot be remembered.
     """
-    config = workspace.folder / "config.py"
+    config = workspace.folder / settings.config
     if not config.exists():
         raise ValueError(f"{workspace.folder} was made with a learner of your own: give it again")
     return MMRotateLearner(
@@ -173,11 +178,25 @@ def _check_held_back(annotator: SimulatedAnnotator, pool: Mapping[str, Path]) ->
         )
 
 
-def _check_outside_pool(labels: RotatedInstances, files: Mapping[str, Path], pool: Mapping[str, Path]) -> None:
+def _check_same_set(workspace: Workspace, name: SetName, labels: RotatedInstances) -> None:
+    kept = labelled_set(workspace, name)
+    if kept is None or kept[0] != labels.as_labels(workspace.classes):
+        had = f"no {SETS[name]}" if kept is None else f"another {SETS[name]}"
+        raise ValueError(f"{workspace.folder} has {had}; to change it, call set_{name}(images, labels)")
+
+
+def check_outside_pool(
+    name: SetName, labels: RotatedInstances, files: Mapping[str, Path], pool: Mapping[str, Path]
+) -> None:
+    """Refuse a test or validation set that shares image files with the pool.
+
+    Raises:
+        ValueError: names one of them.
+    """
     pool_files = {os.path.realpath(file) for file in pool.values()}
     shared = [i for i in labels.image_ids if i in files and os.path.realpath(files[i]) in pool_files]
     if shared:
         raise ValueError(
-            f"expected test images outside the pool, got {len(shared)} that are in it, e.g. {files[shared[0]]}; "
-            "they would be trained on: take them out of one of the two"
+            f"expected images of the {SETS[name]} outside the pool, got {len(shared)} that are in it, e.g. "
+            f"{files[shared[0]]}; they would be trained on: take them out of one of the two"
         )

@@ -5,15 +5,22 @@ from __future__ import annotations
 import pandas as pd
 
 from ..data import RotatedInstances
-from ..workspace import REVIEW, STATUSES, Round, Workspace, current_weights
-from ..workspace.artefacts import read_explanations, update_tables
+from ..storage.user_warnings import warn_user
+from ..workspace import COST_COLUMNS, REVIEW, STATUSES, Round, Workspace, current_weights
+from ..workspace.artefacts import read_explanations, set_aside, update_tables
 from .annotator import Annotator, Answer, Query
+from .learners import Learner
 
 
-def push_open_queries(workspace: Workspace, annotator: Annotator) -> None:
+def push_open_queries(workspace: Workspace, annotator: Annotator, learner: Learner) -> None:
     """Push the unanswered images of all rounds, oldest round first.
 
     Answered images are not pushed again: an annotator may have deleted their tasks since.
+
+    Args:
+        workspace: of the loop.
+        annotator: is given the queries.
+        learner: detects again on images whose detections are damaged.
     """
     queried_later: set[str] = set()
     queries = []
@@ -22,37 +29,61 @@ def push_open_queries(workspace: Workspace, annotator: Annotator) -> None:
         is_open = (query["status"] == "queried") & ~query["image_id"].isin(queried_later)
         queried_later |= {*query["image_id"]}  # an image that is queried again belongs to the later round
         if is_open.any():
-            queries.append(_query_of(workspace, past, query[is_open]))
+            queries.append(_query_of(workspace, learner, past, query[is_open]))
     for open_query in reversed(queries):
         annotator.push(open_query)
 
 
 def record_answer(workspace: Workspace, current: Round, answer: Answer) -> None:
-    """Record the answers to images that were queried; the round's tables tell of the others."""
+    """Record the answers to images that were queried; the round's tables tell of the others.
+
+    The round keeps the corrections of the answers that are new, whatever else the annotator tells again.
+    """
     queried = {image_id for status in STATUSES[1:] for image_id in workspace.ids(status)}
     answer = answer.only(queried)
-    tables = {"corrections": answer.corrections, "account": answer.account}
-    update_tables(current.folder, tables, answer.reported)
-    workspace.record_answers(
-        current.number, answer.labels, answer.skipped, answer.costs, answer.unanswered, answer.cursor
-    )
+    recorded = answer.labels, answer.skipped, answer.costs, answer.unanswered
+    changed, made = workspace.changed_answers(*recorded), answer.corrections
+    new = None if made is None else made[made["image_id"].isin(changed)]
+    update_tables(current.folder, {"corrections": new}, changed)
+    update_tables(current.folder, {"account": answer.account}, answer.reported)
+    workspace.record_answers(current.number, *recorded, answer.cursor)
 
 
-def _query_of(workspace: Workspace, past: Round, images: pd.DataFrame) -> Query:
-    ids, folder = images["image_id"].tolist(), past.folder / "detections"
-    detections = RotatedInstances.empty(classes=workspace.classes)
-    weights = None
-    if folder.exists():
-        detections, weights = RotatedInstances.load(folder, ids), current_weights(workspace, before_round=past.number)
-    explanations = read_explanations(past.folder)
+def _query_of(workspace: Workspace, learner: Learner, past: Round, images: pd.DataFrame) -> Query:
+    ids = images["image_id"].tolist()
+    detections = _detections_of(workspace, learner, past)
+    weights = None if detections is None else current_weights(workspace, before_round=past.number)
+    shown = RotatedInstances.empty(classes=workspace.classes) if detections is None else detections
+    explanations, again = read_explanations(past.folder), past.strategy == REVIEW
     return Query(
         ids,
         workspace.paths(ids),
-        detections.subset(i for i in ids if i in detections),
+        shown.subset(i for i in ids if i in shown),
         scores=[None if pd.isna(score) else float(score) for score in images["score"]],
         ranks=images["rank"].tolist(),
         whys=[explanations.get(image_id, "") for image_id in ids],
         round=past.number,
         model_version=weights.version if weights else None,
-        again=past.strategy == REVIEW,
+        again=again,
+        labels=workspace.labels().subset(ids) if again else None,
+        costs=workspace.ledger()[["image_id", *COST_COLUMNS]] if again else None,
     )
+
+
+def _detections_of(workspace: Workspace, learner: Learner, past: Round) -> RotatedInstances | None:
+    """Load the detections on a round's query; None if nothing had been trained to detect.
+
+    Where they are damaged or gone, the weights of then detect again, on the images of the query.
+    """
+    folder, ids = past.folder / "detections", workspace.query(past.number)["image_id"].tolist()
+    if not folder.with_suffix(".json").exists() and not folder.exists():
+        return None
+    try:
+        return RotatedInstances.load(folder, ids)
+    except (ValueError, FileNotFoundError) as error:
+        weights = current_weights(workspace, before_round=past.number)
+        if weights is None:
+            raise
+        kept = f", and the rest is kept as {set_aside(folder).name}" if folder.exists() else ""
+        warn_user(f"{error}; the detections on the {len(ids)} images of round {past.number} are made again{kept}")
+        return learner.predict(weights.path, workspace.paths(ids), folder)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 CUSTOM = "custom"  # the name of a strategy that is a function of the user's own
 _NAMES_ON_DISK = {"untrained_start": "cold"}  # as al_rotate 0.1 writes and reads them
+_OMITTED = {"train_options": None, "config": "config.py", "test": None, "val": None}  # where they have these values
 _CURRENT_NAMES = {on_disk: name for name, on_disk in _NAMES_ON_DISK.items()}
 
 
@@ -29,6 +30,10 @@ class LoopSettings:
         warm_start: train each round from the last round's weights; False: from the initial ones each time.
         seed: of everything random.
         checkpoint: the initial weights, relative to the workspace; None: it was made without a detector.
+        config: of the detector, a file in the workspace.
+        test: labels of the test set, a file in the workspace; None: there is no test set, or al_rotate 0.2 or older
+            made the workspace, see :func:`al_rotate.workspace.versions.labelled_set`.
+        val: labels of the validation set, likewise.
         untrained_start: whether the initial weights are random or missing. The first round is then sampled at random.
         device: of the detector.
         precision: of predictions.
@@ -42,6 +47,9 @@ class LoopSettings:
     warm_start: bool = True
     seed: int = 0
     checkpoint: str | None = None
+    config: str = "config.py"
+    test: str | None = None
+    val: str | None = None
     untrained_start: bool = True
     device: str = "auto"
     precision: Precision = "auto"
@@ -62,8 +70,9 @@ class LoopSettings:
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         other = values.pop("other")
         values["budget"] = asdict(self.budget)
-        if self.train_options is None:
-            del values["train_options"]
+        for name, default in _OMITTED.items():
+            if values[name] == default:
+                del values[name]
         return {**other, **{_NAMES_ON_DISK.get(name, name): value for name, value in values.items()}}
 
     def merged(self, **arguments: Any) -> LoopSettings:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -9,10 +11,19 @@ import pandas as pd
 from ..data import SHOWN_SCORE, RotatedInstances
 from ..evaluation import corrections
 from ..sampling import CostModel
+from ..storage.files import atomic_write
 from ..workspace import COST_COLUMNS
 from .annotator import Answer, Query
 
-HELD_BACK = "held_back.parquet"  # in a workspace
+HELD_BACK, COSTS = "held_back.parquet", "held_back.json"  # in a workspace
+_SUMMED = COST_COLUMNS[1:]  # numbers, which add up over all work on an image
+
+
+@dataclass(frozen=True, eq=False)
+class _Answered:
+    round: int  # that asked
+    costs: pd.DataFrame  # one row
+    corrections: pd.DataFrame
 
 
 class SimulatedAnnotator:
@@ -31,39 +42,59 @@ class SimulatedAnnotator:
         if held_back.scores is not None:
             raise ValueError("expected held-back labels, which have no scores, got detections")
         self.held_back, self.cost, self.shown = held_back, cost or CostModel(), shown
-        self._costs = pd.DataFrame(columns=["image_id", *COST_COLUMNS])
-        self._corrections: list[pd.DataFrame] = []
+        self._answers: dict[str, _Answered] = {}
 
     def remember(self, folder: Path) -> None:
-        """Save the held-back labels in a workspace's folder, where :func:`restore` finds them."""
+        """Save labels, costs and the shown score in a workspace's folder, where :func:`restore` finds them."""
         self.held_back.save(folder / HELD_BACK)
+        with atomic_write(folder / COSTS) as file:
+            json.dump({"cost": asdict(self.cost), "shown": self.shown}, file)
 
     def push(self, query: Query) -> None:
         """See :meth:`Annotator.push`; the image files are not opened.
+
+        What an image costs depends on the query alone, so that it is the same in a process that starts in between. With
+        ``query.again`` it is the cost of turning the image's labels into the held-back ones, on top of what was spent
+        before.
 
         Raises:
             ValueError: for detections without scores or of other classes.
             KeyError: for an image whose labels are not held back.
         """
-        shown = query.detections
-        if shown.scores is None and shown.n_boxes:
-            raise ValueError("expected detections with scores, got boxes without")
-        if shown.scores is not None:
-            shown = shown.where(shown.scores >= self.shown)
-        pushed_before = {*self._costs["image_id"]}
-        new = [image_id for image_id in query.image_ids if image_id not in pushed_before]
-        if new:
-            table = corrections.compare(shown, self.held_back.subset(new))
-            counts = corrections.counts(table, new)
-            costs = counts.assign(annotator="simulated", seconds=self.cost.seconds(counts))
-            earlier = [self._costs] if pushed_before else []
-            self._costs = pd.concat([*earlier, costs[["image_id", *COST_COLUMNS]]], ignore_index=True)
-            self._corrections.append(table)
+        asked = [i for i in query.image_ids if i not in self._answers or self._answers[i].round < query.round]
+        if not asked:
+            return
+        table = corrections.compare(self._shown(query), self.held_back.subset(asked))
+        counts = corrections.counts(table, asked)
+        costs = counts.assign(seconds=self.cost.seconds(counts))[["image_id", *_SUMMED]]
+        if query.again and query.costs is not None:
+            before = query.costs.set_index("image_id")[[*_SUMMED]].reindex(asked).astype(float).fillna(0)
+            costs[[*_SUMMED]] += before.to_numpy()
+        whole = {name: int for name in _SUMMED if name != "seconds"}
+        rows = costs.assign(annotator="simulated").astype(whole)[["image_id", *COST_COLUMNS]]
+        for position, image_id in enumerate(asked):
+            self._answers.pop(image_id, None)
+            made = table[table["image_id"] == image_id]
+            self._answers[image_id] = _Answered(query.round, rows.iloc[[position]], made)
 
     def pull(self, since: str | None = None) -> Answer:
         """Return the held-back labels of all pushed images, in the order in which they were pushed."""
-        table = pd.concat(self._corrections, ignore_index=True) if self._corrections else None
-        return Answer(self.held_back.subset(self._costs["image_id"]), {}, self._costs, corrections=table)
+        answered = self._answers.values()
+        if not answered:
+            return Answer(self.held_back.subset([]))
+        costs = pd.concat([answer.costs for answer in answered], ignore_index=True)
+        made = [answer.corrections for answer in answered]
+        table = pd.concat([part for part in made if len(part)] or made[:1], ignore_index=True)
+        return Answer(self.held_back.subset(self._answers), {}, costs, corrections=table)
+
+    def _shown(self, query: Query) -> RotatedInstances:
+        """Return the boxes that people have before them."""
+        if query.again and query.labels is not None:
+            return query.labels
+        shown = query.detections
+        if shown.scores is None and shown.n_boxes:
+            raise ValueError("expected detections with scores, got boxes without")
+        return shown if shown.scores is None else shown.where(shown.scores >= self.shown)
 
 
 def restore(folder: Path) -> SimulatedAnnotator | None:
@@ -72,5 +103,15 @@ def restore(folder: Path) -> SimulatedAnnotator | None:
     Returns:
         None if the workspace was made without one.
     """
-    file = folder / HELD_BACK
-    return SimulatedAnnotator(RotatedInstances.load(file)) if file.exists() else None
+    file, costs = folder / HELD_BACK, folder / COSTS
+    if not file.exists() and not costs.exists():
+        return None
+    try:
+        held_back = RotatedInstances.load(file)
+        told = json.loads(costs.read_text(encoding="utf-8")) if costs.exists() else {}  # not by al_rotate 0.2
+        return SimulatedAnnotator(held_back, **{**told, "cost": CostModel(**told.get("cost", {}))})
+    except (FileNotFoundError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"the labels that {folder} holds back are gone or damaged: {error}. Restore {file} and {costs.name} from a "
+            "copy, or give an annotator: ActiveLoop(..., annotator=SimulatedAnnotator(labels))"
+        ) from error

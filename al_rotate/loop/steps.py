@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ..data import RotatedInstances, dataset
+from ..data import RotatedInstances
 from ..evaluation import evaluate
 from ..sampling import Budget, QueryContext, Strategy, explain, rank_and_select
-from ..workspace import Round, Weights, Workspace
-from ..workspace.artefacts import clear_unless_made_for
+from ..workspace import Round, Weights, Workspace, current_weights
+from ..workspace.artefacts import clear_unless_made_for, discard_damaged
+from ..workspace.versions import labelled_set
 from .learners import Learner
 
 
@@ -63,14 +65,38 @@ def choose_images(
     return ranking, selection
 
 
-def evaluate_weights(workspace: Workspace, learner: Learner, current: Round, checkpoint: Path) -> dict[str, float]:
-    """Measure new weights on the test set; no metrics without one. Unreadable test images are left out and counted."""
-    test = workspace.folder / "test.parquet"
-    if not test.exists():
-        return {}
-    labels, files = dataset.read(test)
-    detections = learner.predict(checkpoint, files, current.folder / "test_detections")
+def train_weights(
+    workspace: Workspace, learner: Learner, current: Round, warm_start: bool
+) -> tuple[Path, dict[str, float]]:
+    """Train on all labels, and evaluate on the test set. Unreadable test images are left out and counted.
+
+    Returns:
+        The new weights, and the training's metrics and those on the test set.
+
+    Raises:
+        FileNotFoundError, ValueError: if the test or the validation set is gone or damaged; before the training.
+    """
+    test, val = labelled_set(workspace, "test"), labelled_set(workspace, "val")
+    labels = workspace.labels()
+    start = current_weights(workspace, before_round=None if warm_start else 0)
+    arguments = start.path if start else None, workspace.paths(labels.image_ids), labels, current.folder / "training"
+    if val is None:
+        checkpoint, metrics = learner.train(*arguments)
+    else:
+        checkpoint, metrics = learner.train(*arguments, val=(val[1], val[0]))
+    return checkpoint, {**metrics, **(_evaluate(learner, current, checkpoint, *test) if test else {})}
+
+
+def _evaluate(
+    learner: Learner, current: Round, checkpoint: Path, labels: RotatedInstances, files: Mapping[str, Path]
+) -> dict[str, float]:
+    folder = current.folder / "test_detections"
+    discard_damaged(folder)
+    detections = learner.predict(checkpoint, files, folder)
     readable = labels.subset(i for i in labels.image_ids if i not in detections.skipped)
+    if len(labels) and not len(readable):
+        image_id, reason = next(iter(detections.skipped.items()))
+        raise FileNotFoundError(f"none of the {len(labels)} test images can be read, e.g. {image_id!r}: {reason}")
     metrics = evaluate(detections, readable).metrics()
     n_skipped = len(labels) - len(readable)
     return {**metrics, "test_images_skipped": n_skipped} if n_skipped else metrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Collection, Mapping
@@ -10,7 +11,11 @@ from typing import Any
 
 import pandas as pd
 
+from ..data import RotatedInstances
+from ..storage import manifest
 from ..storage.files import atomic_write
+from ..storage.parquet import SHARDS_NOTE
+from ..storage.user_warnings import warn_user
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
@@ -26,27 +31,78 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_explanations(folder: Path) -> dict[str, str]:
-    """Return image id -> why the round of this folder chose it; empty where the round did not say."""
+    """Return image id -> why the round of this folder chose it; empty where the round did not say.
+
+    A damaged file causes a warning: the round goes on without the sentences.
+    """
     path = folder / "selection.csv"
     if not path.exists():
         return {}
-    selection = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        selection = read_csv(path)
+    except ValueError as error:
+        warn_user(
+            f"{error}; the round goes on without saying why each image was chosen, delete the file to be rid of this"
+        )
+        return {}
     return dict(zip(selection["image_id"], selection["why"], strict=True)) if "why" in selection else {}
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a table of a round, all as text: a class may be called NA.
+
+    Raises:
+        ValueError: for a file that is empty or damaged, as an older version may have left it in a power cut; names it.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError as error:  # of pandas, or of UTF-8
+        raise ValueError(f"{path} is empty or damaged ({error})") from None
+    if "image_id" not in table:
+        raise ValueError(f"{path} is damaged (it has no column image_id)")
+    return table
+
+
+def set_aside(path: Path) -> Path:
+    """Give a damaged file or folder another name, so that it can be made again; return that name."""
+    for number in itertools.count(1):
+        aside = path.with_name(f"{path.name}.damaged-{number}")
+        if not aside.exists():
+            return path.rename(aside)
+    raise AssertionError
 
 
 def clear_unless_made_for(folder: Path, outputs: Mapping[str, bool]) -> None:
     """Delete a folder of detections that a killed query began with other outputs, for another strategy.
 
     Args:
-        folder: of the detections; ``FOLDER.json`` says what they hold.
+        folder: of the detections; ``FOLDER.json`` says what they hold. Damaged ones are deleted in any case.
         outputs: what they shall hold besides boxes, such as ``{"features": True}``.
     """
     note, text = folder.with_suffix(".json"), json.dumps(outputs, sort_keys=True)
     text_before = note.read_text(encoding="utf-8") if note.exists() else "{}"
     if folder.exists() and text_before != text:
         shutil.rmtree(folder)
+    discard_damaged(folder)
     with atomic_write(note) as file:
         file.write(text)
+
+
+def discard_damaged(folder: Path) -> None:
+    """Delete shards of detections that cannot be read, and all if their manifest cannot: they are made again.
+
+    A power cut may leave such files where a step was not finished.
+    """
+    for note in [*folder.rglob(SHARDS_NOTE)]:
+        try:
+            manifest.read(note)
+        except ValueError:
+            shutil.rmtree(note.parent)
+    for shard in folder.rglob("*.parquet"):
+        try:
+            RotatedInstances.load(shard)
+        except ValueError:
+            shard.unlink()
 
 
 def update_tables(folder: Path, tables: Mapping[str, pd.DataFrame | None], image_ids: Collection[str]) -> None:
@@ -63,7 +119,11 @@ def update_tables(folder: Path, tables: Mapping[str, pd.DataFrame | None], image
             continue
         parts = [table]
         if path.exists():
-            earlier = pd.read_csv(path, dtype=str, keep_default_na=False)  # a class may be called NA
-            # Rows on the project as a whole have no image; every answer brings its own.
-            parts.insert(0, earlier[~earlier["image_id"].isin({*image_ids, "", *table["image_id"]})])
+            try:
+                earlier = read_csv(path)
+            except ValueError as error:
+                warn_user(f"{error}: what it said of earlier answers is lost, and it is kept as {set_aside(path).name}")
+            else:
+                # Rows on the project as a whole have no image; every answer brings its own.
+                parts.insert(0, earlier[~earlier["image_id"].isin({*image_ids, "", *table["image_id"]})])
         write_csv(path, pd.concat([part for part in parts if len(part)] or [table], ignore_index=True))

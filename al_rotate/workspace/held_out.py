@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..data import RotatedInstances
+from ..storage.user_warnings import warn_user
 from .workspace import Workspace
 
 ENOUGH = 5000  # boxes to calibrate on; those of older rounds come from weaker weights
@@ -28,7 +29,10 @@ def held_out(workspace: Workspace, labels: RotatedInstances, enough: float = ENO
         collected = {image_id for part in parts for image_id in part.image_ids}
         queried = {i for i in workspace.query(past.number)["image_id"] if i in labels and i not in collected}
         if queried:
-            parts.append(boxes_and_scores(RotatedInstances.load(folder, queried)))
+            try:
+                parts.append(boxes_and_scores(RotatedInstances.load(folder, queried)))
+            except ValueError as error:
+                warn_user(f"{error}; nothing is learnt from the detections of round {past.number}: delete {folder}")
     return RotatedInstances.concat(parts) if parts else RotatedInstances.empty(classes=labels.classes)
 
 

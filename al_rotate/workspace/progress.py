@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..data import RotatedInstances
 from ..sampling.stopping import Advice, advise, agreement
+from ..storage.user_warnings import warn_user
 from .held_out import boxes_and_scores
 from .workspace import Workspace
 
@@ -23,7 +24,8 @@ def advise_on(workspace: Workspace) -> Advice:
     folders = [r.folder / "test_detections" for r in workspace.rounds() if r.stage == "trained"]
     if not any(folder.exists() for folder in folders):
         folders = [r.folder / "detections" for r in workspace.rounds() if r.stage != "new"]
-    detections = [_load(folder) for folder in folders[-_COMPARED_ROUNDS:] if folder.exists()]
+    loaded = [_load(folder) for folder in folders[-_COMPARED_ROUNDS:] if folder.exists()]
+    detections = [part for part in loaded if part is not None]
     agreements = []
     for before, after in pairwise(detections):
         if shared := [image_id for image_id in before.image_ids if image_id in after]:
@@ -31,10 +33,15 @@ def advise_on(workspace: Workspace) -> Advice:
     return advise(workspace.history(), agreements)
 
 
-def _load(folder: Path) -> RotatedInstances:
+def _load(folder: Path) -> RotatedInstances | None:
+    """Load detections to compare; None, with a warning, if they are damaged."""
     parts: list[RotatedInstances] = []
-    for shard in RotatedInstances.stream(folder):
-        parts.append(boxes_and_scores(shard))
-        if sum(map(len, parts)) >= _COMPARED_IMAGES:
-            break
+    try:
+        for shard in RotatedInstances.stream(folder):
+            parts.append(boxes_and_scores(shard))
+            if sum(map(len, parts)) >= _COMPARED_IMAGES:
+                break
+    except (ValueError, FileNotFoundError) as error:
+        warn_user(f"{error}; the advice does without these detections: delete {folder}")
+        return None
     return RotatedInstances.concat(parts)

@@ -111,14 +111,11 @@ class Transitions(Records):
             KeyError: for an image that is not in the workspace.
         """
         labels = answers.check_labels(labels, self.classes)
-        rows = answers.as_rows(labels, skipped or {}, costs)
-        statuses = self._image_rows(withdrawn, "images.status")
-        rows |= {i: answers.WITHDRAWN for i, (status,) in statuses.items() if status in ANSWERED and i not in rows}
-        recorded = self._image_rows(rows, "images.status", *(f"answers.{name}" for name in answers.COLUMNS))
-        early = [image_id for image_id, (status, *_) in recorded.items() if status == "unlabelled"]
+        rows, before = self._compare_answers(labels, skipped, costs, withdrawn)
+        early = [image_id for image_id, (status, *_) in before.items() if status == "unlabelled"]
         if early:
             raise ValueError(f"expected answers for images that were queried, got one for {early[0]!r}")
-        changed = sorted(image_id for image_id, (_, *row) in recorded.items() if rows[image_id] != tuple(row))
+        changed = sorted(image_id for image_id, (_, *row) in before.items() if rows[image_id] != tuple(row))
         is_open = (stage := self._round(number).stage) == "queried"
         if changed and not is_open:
             raise ValueError(
@@ -126,7 +123,7 @@ class Transitions(Records):
                 "give them to the next round once it has queried"
             )
         # Queried again and answered as before: these labels are confirmed.
-        confirmed = [i for i, (status, *row) in recorded.items() if rows[i] == tuple(row) and status != rows[i][0]]
+        confirmed = [i for i, (status, *row) in before.items() if rows[i] == tuple(row) and status != rows[i][0]]
         if not is_open:
             confirmed = []
         if not changed and not confirmed and cursor is None:
@@ -149,6 +146,17 @@ class Transitions(Records):
             if cursor is not None:
                 db.execute("INSERT OR REPLACE INTO meta VALUES ('cursor', ?)", (cursor,))
         return changed
+
+    def changed_answers(
+        self,
+        labels: RotatedInstances,
+        skipped: Mapping[str, str] | None = None,
+        costs: pd.DataFrame | None = None,
+        withdrawn: Iterable[str] = (),
+    ) -> list[str]:
+        """Return what :meth:`record_answers` would, and record nothing."""
+        rows, before = self._compare_answers(answers.check_labels(labels, self.classes), skipped, costs, withdrawn)
+        return sorted(image_id for image_id, (_, *row) in before.items() if rows[image_id] != tuple(row))
 
     def close_collection(self, number: int) -> Round:
         """Stage queried -> collected: no more answers in this round. Unanswered images stay 'queried'."""
@@ -180,6 +188,19 @@ class Transitions(Records):
         kept = path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(path)
         values = {"checkpoint": kept, "metrics": json.dumps(dict(metrics), sort_keys=True, default=_as_python)}
         return self._advance(number, "collected", "trained", **values)
+
+    def _compare_answers(
+        self,
+        labels: RotatedInstances,
+        skipped: Mapping[str, str] | None,
+        costs: pd.DataFrame | None,
+        withdrawn: Iterable[str],
+    ) -> tuple[dict[str, answers.Row], dict[str, answers.Row]]:
+        """Return image id -> its row as answered now; and its status and its row as recorded."""
+        rows = answers.as_rows(labels, skipped or {}, costs)
+        statuses = self._image_rows(withdrawn, "images.status")
+        rows |= {i: answers.WITHDRAWN for i, (status,) in statuses.items() if status in ANSWERED and i not in rows}
+        return rows, self._image_rows(rows, "images.status", *(f"answers.{name}" for name in answers.COLUMNS))
 
     def _check_same_query(self, number: int, ids: list[str]) -> None:
         queried = self.query(number)["image_id"].tolist()

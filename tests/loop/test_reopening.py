@@ -63,7 +63,7 @@ def test_arguments_that_contradict_the_workspace(tmp_path):
         ({"images": dict(list(FILES.items())[1:])}, r"with 24 images, got 23 .* a new pool needs a new folder"),
         ({"images": other}, r"got 24 of which 23 are the same \('image_00' is not in both\)"),
         ({"detector": Start(text="model = 2\n")}, "made with a detector of another config"),
-        ({"test": (TEST_FILES, moved)}, "made with other test labels"),
+        ({"test": (TEST_FILES, moved)}, "has another test set; to change it, call set_test"),
         ({"strategy": "entropi"}, "Did you mean 'entropy'"),
         ({"strategy": "random", "strategy_options": {"how": "sum"}}, "expected options of 'random'"),
     ):
@@ -71,7 +71,7 @@ def test_arguments_that_contradict_the_workspace(tmp_path):
             make(folder, **changes)
     make(folder).close()  # each gave the workspace back
     make(tmp_path / "untested", test=None).close()
-    with pytest.raises(ValueError, match="made with no test set; a new test set needs a new folder"):
+    with pytest.raises(ValueError, match="has no test set; to change it, call set_test"):
         make(tmp_path / "untested")
 
 
@@ -85,7 +85,7 @@ def test_a_workspace_that_cannot_be_is_not_made(tmp_path):
         ({"detector": Start(classes=("a", "b"))}, r"expected detector of the classes .*, got \('a', 'b'\)"),
         ({"annotator": SimulatedAnnotator(POOL.replace(classes=("a", "b", "c")))}, "expected held-back labels of"),
         ({"annotator": SimulatedAnnotator(part)}, r"got none for 4, e\.g\. 'image_20'"),
-        ({"test": (inside, TEST)}, r"outside the pool, got 1 that are in it, e\.g\. /images/image_05\.png"),
+        ({"test": (inside, TEST)}, r"of the test set outside the pool, got 1 that are in it, e\.g\. /images/image_05\.png"),
         ({"test": ({}, TEST)}, "expected an image file for every label"),
         ({"test": (TEST_FILES, TEST.replace(classes=("a", "b", "c")))}, "expected labels of the classes"),
         ({"strategy": "entropi"}, "Did you mean 'entropy'"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from ...data import RotatedInstances
 from ...data.views import View
+
+ValidationSet = tuple[Mapping[str, Path], RotatedInstances]
 
 
 class Learner(Protocol):
@@ -29,13 +32,28 @@ class Learner(Protocol):
         """Return detections in each view of `images`, mapped back. Only strategies that compare views call it."""
 
     def train(
-        self, checkpoint: Path | None, images: Mapping[str, Path], labels: RotatedInstances, work_dir: Path
+        self,
+        checkpoint: Path | None,
+        images: Mapping[str, Path],
+        labels: RotatedInstances,
+        work_dir: Path,
+        val: ValidationSet | None = None,
     ) -> tuple[Path, dict[str, float]]:
         """Train new weights in `work_dir` and return their file and the training's metrics.
+
+        A learner without the parameter `val` is fine for loops without a validation set: it is passed by name, and only
+        where there is one.
 
         Args:
             checkpoint: the weights to start from; None in the first training of a loop without a detector.
             images: image id -> file, of the labelled images.
             labels: to train on; images without a box are negatives.
             work_dir: of this training alone.
+            val: image id -> file, and labels, to validate on. The ids may be those of other images of the pool.
         """
+
+
+def takes_validation_set(learner: Learner) -> bool:
+    """Return whether a learner's ``train`` has a parameter `val`."""
+    parameters = inspect.signature(learner.train).parameters
+    return "val" in parameters or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
