@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import copy
 import difflib
 import io
 import os
-import re
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,12 +17,13 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.fileio import load as load_file
 
+from ..data.columns import as_classes
 from ..storage.files import sha256
+from .checkpoints.fetching import fetch, hash_in
 
 with contextlib.redirect_stdout(io.StringIO()):  # the forks print on import
     import mmdet.datasets  # noqa: F401
     import mmrotate
-    from mmdet.utils import get_test_pipeline_cfg
     from mmdet.utils import register_all_modules as register_mmdet
     from mmrotate.utils import register_all_modules as register_mmrotate
 
@@ -38,16 +40,77 @@ def load(config: str | Path | Config, cfg_options: dict[str, Any] | None = None)
 
     Raises:
         FileNotFoundError: for a name or path that does not exist, with the nearest names.
+        ValueError: for a slip in the config, with its line; for a config without a model or of MMRotate 0.x; for
+            `cfg_options` that do not fit.
     """
     with contextlib.redirect_stdout(io.StringIO()):
         register_mmdet(init_default_scope=False)
         register_mmrotate(init_default_scope=False)
     for message in ("torch.meshgrid: in an upcoming", "The `clip` function does nothing"):  # from mmdet and mmengine
         warnings.filterwarnings("ignore", message=message)
-    loaded = config.copy() if isinstance(config, Config) else Config.fromfile(find(config))
-    loaded.merge_from_dict(copy.deepcopy(cfg_options or {}))  # merging consumes the _delete_ keys of its argument
+    if isinstance(config, Config):
+        loaded = copy.deepcopy(config)
+    else:
+        path = find(config)
+        with explained(path, "a config of MMEngine"):
+            loaded = Config.fromfile(path)
+    if {"data", "optimizer", "runner"} & {*loaded} and not any(name.endswith("_dataloader") for name in loaded):
+        raise ValueError(
+            f"{name_of(loaded)}: expected a config of MMRotate 1.x, got one of 0.x, with {', '.join(loaded)[:200]}. "
+            "Start from the config of the same model that MMRotate 1.x ships, and move your changes there"
+        )
+    require(loaded, "a detector", "model")
+    with explained(loaded, f"a config that takes the cfg_options {', '.join(cfg_options or {})}"):
+        loaded.merge_from_dict(copy.deepcopy(cfg_options or {}))  # merging consumes the _delete_ keys of its argument
     loaded.setdefault("default_scope", "mmrotate")
     return loaded
+
+
+def name_of(config: str | Path | Config) -> str:
+    """Return the file of a config, for messages."""
+    return str((config.filename if isinstance(config, Config) else config) or "the config")
+
+
+def require(config: Config, purpose: str, *parts: str) -> None:
+    """Raise ValueError, with what is there and what to do, unless a config has all of these parts."""
+    if lacking := [part for part in parts if not config.get(part)]:
+        raise ValueError(
+            f"{name_of(config)}: expected a config with {' and '.join(lacking)}, for {purpose}, got only "
+            f"{', '.join(config)[:200] or 'an empty one'}. Use the complete config that the detector was trained with "
+            "(MMEngine writes it to its work_dir), or the one that MMRotate ships"
+        )
+
+
+@contextlib.contextmanager
+def explained(config: str | Path | Config, expected: str) -> Iterator[None]:
+    """Let whatever a config's content raises in this block be one ValueError, with the file and the line.
+
+    Args:
+        config: the file, or the config itself.
+        expected: what the block makes of it.
+    """
+    try:
+        yield
+    except OSError:
+        raise  # names a file itself
+    except Exception as error:
+        got = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        raise ValueError(f"{name_of(config)}: expected {expected}, got {_place(config, error)}{got}") from error
+
+
+def _place(config: str | Path | Config, error: Exception) -> str:
+    """Return in which file and line a config went wrong, as far as it is known."""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.name == "<module>":  # a config's own code, which may be that of a base
+            return f"in line {frame.lineno} of {frame.filename} "
+    if not isinstance(error, SyntaxError) or isinstance(config, Config):
+        return ""
+    with contextlib.suppress(UnicodeDecodeError):
+        try:
+            ast.parse(Path(config).read_text(encoding="utf-8"))
+        except SyntaxError as slip:
+            return f"in line {slip.lineno} of {config} "
+    return "in one of its _base_ files "
 
 
 def find(config: str | Path) -> Path:
@@ -81,55 +144,77 @@ def published_weights(config: str | Path | Config) -> Path:
         )
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "al_rotate" / "checkpoints"
     target = cache / addresses[name].rsplit("/", 1)[-1]
-    named = re.search(r"-([0-9a-f]{8})\.pth$", target.name)
-    expected = named[1] if named else ""  # the first digits of the file's SHA-256
-    if not target.is_file():
-        from torch.hub import download_url_to_file  # checks the hash, and needs no other client
-
-        cache.mkdir(parents=True, exist_ok=True)
-        try:
-            download_url_to_file(addresses[name], str(target), hash_prefix=expected or None)
-        except (OSError, RuntimeError) as error:  # RuntimeError: another hash
-            raise ConnectionError(
-                f"could not download {addresses[name]} ({error}). Fetch that file elsewhere and put it at {target}"
-            ) from error
-    if not (digest := sha256(target)).startswith(expected):
+    fetch(addresses[name], target)
+    if not (digest := sha256(target)).startswith(expected := hash_in(target)):
         raise ValueError(f"expected the SHA-256 of {target} to begin with {expected}, got {digest[:8]}: fetch it again")
     return target
 
 
 def set_classes(config: Config, classes: Sequence[str]) -> None:
-    """Give every head of the model the number of `classes`."""
-    for part in _dicts(config.model):
+    """Give every head of the model the number of `classes`.
+
+    Raises:
+        ValueError: unless these are distinct names.
+    """
+    set_class_count(config.model, len(as_classes(classes) or ()))
+
+
+def set_class_count(model: dict[str, Any], count: int) -> None:
+    """Give every head of a model's config this number of classes."""
+    for part in dicts(model):
         if "num_classes" in part:
-            part["num_classes"] = len(classes)
+            part["num_classes"] = count
 
 
 def without_pretrained(config: Config) -> None:
     """Drop every ``init_cfg`` that downloads weights: a full checkpoint is loaded anyway, or none is wanted."""
-    for part in _dicts(config.model):
+    for part in dicts(config.model):
         if isinstance(part.get("init_cfg"), dict) and part["init_cfg"].get("type") == "Pretrained":
             part["init_cfg"] = None
 
 
 def dataset_classes(config: Config) -> tuple[str, ...]:
-    """Return the classes that the config's own dataset declares."""
+    """Return the classes that the config's own dataset declares: that of the training, else of a test.
+
+    Raises:
+        ValueError: when it declares none, or one as text.
+    """
     from mmrotate.registry import DATASETS
 
-    dataset = innermost(config.train_dataloader.dataset)
-    metainfo = dataset.get("metainfo") or DATASETS.get(dataset["type"]).METAINFO
-    return tuple(metainfo["classes"])
+    for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        dataset = innermost((config.get(loader) or {}).get("dataset") or {})
+        known = getattr(DATASETS.get(dataset["type"]), "METAINFO", {}) if isinstance(dataset.get("type"), str) else {}
+        classes = {**known, **(dataset.get("metainfo") or {})}.get("classes")
+        if isinstance(classes, str):
+            raise ValueError(
+                f"{name_of(config)}: expected a tuple of class names in the metainfo of {loader}, got the text "
+                f"{classes!r}; for one class write ({classes!r},), with a comma"
+            )
+        if classes:
+            return as_classes(classes) or ()
+    raise ValueError(f"{name_of(config)}: expected a dataset that names its classes, got none; give classes=[...]")
 
 
 def array_pipeline(config: Config) -> list[dict[str, Any]]:
-    """Return the config's test pipeline, for decoded images without labels."""
-    pipeline = copy.deepcopy(get_test_pipeline_cfg(config))
-    if _kind(pipeline[0]) not in ("LoadImageFromFile", "LoadImageAsShown"):
-        raise ValueError(f"expected a test pipeline that begins with LoadImageFromFile, got {pipeline[0]['type']}")
+    """Return the config's test pipeline, for decoded images without labels.
+
+    A config without a test set of its own tests on its validation set; one for inference may have the pipeline alone.
+
+    Raises:
+        ValueError: for a config without one, or with one that does not begin with an image file.
+    """
+    loaders = [config.get(name) or {} for name in ("test_dataloader", "val_dataloader")]
+    candidates = [innermost(loader.get("dataset") or {}).get("pipeline") for loader in loaders]
+    pipeline = next(filter(None, [*candidates, config.get("test_pipeline"), config.get("val_pipeline")]), None)
+    if pipeline is None:
+        require(config, "the preparation of images", "test_dataloader", "test_pipeline")
+    pipeline = copy.deepcopy(pipeline) or []
+    if not pipeline or kind(pipeline[0]) not in ("LoadImageFromFile", "LoadImageAsShown"):
+        first = pipeline[0]["type"] if pipeline else "an empty one"
+        raise ValueError(f"expected a test pipeline that begins with LoadImageFromFile, got {first}")
     # We decode ourselves, so that files look as in Label Studio and broken ones are noticed.
     pipeline[0] = {"type": "mmdet.LoadImageFromNDArray"}
-    # A config without a test set of its own tests on its validation set.
-    return [step for step in pipeline if _kind(step) not in ("LoadAnnotations", "ConvertBoxType")]
+    return [step for step in pipeline if kind(step) not in ("LoadAnnotations", "ConvertBoxType")]
 
 
 def check_score_thr(config: Config, score_thr: float | None) -> None:
@@ -166,14 +251,16 @@ def innermost(dataset: dict[str, Any]) -> dict[str, Any]:
     return dataset
 
 
-def _kind(step: dict[str, Any]) -> str:
+def kind(step: dict[str, Any]) -> str:
+    """Return the type of a part of a config, without its package."""
     return step["type"].rsplit(".", 1)[-1]
 
 
-def _dicts(value: Any) -> Iterator[dict[str, Any]]:
+def dicts(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield every dict in a value of a config, from the outside in."""
     if isinstance(value, dict):
         yield value
         value = list(value.values())
     if isinstance(value, (list, tuple)):
         for item in value:
-            yield from _dicts(item)
+            yield from dicts(item)

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from mmcv.transforms import Compose
 from mmengine.config import Config
-from mmengine.model.utils import revert_sync_batchnorm
-from mmengine.registry import init_default_scope
-from mmrotate.registry import MODELS
 from torch import nn
 from tqdm.auto import tqdm
 
 from ..data import RotatedInstances
-from ..data.images import UnreadableImage
-from ..data.sources import Images, Source, as_pairs, read
+from ..data.columns import as_classes
+from ..data.sources import Images, Source, as_pairs
 from ..data.tiling import Tiling
 from ..data.views import DIHEDRAL, View, sources, split_by_view
 from ..storage.user_warnings import warn_user
-from . import configs
-from .checkpoints import init_weights_quietly, model_digest, read_checkpoint, write_checkpoint
+from . import configs, models
+from .checkpoints import model_digest, read_checkpoint, write_checkpoint
 from .inference.forward import Forward
 from .inference.options import PredictOptions
 from .inference.pipeline import InferencePipeline, Shard, batched, iterate_shards, progress_bar
+from .inference.preparing import Preparation
 from .inference.processes import Process, cores, this_process
 from .inference.scenes import group_scenes, iterate_scenes
 from .inference.shards import Shards
@@ -49,21 +45,26 @@ class Detector:
 
     Args:
         config: path, ``mmengine.Config``, or name of a config shipped with MMRotate.
-        checkpoint: path of a checkpoint, ``"zoo"`` for the published weights of a shipped config, or None for
-            random weights. Read without unpickling code.
+        checkpoint: path of a checkpoint, read without running code of it; ``"zoo"`` for the published weights of a
+            shipped config; or None for the start of a training: a random head on the pretrained backbone that the
+            config names, with a warning where that cannot be fetched.
         device: ``"auto"`` (a GPU if there is one, a different one for each of several processes), ``"cpu"``,
             ``"cuda:0"``, ...
         cfg_options: dotted key -> value, merged into the config.
-        classes: class names; by default the checkpoint's, else those of the config's dataset.
+        classes: class names; by default the checkpoint's, else those of the config's dataset. Each takes the weights
+            of the checkpoint's class of that name, in whatever order; classes that it does not know start at random,
+            with a warning that names them.
         precision: ``"fp32"`` equals MMRotate; ``"bf16"`` runs backbone, neck and heads in bfloat16 autocast, boxes
             stay float32; ``"auto"`` is bf16 where the device multiplies it natively and fp32 elsewhere.
         engine: ``"torch"``, or ``"onnxruntime"`` to run the networks of larger predictions in float32 on a CPU: as
             exact, and faster. Hooks inside networks are not called then, and a model that cannot be exported stays
             with PyTorch, with a warning. ``"auto"`` uses it where it is installed, and falls back without a warning.
+        class_map: class of the checkpoint -> the class that takes its weights: ``{"large-vehicle": "truck"}``. Without
+            `classes` it renames those of the checkpoint.
 
     Attributes:
         model, config, classes, device; precision: fp32 or bf16; engine: torch or onnxruntime; checkpoint: the file of
-        the weights, None if they are random.
+        the weights, None if there was none; untrained: whether the head is random, and predictions are noise.
 
     Raises:
         FileNotFoundError, ValueError: for a config, checkpoint or class count that does not fit; says what to do.
@@ -78,31 +79,30 @@ class Detector:
         classes: Sequence[str] | None = None,
         precision: Precision = "auto",
         engine: Literal["auto", "torch", "onnxruntime"] = "auto",
+        class_map: Mapping[str, str] | None = None,
     ) -> None:
         self.config = configs.load(config, cfg_options)
-        configs.without_pretrained(self.config)
+        if checkpoint is None and class_map:
+            raise ValueError("expected a checkpoint with a class_map, got none")
+        as_classes(classes)  # refuses a wrong list before any file is read
         weights = None
         if checkpoint is not None:
             weights = read_checkpoint(configs.published_weights(config) if str(checkpoint) == "zoo" else checkpoint)
-        trained = weights.classes if weights else None
-        self.classes = tuple(classes or trained or configs.dataset_classes(self.config))
-        reordered = trained is not None and trained != self.classes and {*trained} == {*self.classes}
-        if trained and (len(trained) != len(self.classes) or reordered):
-            raise ValueError(f"expected the {len(trained)} classes of {checkpoint}, {trained}, got {self.classes}")
-        configs.set_classes(self.config, self.classes)
         gpu = f"cuda:{this_process().local % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(gpu if device == "auto" else device)
         self.precision = resolve(precision, self.device)
         self._engine = Engine(engine, self.device, self.precision)
-        init_default_scope(self.config.default_scope)
-        model = revert_sync_batchnorm(MODELS.build(self.config.model))
         if weights:
-            weights.into(model)
+            model, self.classes, self.untrained = models.load(self.config, weights, classes, class_map)
         else:
-            init_weights_quietly(model)
+            model, self.classes = models.start(self.config, classes)
+            self.untrained = True
+        self._warned = False
+        configs.without_pretrained(self.config)  # the model has them now, and so has what it saves
+        configs.set_classes(self.config, self.classes)
         self.checkpoint = weights and weights.path
         self.model: nn.Module = channels_last(model.to(self.device).eval())
-        self._pipeline = Compose(configs.array_pipeline(self.config))
+        self._prepare = Preparation(self.config)
 
     @property
     def engine(self) -> str:
@@ -127,7 +127,8 @@ class Detector:
 
         Returns:
             RotatedInstances with scores, in the order of `images`, with ``image_sizes``. Images that could not be read
-            are in ``skipped`` with the reason, and cause a warning; so do boxes whose numbers are not finite.
+            are in ``skipped`` with the reason, and cause a warning; so do those that the config's test pipeline cannot
+            prepare, boxes whose numbers are not finite, and weights that are random, once.
 
         Raises:
             ValueError: when `out` holds detections of another model, of other settings or of other images.
@@ -214,6 +215,9 @@ class Detector:
     def _merge(self, options: PredictOptions | None, changes: dict[str, Any]) -> PredictOptions:
         merged = replace(options or PredictOptions(), **changes)
         configs.check_score_thr(self.config, merged.score_thr)
+        if self.untrained and not self._warned:
+            self._warned = True
+            warn_user("the detector's head has random weights: its boxes are noise until it is trained")
         return merged
 
     def _open_shards(self, options: PredictOptions, count: int | None, tiling: Any = None) -> Shards | None:
@@ -221,7 +225,7 @@ class Detector:
             return None
         facts = {
             "model": model_digest(self.config.model, self.model),
-            "pipeline": str(self._pipeline),
+            "pipeline": str(self._prepare),
             "precision": self.precision,
             "shard": SHARD,
             "tiling": tiling,
@@ -274,15 +278,9 @@ class Detector:
 
     def _sample(self) -> torch.Tensor:
         """Prepare a small image of noise, as the networks receive it."""
-        noise = self._prepare(("", np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)))
+        noise = self._prepare.sample()
         data = self.model.data_preprocessor({k: [noise[k]] for k in ("inputs", "data_samples")})  # type: ignore
         return data["inputs"]
-
-    def _prepare(self, pair: tuple[str, Source]) -> dict[str, Any] | UnreadableImage:
-        array = read(pair)
-        if isinstance(array, UnreadableImage):
-            return array
-        return self._pipeline({"img": array, "img_id": pair[0]})
 
 
 def _count_shards(n_images: int | None) -> int | None:

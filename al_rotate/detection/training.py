@@ -10,7 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,18 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from ..data import RotatedInstances
+from ..data.columns import as_classes
+from ..data.images import resolve
 from ..storage.files import atomic_write, sha256
 from ..storage.manifest import claim
-from . import configs
+from ..storage.user_warnings import warn_user
+from . import configs, models
 from .checkpoints import read_checkpoint, write_checkpoint
+from .checkpoints.class_rows import adapt, fits
+from .checkpoints.fetching import fetch_pretrained
 from .openmmlab.components import TrainingDiverged
 from .training_config import training_config
+from .training_data import usable
 
 __all__ = ["Finetuned", "TrainingDiverged", "finetune"]
 
@@ -41,12 +47,15 @@ class Finetuned:
     Attributes:
         checkpoint: weights and classes, for ``Detector(result.config, result.checkpoint)``.
         config: the complete config of the training.
-        metrics: the number of iterations, the last losses, and the evaluator's figures if there was a `val`.
+        metrics: the number of iterations, the last losses, and the evaluator's figures if there was a `val`; also
+            images_left_out and boxes_left_out, if any were.
+        left_out: image id -> why the image, or some of its boxes, could not be trained or evaluated on.
     """
 
     checkpoint: Path
     config: Path
     metrics: dict[str, float]
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 def finetune(
@@ -61,6 +70,7 @@ def finetune(
     keep_empty: bool = True,
     seed: int = 0,
     keep_checkpoints: bool = True,
+    class_map: Mapping[str, str] | None = None,
 ) -> Finetuned:
     """Train an MMRotate config on `labels`, with the config's own pipelines, schedule, hooks and visualiser.
 
@@ -69,45 +79,56 @@ def finetune(
 
     Args:
         config: path, ``mmengine.Config``, or name of a config shipped with MMRotate.
-        images: a folder or a mapping image id -> file with the labelled images.
-        labels: the labels; images without a box are negatives.
+        images: a folder or a mapping image id -> file with the labelled images. Those that cannot be decoded are left
+            out, with a warning and an account.
+        labels: the labels; images without a box are negatives. Boxes outside of their images or without an area are
+            left out likewise, and so are images whose boxes are all of that kind.
         classes: class names; the heads get as many classes.
         work_dir: folder for logs, checkpoints, the config and the data.
-        checkpoint: weights to start from (``"zoo"`` for the published ones). If they are for another number of classes,
-            the last layers start at random. None starts as the config says, pretrained backbones included.
+        checkpoint: weights to start from (``"zoo"`` for the published ones). Each class takes those of the checkpoint's
+            class of that name; the others start at random, with a warning that names them. None starts as the config
+            says, pretrained backbones included.
         cfg_options: dotted key -> value, e.g. ``{"train_cfg.max_epochs": 12}``.
         val: labels to evaluate on, with the config's own evaluator.
         keep_empty: train on images without a box too; MMRotate's configs leave them out.
         seed: of the Runner.
         keep_checkpoints: keep the Runner's own checkpoints (``iter_300.pth``, ``best_...``), each several times as
             large as the weights. False deletes them once the training has succeeded.
+        class_map: class of the checkpoint -> class that takes its weights: ``{"large-vehicle": "truck"}``.
 
     Raises:
-        ValueError: for labels without an image, of other classes or without a box; for a `work_dir` of a training with
-            other settings, labels or start, before anything in it changes.
+        ValueError: for labels without an image, of other classes or without a box, or most of whose boxes are not in
+            their images; for a config that lacks what a training needs; for a `work_dir` of a training with other
+            settings, labels or start, before anything in it changes.
         ConnectionError: when the config starts from a pretrained backbone that cannot be downloaded.
         TrainingDiverged: when the loss is no longer finite.
     """
-    work_dir = Path(work_dir).absolute()
+    work_dir, names = Path(work_dir).absolute(), as_classes(classes) or ()
     done = work_dir / "finetuned.json"
     result = Finetuned(work_dir / "finetuned.pth", work_dir / "config.py", {})
     if str(checkpoint) == "zoo":
         checkpoint = configs.published_weights(config)
-    settings = configs.load(config, cfg_options).to_dict(), list(classes), seed, keep_empty
+    settings = configs.load(config, cfg_options).to_dict(), list(names), seed, keep_empty
     request = {
         "config": hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest(),
         "labels": _digest(labels),
         "val": None if val is None else _digest(val),
         "checkpoint": None if checkpoint is None else sha256(Path(checkpoint)),
+        **({"class_map": dict(class_map)} if class_map else {}),  # earlier versions recorded none
     }
     trained = any(work_dir.glob("*.pth"))
     claim(work_dir / "request.json", request, "a training", "choose another work_dir", in_use=trained)
     if done.is_file():
         if not keep_checkpoints:
             _delete_checkpoints(work_dir)  # a kill may have come before the earlier call did so
-        return replace(result, metrics=json.loads(done.read_text(encoding="utf-8"))["metrics"])
+        recorded = json.loads(done.read_text(encoding="utf-8"))
+        return replace(result, metrics=recorded["metrics"], left_out=recorded.get("left_out", {}))
 
-    cfg = training_config(config, images, labels, classes, work_dir, cfg_options, val, keep_empty, seed)
+    files = resolve(images)
+    train, test = usable(files, labels), None if val is None else usable(files, val, "evaluated")
+    cfg = training_config(
+        config, files, train.labels, names, work_dir, cfg_options, test.labels if test else None, keep_empty, seed
+    )
     last, reached = _last_checkpoint(work_dir)
     cfg.resume = last is not None
     if last is not None or checkpoint is not None:
@@ -117,7 +138,7 @@ def finetune(
         torch.distributed.init_process_group("gloo")  # MMEngine would look for this process's GPU
     runner = _quiet_runner(cfg)
     if last is None:
-        _init_weights(runner, checkpoint)
+        _init_weights(runner, checkpoint, names, class_map)
     try:
         runner.train()
         end = runner.max_epochs if last and last.name.startswith("epoch") else runner.max_iters
@@ -126,22 +147,23 @@ def finetune(
     finally:
         _stop_workers(runner)
 
-    metrics = [_metrics(runner)]
+    metrics = [{**_metrics(runner), **train.metrics}]
+    left_out = {**train.left_out, **(test.left_out if test else {})}
     broadcast_object_list(metrics)  # each rank has its own losses
     if get_rank() == 0:
         state = _ema_state(runner) or _unwrapped(runner.model).state_dict()
-        write_checkpoint(result.checkpoint, {n: v.cpu() for n, v in state.items()}, tuple(classes))
+        write_checkpoint(result.checkpoint, {n: v.cpu() for n, v in state.items()}, names)
         with atomic_write(done) as file:
-            json.dump({"metrics": metrics[0]}, file, indent=1)
+            json.dump({"metrics": metrics[0], "left_out": left_out}, file, indent=1)
         if not keep_checkpoints:
             _delete_checkpoints(work_dir)
     barrier()
-    return replace(result, metrics=metrics[0])
+    return replace(result, metrics=metrics[0], left_out=left_out)
 
 
 def _quiet_runner(cfg: Config) -> Runner:
     """Make a Runner that logs to its file in work_dir, and only errors to the screen (a config alone is 300 lines)."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), configs.explained(cfg, "a config that can be trained"):
         runner = Runner.from_cfg(cfg)
     for handler in runner.logger.handlers:
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
@@ -171,19 +193,27 @@ def _last_checkpoint(work_dir: Path) -> tuple[Path | None, int]:
     return None, 0
 
 
-def _init_weights(runner: Runner, checkpoint: str | Path | None) -> None:
+def _init_weights(
+    runner: Runner, checkpoint: str | Path | None, classes: tuple[str, ...], class_map: Mapping[str, str] | None
+) -> None:
     """Start as the config says, then load the weights of `checkpoint` that fit."""
     model = _unwrapped(runner.model)
     try:
+        fetch_pretrained(configs.dicts(runner.cfg.model))
         model.init_weights()
     except OSError as error:
         raise ConnectionError(
-            f"could not download the pretrained weights that the config starts from ({error}). Put the file into "
-            f"{torch.hub.get_dir()}/checkpoints, start from a checkpoint, or start at random with "
-            "cfg_options={'model.backbone.init_cfg': None}"
+            f"could not load the pretrained weights that the config starts from: {error}. Or start from a checkpoint, "
+            "or at random with cfg_options={'model.backbone.init_cfg': None}"
         ) from error
     if checkpoint is not None:
-        remaining = read_checkpoint(checkpoint).warm_start(model)
+        weights = read_checkpoint(checkpoint)
+        if class_map or not fits(weights, model, classes):
+            adapted = adapt(weights, model, classes, lambda count: models.build(runner.cfg, count), class_map)
+            weights = adapted.checkpoint
+            if adapted.said and get_rank() == 0:
+                warn_user(adapted.said)
+        remaining = weights.load_fitting(model)
         runner.logger.info(f"warm start from {checkpoint}; new weights: {', '.join(remaining) or 'none'}")
     # The Runner would initialise the weights again when training starts.
     model.init_weights = lambda: None

@@ -32,9 +32,13 @@ def training_config(
     MMRotate's own ``tools/train.py`` runs it too. The arguments are those of :func:`.finetune`.
 
     Raises:
-        ValueError: for labels without an image, of other classes or without a box.
+        ValueError: for labels without an image, of other classes or without a box; for a config that lacks what a
+            training needs.
     """
     cfg = configs.load(config, cfg_options)
+    configs.require(cfg, "training", "train_dataloader", "train_cfg", "optim_wrapper")
+    if val is not None:
+        configs.require(cfg, "an evaluation while training", "val_dataloader", "val_cfg", "val_evaluator")
     configs.set_classes(cfg, classes)
     cfg.work_dir = str(work_dir)
     cfg.custom_imports = {"imports": ["al_rotate.detection.openmmlab.components"], "allow_failed_imports": False}
@@ -56,12 +60,12 @@ def training_config(
         _use_data(cfg.val_dataloader, data, classes, None)
         # MMRotate's metric starts four processes for every evaluation; ours computes the same figures without them.
         for evaluator in cfg.val_evaluator if isinstance(cfg.val_evaluator, list) else [cfg.val_evaluator]:
-            if evaluator["type"] == "DOTAMetric":
+            if configs.kind(evaluator) == "DOTAMetric":
                 evaluator["type"] = "RotatedMAP"
     if not torch.cuda.is_available():
         # SyncBN needs a GPU; in a single process it is BN anyway.
         _replace_types(cfg.model, "SyncBN", "BN")
-        cfg.env_cfg.dist_cfg = {"backend": "gloo"}
+        cfg.env_cfg = {**(cfg.get("env_cfg") or {}), "dist_cfg": {"backend": "gloo"}}
         if cfg.launcher != "none":
             unused = cfg.get("find_unused_parameters", False)
             wrapper = {"type": "MMDistributedDataParallel", "find_unused_parameters": unused}
@@ -74,9 +78,11 @@ def training_config(
 
 
 def _use_data(loader: dict[str, Any], path: Path, classes: Sequence[str], filter_cfg: dict[str, Any] | None) -> None:
-    pipeline = copy.deepcopy(configs.innermost(loader["dataset"])["pipeline"])
+    pipeline = copy.deepcopy(configs.innermost(loader["dataset"]).get("pipeline"))
+    if not pipeline:
+        raise ValueError("expected a dataset with a pipeline in every dataloader of the config, got one without")
     for step in pipeline:
-        if step["type"].split(".")[-1] == "LoadImageFromFile":
+        if configs.kind(step) == "LoadImageFromFile":
             step.clear()
             step["type"] = "LoadImageAsShown"
     loader["dataset"] = {

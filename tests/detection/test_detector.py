@@ -21,7 +21,7 @@ from al_rotate.detection.inference.shards import Shards  # noqa: E402
 
 class TestConstruction:
     def test_random_weights_are_silent_and_the_configs_own(self, capfd: pytest.CaptureFixture[str]):
-        detector = Detector(RTMDET, device="cpu")
+        detector = Detector(RTMDET, device="cpu", cfg_options={"model.backbone.init_cfg": None})
         assert detector.checkpoint is None
         assert detector.classes == configs.dataset_classes(detector.config)
         assert not any(isinstance(part, torch.nn.SyncBatchNorm) for part in detector.model.modules())
@@ -32,10 +32,6 @@ class TestConstruction:
 
     def test_classes_come_from_the_checkpoint(self, finetuned):
         assert Detector(finetuned.config, finetuned.checkpoint, "cpu").classes == synthetic.CLASSES
-        wrong = {"three": ("a", "b", "c"), "other order": synthetic.CLASSES[::-1]}
-        for classes in wrong.values():
-            with pytest.raises(ValueError, match=r"expected the 5 classes of .*finetuned\.pth, .* got \("):
-                Detector(finetuned.config, finetuned.checkpoint, "cpu", classes=classes)
 
     def test_another_configs_checkpoint_is_refused(self, finetuned):
         with pytest.raises(ValueError, match=r"expected a checkpoint of this config's model, .* the config\.py in the"):

@@ -120,7 +120,8 @@ class TestStart:
 
     def test_a_backbone_that_cannot_be_fetched(self, quick, tmp_path: Path):
         options = {**quick["cfg_options"], "model.backbone.init_cfg": {"type": "Pretrained", "checkpoint": NOWHERE}}
-        with pytest.raises(ConnectionError, match=r"pretrained weights that the config starts from .* at random with"):
+        message = r"pretrained weights that the config starts from.* put it at .*backbone\.pth.* at random with"
+        with pytest.raises(ConnectionError, match=message):
             finetune(**{**quick, "cfg_options": options}, work_dir=tmp_path)
 
     def test_diverging_stops_with_advice(self, quick, tmp_path: Path):

@@ -71,7 +71,7 @@ loaded.predict(slowly(), out={str(tmp_path / "out")!r}, class_scores=True)
         expected = predict(detector, scenes.images, out=tmp_path, score_thr=0.02)
         manifest = tmp_path / "detections.json"
         written = json.loads(manifest.read_text(encoding="utf-8"))
-        facts = {"pipeline": str(detector._pipeline), "precision": "fp32", "shard": 4, "tiling": None}
+        facts = {"pipeline": str(detector._prepare), "precision": "fp32", "shard": 4, "tiling": None}
         settings = {"score_thr": 0.02, "class_scores": False, "features": False}
         old = json.dumps({"model": written["model"], **facts, **settings, "shards": 4}, indent=1)
         assert manifest.read_text(encoding="utf-8") == old

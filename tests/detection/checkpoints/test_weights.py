@@ -201,7 +201,7 @@ def test_a_warm_start_for_other_classes_keeps_the_backbone(tmp_path: Path):
     source, target = model(2), model(5)
     head = target.head.weight.clone()
     path = write_checkpoint(tmp_path / "two.pth", source.state_dict(), ("a", "b"))
-    assert read_checkpoint(path).warm_start(target) == ["head.weight", "head.bias"]
+    assert read_checkpoint(path).load_fitting(target) == ["head.weight", "head.bias"]
     assert torch.equal(target.backbone.weight, source.backbone.weight)
     assert torch.equal(target.norm.running_var, source.norm.running_var)
     assert torch.equal(target.head.weight, head)

@@ -1,4 +1,4 @@
-"""A model's weights: checkpoints read without unpickling code, checkpoints written so, a random start."""
+"""Read and write the weights of a model, and start a model at random."""
 
 from __future__ import annotations
 
@@ -6,45 +6,18 @@ import hashlib
 import json
 import logging
 import os
-import pickle
-import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
-# Everything that weights and plain values consist of.
-_ALLOWED = {
-    ("collections", "OrderedDict"),
-    ("torch", "Size"),
-    ("torch._utils", "_rebuild_tensor_v2"),
-    ("torch._utils", "_rebuild_parameter"),
-}
-
-
-class _Inert:
-    """A stand-in for every other object in a checkpoint (MMEngine's log history, optimizers, hooks)."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
-
-    def __call__(self, *args: Any, **kwargs: Any) -> _Inert:
-        return self
-
-    __setstate__ = __setitem__ = append = extend = __init__  # type: ignore[assignment]
-
-
-class _WeightsUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        return super().find_class(module, name) if (module, name) in _ALLOWED else _Inert
-
-
-_PICKLE = SimpleNamespace(  # as torch.load expects a pickle module
-    __name__=__name__, Unpickler=_WeightsUnpickler, load=lambda file, **kwargs: _WeightsUnpickler(file, **kwargs).load()
-)
+from ...data.columns import as_classes
+from .records import Records, open_records
+from .unpickling import Stored
 
 
 @dataclass(frozen=True)
@@ -78,25 +51,31 @@ class Checkpoint:
                 f"{len(wrong)} of another shape, e.g. {name}: expected {tuple(expected[name].shape)}, got {got}. "
                 "Use the config it was trained with (for finetune's results: the config.py in the same folder)"
             )
-        if diverged := [name for name, _ in model.named_parameters() if not self.state[name].isfinite().all()]:
-            raise ValueError(
-                f"expected finite weights, got {self.path} with NaN in {diverged[0]}: its training diverged"
-            )
+        self.require_finite(name for name, _ in model.named_parameters())
         model.load_state_dict({name: self.state[name] for name in expected})
 
-    def warm_start(self, model: nn.Module) -> list[str]:
-        """Load the weights that fit, and return the names of the others (a head for other classes)."""
+    def load_fitting(self, model: nn.Module) -> list[str]:
+        """Load the weights that fit, and return the names of the others."""
         expected = model.state_dict()
         fitting = {n: v for n, v in self.state.items() if n in expected and expected[n].shape == v.shape}
         model.load_state_dict(fitting, strict=False)
         return [name for name in expected if name not in fitting]
+
+    def require_finite(self, names: Iterable[str]) -> None:
+        """Raise ValueError if one of these weights holds NaN."""
+        if diverged := [name for name in names if name in self.state and not self.state[name].isfinite().all()]:
+            raise ValueError(
+                f"expected finite weights, got {self.path} with NaN in {diverged[0]}: its training diverged"
+            )
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read the weights of a checkpoint; code in a file from elsewhere does not run.
 
     MMEngine's Runner saves its log history besides the weights, which PyTorch's ``weights_only`` refuses. So everything
-    that is no tensor, container or plain value is read as an object that does nothing, and dropped.
+    that is no tensor, container or plain value is read as an object that does nothing, and dropped. Of the tensors only
+    the weights are read, not an optimizer's. Class names in the file are a note: weights of another number of classes
+    may be beside them.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -106,34 +85,44 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if not path.is_file():
         raise FileNotFoundError(f"expected a checkpoint file, got {path}")
     try:
-        if _is_scripted(path):
-            raise ValueError("a TorchScript archive, whose code would run")
-        loaded: Any = torch.load(path, map_location="cpu", pickle_module=_PICKLE, weights_only=False)
+        with path.open("rb") as file:
+            content, state = _read(open_records(file))
     except OSError:
         raise
     except Exception as error:  # a broken file may raise anything
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"expected a checkpoint, got {path}: {first}") from error
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if not state:
         raise ValueError(f"expected a checkpoint with a state_dict of tensors, got {path}")
-    state = {name.removeprefix("module."): value for name, value in state.items()}
-    meta = _lowered(loaded.get("meta"))
-    classes = _lowered(meta.get("dataset_meta")).get("classes") or meta.get("classes")
-    return Checkpoint(path, state, tuple(classes) if isinstance(classes, (list, tuple)) and classes else None)
+    meta = _lowered(content.get("meta"))
+    return Checkpoint(path, state, _named(_lowered(meta.get("dataset_meta")).get("classes") or meta.get("classes")))
+
+
+def _read(records: Records) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return what was saved, and its weights; none where anything else is among them."""
+    content = records.content if isinstance(records.content, dict) else {}
+    stored = content.get("state_dict", content)
+    if not isinstance(stored, dict) or not all(map(_is_weight, stored.items())):
+        return content, {}
+    return content, {name.removeprefix("module."): records.tensor(tensor) for name, tensor in stored.items()}
+
+
+def _is_weight(item: tuple[Any, Any]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Stored)
+
+
+def _named(classes: Any) -> tuple[str, ...] | None:
+    """The class names of a checkpoint, unless they are none."""
+    try:
+        return as_classes(classes) if isinstance(classes, list | tuple) and classes else None
+    except ValueError:
+        return None
 
 
 def _lowered(meta: Any) -> dict[str, Any]:
     """The keys in lower case: older checkpoints say CLASSES."""
-    return {str(name).lower(): value for name, value in meta.items()} if isinstance(meta, dict) else {}
-
-
-def _is_scripted(path: Path) -> bool:
-    """Whether torch.load would pass the file on to torch.jit.load."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    items = meta.items() if isinstance(meta, dict) else ()
+    return {name.lower(): value for name, value in items if isinstance(name, str)}
 
 
 def write_checkpoint(path: Path, state: dict[str, Tensor], classes: tuple[str, ...], **meta: Any) -> Path:
