@@ -63,9 +63,12 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--config``, ``--checkpoint``, ``--device`` and ``--cfg-options``."""
+    """Add ``--config``, ``--checkpoint``, ``--map``, ``--device`` and ``--cfg-options``."""
     parser.add_argument("--config", required=True, help=CONFIG_HELP)
-    parser.add_argument("--checkpoint", help=f"{CHECKPOINT_HELP}; by default random ones")
+    start = "by default a random head on the pretrained backbone that the config names"
+    parser.add_argument("--checkpoint", help=f"{CHECKPOINT_HELP}; {start}")
+    mapped = "class of the checkpoint=class that takes its weights, where the names differ: large-vehicle=truck"
+    parser.add_argument("--map", nargs="+", metavar="OLD=NEW", help=mapped)
     add_device(parser)
 
 
@@ -126,6 +129,11 @@ port = whole_number(1, 65535)
 def as_classes(text: str | None) -> tuple[str, ...] | None:
     """Read class names, see :func:`al_rotate.data.class_names.from_text`; a DOTA version stands for its own."""
     return None if text is None else class_names.from_text(text, CLASSES)
+
+
+def as_class_map(pairs: list[str] | None) -> dict[str, str] | None:
+    """Convert the pairs of ``--map``; None without any."""
+    return as_pairs(pairs, "--map as OLD=NEW") or None
 
 
 def as_options(pairs: list[str] | None) -> dict[str, Any]:

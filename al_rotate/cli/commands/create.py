@@ -11,7 +11,14 @@ from ...loop import ActiveLoop, SimulatedAnnotator
 from ...loop.settings import LoopSettings
 from ...storage.user_warnings import warn_user
 from .. import cfg_options
-from ..arguments import CLASSES_HELP, AddCommand, add_detector_arguments, add_strategy_arguments, as_classes
+from ..arguments import (
+    CLASSES_HELP,
+    AddCommand,
+    add_detector_arguments,
+    add_strategy_arguments,
+    as_class_map,
+    as_classes,
+)
 from ..label_files import add_format, read_labels
 from ..wording import list_classes, many, next_step
 
@@ -32,14 +39,18 @@ def add(add_command: AddCommand) -> None:
     init.add_argument("--simulate", type=Path, metavar="LABELS", help="answer the queries from these labels, no people")
     init.add_argument("--test-images", type=Path, help="images to evaluate each round on, none of the others: a folder")
     init.add_argument("--test-labels", type=Path, help="their labels")
+    init.add_argument("--val-images", type=Path, help="images to validate each training on: a folder")
+    init.add_argument("--val-labels", type=Path, help="their labels")
     add_format(init)
 
 
 def _init(args: argparse.Namespace) -> None:
     from ...detection import Detector
 
-    if bool(args.test_images) != bool(args.test_labels):
-        raise ValueError("expected --test-images and --test-labels together")
+    for name in ("test", "val"):
+        given = (getattr(args, f"{name}_images"), getattr(args, f"{name}_labels"))
+        if None in given and given != (None, None):
+            raise ValueError(f"expected --{name}-images and --{name}-labels together")
     pool = images.resolve(args.images)
     classes = as_classes(args.classes)
     held_back = read_labels(args.simulate, args.format, classes, pool) if args.simulate else None
@@ -48,10 +59,21 @@ def _init(args: argparse.Namespace) -> None:
         raise ValueError(f"expected --classes ({CLASSES_HELP})")
     cfg_options.check(args.config, args.cfg_options)
     test = _read_set("test", args.test_images, args.test_labels, args.format, classes)
-    detector = Detector(args.config, args.checkpoint, args.device, args.cfg_options, classes)
+    val = _read_set("validation", args.val_images, args.val_labels, args.format, classes)
+    detector = Detector(
+        args.config, args.checkpoint, args.device, args.cfg_options, classes, class_map=as_class_map(args.map)
+    )
     annotator = SimulatedAnnotator(held_back) if held_back else None
     with ActiveLoop(
-        args.workspace, args.images, classes, detector, args.strategy, annotator=annotator, test=test, seed=args.seed
+        args.workspace,
+        pool,
+        classes,
+        detector,
+        args.strategy,
+        annotator=annotator,
+        test=test,
+        val=val,
+        seed=args.seed,
     ) as loop:
         counts = loop.workspace.counts()
         print(f"{loop.workspace.folder}: {many(sum(counts.values()), 'image')}")

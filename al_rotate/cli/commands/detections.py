@@ -21,6 +21,7 @@ from ..arguments import (
     add_budget,
     add_detector_arguments,
     add_strategy_arguments,
+    as_class_map,
     as_classes,
     as_options,
     number,
@@ -110,9 +111,8 @@ def _predict(args: argparse.Namespace) -> None:
     if args.tile is None and (args.overlap is not None or args.scales):
         raise ValueError("expected --tile with --overlap or --scales: without it images are not cut")
     cfg_options.check(args.config, args.cfg_options)
-    detector = Detector(
-        args.config, args.checkpoint, args.device, args.cfg_options, precision=args.precision, engine=args.engine
-    )
+    run = {"precision": args.precision, "engine": args.engine, "class_map": as_class_map(args.map)}
+    detector = Detector(args.config, args.checkpoint, args.device, args.cfg_options, **run)
     options = {"batch_size": args.batch_size, "workers": args.workers, "score_thr": args.score_thr}
     options |= {"class_scores": args.class_scores, "features": args.features, "out": args.out}
     parts: Iterable[RotatedInstances]
