@@ -132,9 +132,8 @@ def _undecodable(images: Mapping[str, Path], work_dir: Path) -> dict[str, str]:
     left_out = {image_id: reason for image_id, reason in reasons.items() if reason is not None}
     if left_out:
         named = ", ".join([*left_out][:3]) + (", ..." if len(left_out) > 3 else "")
-        text = (
-            f"{len(left_out)} of {len(images)} labelled images cannot be decoded ({named}): {next(iter(left_out.values()))}"
-        )
+        first = next(iter(left_out.values()))
+        text = f"{len(left_out)} of {len(images)} labelled images cannot be decoded ({named}): {first}"
         if len(left_out) == len(images):
             raise UnreadableImage(text)
         table = pd.DataFrame({"image_id": left_out.keys(), "reason": left_out.values()})
