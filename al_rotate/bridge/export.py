@@ -1,11 +1,13 @@
-"""Labels for use elsewhere: a Label Studio export, or a workspace's labels -> DOTA, COCO or YOLO-OBB.
+"""Labels for use elsewhere: a Label Studio export, or a workspace's labels -> any format that can be written.
 
 What is written into a folder, besides ``account.csv``:
 
 ========= ==============================================================================================
 dota      ``labelTxt/ID.txt``; see :mod:`al_rotate.data.formats.dota`
 coco      ``annotations.json``; see :mod:`al_rotate.data.formats.coco`
-yolo-obb  ``labels/ID.txt``, ``classes.txt``, ``data.yaml``; see :mod:`al_rotate.data.formats.yolo_obb`
+cvat      ``annotations.xml``; see :mod:`al_rotate.data.formats.cvat`
+yolo-obb  ``labels/ID.txt``, ``classes.txt``, ``data.yaml``; see :mod:`al_rotate.data.formats.yolo_obb`. This is
+          Ultralytics' layout: ``ultralytics`` is the same
 ========= ==============================================================================================
 """
 
@@ -20,7 +22,8 @@ import numpy as np
 import pandas as pd
 
 from ..data import RotatedInstances, images
-from ..data.formats import coco, dota, yolo_obb
+from ..data.formats import FORMATS as LABEL_FORMATS
+from ..data.formats import coco, cvat, dota, yolo_obb
 from ..storage.files import atomic_write
 from ..workspace import Workspace
 from .conversion.annotations import ACCOUNT, read
@@ -29,7 +32,7 @@ from .conversion.label_config import read_xml
 from .conversion.options import ReadOptions
 from .conversion.tasks import image_id_of
 
-FORMATS = ("dota", "coco", "yolo-obb")
+FORMATS = tuple(name for name, known in LABEL_FORMATS.items() if known.write)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +96,13 @@ def convert(
     silent = [(i, "left out", "no answer that counts") for i in reading.unanswered if i not in reading.quarantined]
     labels = _with_sizes(reading.labels, sizes)
     assert labels.image_sizes is not None
-    if to == "coco" and (labels.image_sizes == 0).any():
+    if to in ("coco", "cvat") and (labels.image_sizes == 0).any():
         lacking = labels.image_ids[(labels.image_sizes == 0).any(axis=1)]
         raise ValueError(
-            f"{path}: expected the size of every image, for COCO, got none of {len(lacking)} without a box, e.g. "
+            f"{path}: expected the size of every image, for {to.upper()}, got none of {len(lacking)} without a box, e.g. "
             f"{lacking[0]!r}: give image_files"
         )
-    return _write(labels, to, Path(out), _extend(reading.account, silent), files, survey.suffixes)
+    return write_labels(labels, to, out, _extend(reading.account, silent), files, survey.suffixes)
 
 
 def export_workspace(workspace: Workspace, to: str, out: str | Path) -> Exported:
@@ -124,8 +127,7 @@ def export_workspace(workspace: Workspace, to: str, out: str | Path) -> Exported
         sizes = np.zeros((len(labels), 2)) if labels.image_sizes is None else labels.image_sizes
         unknown = labels.image_ids[(sizes == 0).any(axis=1)]
         labels = _with_sizes(labels, {image_id: images.size(files[image_id]) for image_id in unknown})
-    nothing = pd.DataFrame(columns=list(ACCOUNT))
-    return _write(labels, to, Path(out), nothing, files, {image_id: file.suffix for image_id, file in files.items()})
+    return write_labels(labels, to, out, files=files)
 
 
 def _check_format(to: str) -> None:
@@ -194,21 +196,42 @@ def _with_sizes(labels: RotatedInstances, sizes: Mapping[str, tuple[int, int]]) 
     return labels.replace(image_sizes=np.array(filled, int).reshape(-1, 2))
 
 
-def _write(
+def write_labels(
     labels: RotatedInstances,
     to: str,
-    out: Path,
-    account: pd.DataFrame,
-    files: Mapping[str, Path] | None,
-    suffixes: Mapping[str, str],
+    out: str | Path,
+    account: pd.DataFrame | None = None,
+    files: Mapping[str, Path] | None = None,
+    suffixes: Mapping[str, str] | None = None,
 ) -> Exported:
+    """Write labels with an account.
+
+    Args:
+        labels: with classes, and with `image_sizes` for all formats but DOTA.
+        to: one of FORMATS.
+        out: a folder, made if necessary.
+        account: what was left out of the labels already.
+        files: image id -> file, to be copied for YOLO.
+        suffixes: image id -> suffix of its file, where `files` does not say it.
+
+    Raises:
+        ValueError: for an unknown format, a folder with other labels in it, or labels that the format cannot hold.
+    """
+    _check_format(to)
+    out = Path(out)
+    names: Mapping[str, Path] | None = files
+    if suffixes is not None:
+        names = {image_id: Path(f"_{suffix}") for image_id, suffix in suffixes.items()}
+    account = pd.DataFrame(columns=list(ACCOUNT)) if account is None else account
     notes: list[tuple[str, str, str]] = []
     if to == "dota":
         labels, notes = _one_word_classes(labels)
         _refuse_other_labels(out / "labelTxt", labels)
         dota.write(labels, out / "labelTxt")
     elif to == "coco":
-        coco.write(labels, out / "annotations.json", {i: f"_{suffix}" for i, suffix in suffixes.items()})
+        coco.write(labels, out / "annotations.json", names)
+    elif to == "cvat":
+        cvat.write(labels, out / "annotations.xml", names)
     else:
         fits = yolo_obb.readable(labels)
         detail = "a box reaches so far out of the image that Ultralytics would pass over the whole image; left out"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...data import RotatedInstances, images
-from ...data.formats import FORMATS, write
+from ...data.formats import FORMATS
 from ..arguments import CLASSES_HELP, AddCommand, add_workspace, as_classes, as_pairs
 from ..label_files import WRITABLE, is_label_studio, read_labels
 from ..wording import list_classes, many
@@ -50,12 +50,12 @@ def add(add_command: AddCommand) -> None:
 
 
 def _convert(args: argparse.Namespace) -> None:
+    from ...bridge.export import convert, write_labels
+
     out = args.out or args.source.with_name(f"{args.source.stem}-{args.to}")
     rename = as_pairs(args.rename, "--rename as LABEL=CLASS")
     classes = as_classes(args.classes)
     if args.source_format == LABEL_STUDIO or (args.source_format is None and is_label_studio(args.source)):
-        from ...bridge.export import convert
-
         options = {"policy": args.policy, "polygons": args.polygons, "rename": rename or None}
         places = {"label_config": args.label_config, "image_files": args.images}
         _print_exported(convert(args.source, args.to, out, classes, **places, **options))
@@ -66,7 +66,7 @@ def _convert(args: argparse.Namespace) -> None:
     labels = read_labels(args.source, args.source_format, None if rename else classes, files)
     if rename:
         labels = _renamed(labels, rename, classes)
-    print(f"{write(labels, args.to, out, files)}: {many(len(labels), 'image')}, {many(labels.n_boxes, 'box')}")
+    _print_exported(write_labels(labels, args.to, out, files=files))
 
 
 def _renamed(labels: RotatedInstances, rename: dict[str, str], classes: tuple[str, ...] | None) -> RotatedInstances:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from al_rotate.bridge.conversion.label_config import to_xml
 from al_rotate.bridge.conversion.options import ReadOptions
-from al_rotate.bridge.export import FORMATS, convert
+from al_rotate.bridge.export import convert
 from al_rotate.data.images import UnreadableImage
 
 
@@ -103,7 +103,7 @@ def test_sizes_from_the_image_files(tmp_path: Path, export: Path) -> None:
 
 def test_labels_of_another_export_are_not_mixed_in(tmp_path: Path, export: Path) -> None:
     for _ in range(2):  # the same again is fine
-        for to in FORMATS[::2]:
+        for to in ("dota", "yolo-obb"):
             convert(export, to, tmp_path / to)
     fewer = write_export(tmp_path, TASKS[:2])
     for to, folder in (("dota", "labelTxt"), ("yolo-obb", "labels")):
@@ -151,7 +151,7 @@ def test_damaged_and_missing_files(tmp_path: Path, export: Path) -> None:
 
 
 def test_unknown_formats_and_classes_that_fall_together(tmp_path: Path, export: Path) -> None:
-    with pytest.raises(ValueError, match="expected a format of dota, coco, yolo-obb, got 'voc'"):
+    with pytest.raises(ValueError, match=r"expected a format of dota, .*, got 'voc'"):
         convert(export, "voc", tmp_path / "out")
     message = "differ by more than spaces and hyphens, got storage tank, storage-tank, ship"
     with pytest.raises(ValueError, match=message):

@@ -12,7 +12,8 @@ from PIL import Image
 
 from al_rotate import RotatedInstances, Workspace
 from al_rotate.bridge.export import FORMATS, export_workspace
-from al_rotate.data.formats import coco, dota, yolo_obb
+from al_rotate.data.formats import coco, cvat, dota, yolo_obb
+from al_rotate.data.formats.reading import Notes
 from al_rotate.data.images import UnreadableImage
 
 
@@ -41,7 +42,8 @@ def test_a_workspace(tmp_path: Path, workspace: Workspace, to: str) -> None:
     again = {
         "dota": lambda: dota.read(exported.folder, ["ship", "storage-tank"]),
         "coco": lambda: coco.read(exported.folder / "annotations.json"),
-        "yolo-obb": lambda: yolo_obb.read(exported.folder),
+        "cvat": lambda: cvat.read(exported.folder / "annotations.xml", None, Notes()),
+        **dict.fromkeys(("ultralytics", "yolo-obb"), lambda: yolo_obb.read(exported.folder)),
     }[to]()
     assert again.image_ids.tolist() == ["a", "c", "deep/b"]
     assert again.counts.tolist() == [2, 0, 1]

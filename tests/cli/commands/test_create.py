@@ -3,8 +3,6 @@
 import pytest
 from helpers import label_files
 
-from al_rotate.loop import ActiveLoop
-
 pytest.importorskip("mmrotate")
 pytestmark = pytest.mark.mm
 
