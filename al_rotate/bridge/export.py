@@ -99,8 +99,8 @@ def convert(
     if to in ("coco", "cvat") and (labels.image_sizes == 0).any():
         lacking = labels.image_ids[(labels.image_sizes == 0).any(axis=1)]
         raise ValueError(
-            f"{path}: expected the size of every image, for {to.upper()}, got none of {len(lacking)} without a box, e.g. "
-            f"{lacking[0]!r}: give image_files"
+            f"{path}: expected the size of every image, for {to.upper()}, got none of {len(lacking)} without a box, "
+            f"e.g. {lacking[0]!r}: give image_files"
         )
     return write_labels(labels, to, out, _extend(reading.account, silent), files, survey.suffixes)
 
