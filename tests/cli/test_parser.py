@@ -13,7 +13,8 @@ from al_rotate.cli import parser
 from al_rotate.cli.commands import detections as commands
 
 COMMANDS = (
-    "init predict tile rank query review collect train status report demo studio connect serve convert export doctor"
+    "init tile render predict rank query review collect train status report demo studio connect serve convert export "
+    "doctor"
 ).split()
 
 

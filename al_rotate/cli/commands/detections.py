@@ -1,4 +1,4 @@
-"""The commands that prepare, make and rank detections: predict, tile and rank."""
+"""The commands that make and rank detections: predict and rank."""
 
 from __future__ import annotations
 
@@ -8,34 +8,28 @@ from pathlib import Path
 
 import numpy as np
 
-from ...data import RotatedInstances, images
-from ...data.formats import dota
-from ...data.tiling import Tiling, cut, cut_labels
+from ...data import RotatedInstances
 from ...detection.inference.processes import this_process
 from ...sampling import rank
 from ...storage.files import atomic_write
 from .. import cfg_options
 from ..arguments import (
-    CLASSES_HELP,
     AddCommand,
     add_budget,
     add_detector_arguments,
     add_strategy_arguments,
     as_class_map,
-    as_classes,
     as_options,
-    number,
     score,
     whole_number,
 )
-from ..label_files import add_format, read_labels
 from ..wording import many
+from .images import add_tiling_arguments, as_tiling
 
 
 def add(add_command: AddCommand) -> None:
     """Add the commands to the parser."""
     _add_predict(add_command)
-    _add_tile(add_command)
     _add_rank(add_command)
 
 
@@ -61,26 +55,9 @@ def _add_predict(add_command: AddCommand) -> None:
     predict.add_argument("--engine", choices=("auto", "torch", "onnxruntime"), default="auto", help=engine)
     tile = "side in pixels of the tiles that large scenes are cut into, and merged from; by default they are not cut"
     predict.add_argument("--tile", type=whole_number(1), metavar="PIXELS", help=tile)
-    _add_tiling_arguments(predict)
+    add_tiling_arguments(predict)
     predict.add_argument("--class-scores", action="store_true", help="keep the scores of every class for each box")
     predict.add_argument("--features", action="store_true", help="keep a feature vector of each image and box")
-
-
-def _add_tile(add_command: AddCommand) -> None:
-    tile = add_command(
-        "tile",
-        _tile,
-        "Cut scenes into tiles to be ranked, labelled and trained on.",
-        "al-rotate tile scenes/ --out tiles/ --labels labelTxt/ --classes dota-v1",
-    )
-    tile.add_argument("scenes", type=Path, help="a folder, or one file")
-    tile.add_argument("--out", type=Path, required=True, help="folder for images/ and labelTxt/")
-    side = "side in pixels; by default %(default)s"
-    tile.add_argument("--tile", type=whole_number(1), default=1024, metavar="PIXELS", help=side)
-    _add_tiling_arguments(tile)
-    tile.add_argument("--labels", type=Path, help="labels of the scenes, to be cut as well")
-    add_format(tile)
-    tile.add_argument("--classes", help=f"{CLASSES_HELP}; by default those of the labels")
 
 
 def _add_rank(add_command: AddCommand) -> None:
@@ -98,13 +75,6 @@ def _add_rank(add_command: AddCommand) -> None:
     ranking.add_argument("--top", type=whole_number(0), default=10, metavar="N", help=rows)
 
 
-def _add_tiling_arguments(parser: argparse.ArgumentParser) -> None:
-    overlap = "pixels that neighbouring tiles share; by default 200"
-    parser.add_argument("--overlap", type=whole_number(0), metavar="PIXELS", help=overlap)
-    scales = "of the scenes, e.g. 1 0.5; by default 1"
-    parser.add_argument("--scales", type=number(0, above=True), nargs="+", metavar="FACTOR", help=scales)
-
-
 def _predict(args: argparse.Namespace) -> None:
     from ...detection import Detector
 
@@ -117,7 +87,7 @@ def _predict(args: argparse.Namespace) -> None:
     options |= {"class_scores": args.class_scores, "features": args.features, "out": args.out}
     parts: Iterable[RotatedInstances]
     if args.tile:
-        parts = [detector.predict_scenes(args.images, _tiling(args), **options)]
+        parts = [detector.predict_scenes(args.images, as_tiling(args), **options)]
     else:
         parts = detector.stream(args.images, **options)  # a pool may be larger than memory
     n_images, n_boxes = 0, 0
@@ -132,26 +102,6 @@ def _predict(args: argparse.Namespace) -> None:
         for image_id, reason in skipped.items():
             print(f"  {image_id}: {reason}")
         print(f"next: al-rotate rank {args.out}")
-
-
-def _tile(args: argparse.Namespace) -> None:
-    tiling = _tiling(args)
-    scenes = images.resolve(args.scenes)
-    labels = read_labels(args.labels, args.format, as_classes(args.classes)) if args.labels else None
-    if labels and (missing := [image_id for image_id in labels.image_ids if image_id not in scenes]):
-        raise ValueError(f"expected a scene for every label file, got none of {missing[0]!r} in {args.scenes}")
-    files = cut(scenes, args.out / "images", tiling)
-    print(f"{args.out / 'images'}: {len(files)} tiles of {len(scenes)} scenes")
-    if labels:
-        with images.allow_large_images():
-            sizes = {image_id: images.size(scenes[image_id]) for image_id in labels.image_ids}
-        tiles = cut_labels(labels, sizes, tiling)
-        print(f"{dota.write(tiles, args.out / 'labelTxt')}: {tiles.n_boxes} boxes, of {labels.n_boxes} in the scenes")
-
-
-def _tiling(args: argparse.Namespace) -> Tiling:
-    options = {"overlap": args.overlap, "scales": args.scales and tuple(args.scales)}
-    return Tiling(args.tile, **{name: value for name, value in options.items() if value is not None})
 
 
 def _rank(args: argparse.Namespace) -> None:

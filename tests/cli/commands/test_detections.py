@@ -1,8 +1,7 @@
-"""The commands predict and tile."""
+"""The command predict."""
 
 import pytest
 
-import al_rotate
 from al_rotate.data import RotatedInstances, synthetic
 from al_rotate.data.formats import dota
 
@@ -42,25 +41,6 @@ def test_predict_on_scenes(al, tmp_path):
     assert detections.image_ids.tolist() == ["scene_0000", "scene_0001"]
     assert detections.image_sizes.tolist() == [[96, 96]] * 2
     assert f"2 images, {detections.n_boxes} boxes, 0 images could not be read" in out
-
-
-def test_tile(al, tmp_path):
-    labels = synthetic.write_dataset(tmp_path, 2, 96)
-    dota.write(labels, tmp_path / "labelTxt")
-    arguments = ("tile", tmp_path / "images", "--out", tmp_path / "tiles", "--tile", 64, "--overlap", 16)
-    code, out, err = al(*arguments, "--labels", tmp_path / "labelTxt", "--classes", ",".join(synthetic.CLASSES))
-    assert code == 0, err
-    assert "8 tiles of 2 scenes" in out
-    cut = dota.read(tmp_path / "tiles" / "labelTxt", synthetic.CLASSES)
-    assert f"{cut.n_boxes} boxes, of {labels.n_boxes} in the scenes" in out
-    assert cut.image_ids.tolist() == list(al_rotate.images.find(tmp_path / "tiles" / "images"))
-    assert cut.n_boxes >= labels.n_boxes
-    assert al(*arguments)[0] == 0  # again: nothing to do
-    code, _, err = al("tile", tmp_path / "images", "--out", tmp_path / "tiles", "--overlap", 2000)
-    assert (code, "expected 0 <= overlap < size" in err) == (1, True)
-    (tmp_path / "labelTxt" / "other.txt").touch()
-    code, _, err = al(*arguments, "--labels", tmp_path / "labelTxt")
-    assert (code, "expected a scene for every label file, got none of 'other'" in err) == (1, True)
 
 
 @pytest.mark.mm
