@@ -125,7 +125,7 @@ def test_as_a_module():
     [
         (["status", "{}/none"], r"expected a workspace, .*/none is no folder; make one with: al-rotate init .*"),
         (["report", "{}/none"], r"expected a workspace, .*"),
-        (["query", "{}/none"], r".*/none is no workspace yet: give images, classes and a detector to make one"),
+        (["query", "{}/none"], r"expected a workspace, .*/none is no folder; make one with: al-rotate init .*/none"),
         (["rank", "{}/none"], r"expected a Parquet file or a folder of them, got .*/none"),
         (["rank", "{}/image_00.png"], r"expected a Parquet file of RotatedInstances, got .*"),
         (["rank", "{}/detections", "--strategy", "entropi"], r"expected a strategy among .* Did you mean 'entropy'\?"),

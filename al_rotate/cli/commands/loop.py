@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -73,17 +74,23 @@ def add(add_command: AddCommand) -> None:
     report.add_argument("--out", type=Path, help="by default report.html in the workspace")
 
 
+def open_loop(folder: Path, **options: Any) -> ActiveLoop:
+    """Open the loop of an existing workspace; FileNotFoundError names the command that makes one."""
+    Workspace.open(folder, read_only=True).close()
+    return ActiveLoop(folder, **options)
+
+
 def _query(args: argparse.Namespace) -> None:
     seconds = None if args.minutes is None else max(1, round(60 * args.minutes))
     limited = (args.budget, args.boxes, seconds) != (None, None, None)
     budget = Budget(images=args.budget, boxes=args.boxes, seconds=seconds) if limited else None
     options = as_options(args.options) or None
-    with ActiveLoop(args.workspace, strategy=args.strategy, budget=budget, strategy_options=options) as loop:
+    with open_loop(args.workspace, strategy=args.strategy, budget=budget, strategy_options=options) as loop:
         _print_query(loop, loop.query(), args.workspace)
 
 
 def _review(args: argparse.Namespace) -> None:
-    with ActiveLoop(args.workspace) as loop:
+    with open_loop(args.workspace) as loop:
         _print_query(loop, loop.review(args.budget), args.workspace)
 
 
@@ -97,7 +104,7 @@ def _print_query(loop: ActiveLoop, selection: pd.DataFrame, typed: Path) -> None
 
 
 def _collect(args: argparse.Namespace) -> None:
-    with ActiveLoop(args.workspace) as loop:
+    with open_loop(args.workspace) as loop:
         rounds = loop.workspace.rounds()
         stage = rounds[-1].stage if rounds else "new"
         if stage in ("new", "trained"):
@@ -113,7 +120,7 @@ def _train(args: argparse.Namespace) -> None:
     config = args.workspace / "config.py"
     if config.is_file():
         cfg_options.check(config, args.cfg_options)
-    with ActiveLoop(args.workspace, train_options=args.cfg_options) as loop:
+    with open_loop(args.workspace, train_options=args.cfg_options) as loop:
         rounds = loop.workspace.rounds()
         if not any(past.stage in ("queried", "collected") for past in rounds):
             if not any(past.stage == "trained" for past in rounds):
