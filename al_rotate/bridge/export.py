@@ -26,8 +26,9 @@ from ..data.formats import FORMATS as LABEL_FORMATS
 from ..data.formats import coco, cvat, dota, yolo_obb
 from ..storage.files import atomic_write
 from ..workspace import Workspace
+from .conversion.addresses import image_suffix
 from .conversion.annotations import ACCOUNT, read
-from .conversion.export_file import find_image_key, image_suffix, iterate_tasks
+from .conversion.export_file import find_image_key, iterate_tasks
 from .conversion.label_config import read_xml
 from .conversion.options import ReadOptions
 from .conversion.tasks import image_id_of

@@ -197,6 +197,27 @@ def test_label_all_tasks_and_skip_one(studio, browser, tmp_path, pictures):
     np.testing.assert_allclose(reading.labels[first].boxes, detections[first].boxes, atol=1e-3)
 
 
+def test_a_task_left_from_an_earlier_round_opens_with_its_boxes(studio, browser, task, detections, pictures):
+    project, leftover = task
+    pool = studio.root / "later"
+    pool.mkdir()
+    Image.new("RGB", (WIDTH, HEIGHT), SCENE).save(pool / "later.png")
+    later = RotatedInstances(["later"], [0, 1], BOXES[:1], [0], scores=[0.5], classes=CLASSES)
+    files = {"later": pool / "later.png"}
+    studio.client.push(project, ["later"], later, files, LocalFiles(studio.root), "round-001", round=1)
+    browser.open_project(project)
+    browser.press_button("Label All Tasks")
+    browser.wait_for_task(leftover)
+    seen = browser.screenshot(pictures / "left_from_an_earlier_round.png")
+    for box, name in zip(BOXES, ("ship", "ship", "storage tank"), strict=True):
+        assert share_drawn(browser, seen, edges(box), colour_of(name)) > 0.95
+    browser.press_button("Submit")
+    browser.until(lambda d: len(studio.call("GET", f"tasks/{leftover}/")["annotations"]))
+    reading = studio.client.pull(project, CLASSES).reading
+    np.testing.assert_allclose(reading.labels["harbour"].boxes, BOXES, atol=1e-3)
+    assert reading.label_ids.tolist() == reading.predicted_ids.tolist()  # matched with what they began as
+
+
 def test_a_rotated_photograph(studio, browser, detections, tmp_path, pictures):
     """Its boxes are in the picture as the browser shows it, which is how the detector reads it."""
     folder = studio.root / tmp_path.name

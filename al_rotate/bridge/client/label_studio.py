@@ -19,10 +19,18 @@ from ..conversion.annotations import Reading, answered_since
 from ..conversion.annotations import read as read_annotations
 from ..conversion.label_config import LabelConfig, read_xml, to_xml
 from ..conversion.options import ReadOptions
-from ..conversion.tasks import IMAGE_ID, check, image_task
+from ..conversion.tasks import IMAGE_ID, SHOWN_VERSION, check, image_task
 from .addresses import Addresses
 from .api import OURS, Api, LabelStudioError, changed_since
-from .push import Pushed, find_answers, find_tasks, queried_images, split_batches, upsert_tasks
+from .push import (
+    Pushed,
+    find_answers,
+    find_tasks,
+    queried_images,
+    show_all_predictions,
+    split_batches,
+    upsert_tasks,
+)
 
 CURSOR_OVERLAP = timedelta(seconds=30)  # a pull looks back: what was saved first may be committed last
 # Everything that annotations.read looks at; the server applies the list to tasks and to what they contain alike.
@@ -168,8 +176,8 @@ class LabelStudio:
         if model_version is not None and any(image_id in detections for image_id in queried):
             shown = self.api.get(f"api/projects/{project}").get("model_version")
             # Otherwise an ML backend's predictions would be shown instead; but a person's later choice of these stays.
-            if pushed.created or pushed.updated or not shown:
-                self.api.once("PATCH", f"api/projects/{project}", {"model_version": model_version})
+            if shown != SHOWN_VERSION and (pushed.created or pushed.updated or not shown):
+                show_all_predictions(self.api, project)
         return pushed
 
     def answered(self, project: int, image_ids: Sequence[str]) -> dict[str, str]:

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ...data import RotatedInstances
-from ..conversion.tasks import IMAGE_ID
-from .api import Api, LabelStudioError, NotAllowed, is_one_of, pauses
+from ..conversion.tasks import IMAGE_ID, SHOWN_VERSION
+from .api import OURS, Api, LabelStudioError, NotAllowed, is_one_of, pauses
 
 BATCH_TASKS, BATCH_BOXES = 100, 10_000  # about 3 MB per request
 ATTEMPTS = 8  # per batch, with pauses of a minute and a half in total
 CHECKS_BEFORE_RESEND = 2  # after a time-out: the server may still be working on the request
-FIELDS = ("data", "predictions", "model_version", "model", "total_annotations", "cancelled_annotations")
+FIELDS = ("data", "predictions", "result", "model_version", "model", "total_annotations", "cancelled_annotations")
 _QUERY_CHARACTERS = 6000  # servers accept URLs of some 8,000
 
 
@@ -86,7 +86,7 @@ def upsert_tasks(api: Api, project: int, wanted: Mapping[str, dict], existing: M
 
 
 def find_tasks(api: Api, project: int, image_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Find the oldest task of each image, with the names of its predictions: image id -> task.
+    """Find the oldest task of each image, with its predictions' versions and regions' ids: image id -> task.
 
     A slow server may finish an import after it was sent again: of identical tasks the newer one is deleted, unless
     somebody has answered it.
@@ -97,8 +97,8 @@ def find_tasks(api: Api, project: int, image_ids: Sequence[str]) -> dict[str, di
         for task in api.tasks(project, [is_one_of(ids)], FIELDS):
             # Without the boxes, which would fill the memory for ten thousand images.
             task["predictions"] = [
-                {key: prediction.get(key) for key in ("id", "model_version", "model")}
-                for prediction in task["predictions"]
+                {**{key: entry.get(key) for key in ("id", "model_version", "model")}, "regions": _region_ids(entry)}
+                for entry in task["predictions"]
             ]
             kept = tasks.setdefault(task["data"][IMAGE_ID], task)
             is_answered = task["total_annotations"] or task["cancelled_annotations"]
@@ -170,12 +170,31 @@ def _send_predictions(api: Api, project: int, needed: Mapping[str, tuple[dict, d
         api.once("POST", f"api/projects/{project}/import/predictions", new)
 
 
+def show_all_predictions(api: Api, project: int) -> None:
+    """Show our predictions in all tasks to whoever labels; needed once in a project of an earlier release.
+
+    There each prediction is kept under the name of its weights, and the server shows those of the last round alone.
+    """
+    for task in api.tasks(project, [OURS], ["predictions", "model_version", "model"]):
+        for entry in _imported(task):
+            if entry["model_version"] != SHOWN_VERSION:
+                api.once("PATCH", f"api/predictions/{entry['id']}", {"model_version": SHOWN_VERSION})
+    api.once("PATCH", f"api/projects/{project}", {"model_version": SHOWN_VERSION})
+
+
 def _lacks_prediction(task: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether an existing task has no prediction of this version, or has others besides."""
+    """Whether an existing task has no prediction by these weights, or has others besides."""
     if not wanted.get("predictions"):
         return False
-    versions = [prediction["model_version"] for prediction in _imported(task)]
-    return versions != [wanted["predictions"][0]["model_version"]]
+    (prediction,) = wanted["predictions"]
+    shown = [(entry["model_version"], entry["regions"]) for entry in _imported(task)]
+    return shown != [(prediction["model_version"], _region_ids(prediction))]
+
+
+def _region_ids(prediction: Mapping[str, Any]) -> list[str | None]:
+    """The ids of a prediction's regions, which tell the weights that drew them."""
+    result = prediction.get("result")
+    return [region.get("id") for region in result if isinstance(region, Mapping)] if isinstance(result, list) else []
 
 
 def _imported(task: Mapping[str, Any]) -> list[dict[str, Any]]:

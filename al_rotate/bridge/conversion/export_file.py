@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
-from ...data.images import SUFFIXES
+from .addresses import image_suffix
 
 _WANTED = "in Label Studio choose Export, then JSON: the only format that keeps angles, skipped tasks and predictions"
 
@@ -55,14 +54,6 @@ def find_image_key(data: Mapping[str, Any]) -> str:
             "says which of them the boxes are on"
         )
     return keys[0]
-
-
-def image_suffix(address: str) -> str:
-    """Get the suffix of an image's address, with the dot; empty if it has none."""
-    parts = urlsplit(address)
-    path = parse_qs(parts.query).get("d", [""])[0] if "/local-files/" in parts.path else parts.path
-    suffix = PurePosixPath(path).suffix
-    return suffix if suffix.lower() in SUFFIXES else ""
 
 
 def _describe_file(start: bytes, file: Any) -> str:

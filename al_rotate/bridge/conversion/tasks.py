@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
 from ...data import RotatedInstances
+from ...data.columns import require_unicode
+from .addresses import file_path
 from .geometry import to_label_studio
 from .label_config import LabelConfig
 
 IMAGE_ID = "al_image_id"
+# The version under which the server keeps all our predictions. While people label, it shows those of one version alone:
+# under the weights' names, the tasks of an earlier round would open without their boxes.
+SHOWN_VERSION = "al_rotate"
 _NUMBERS = ("x", "y", "width", "height", "rotation")
 
 
@@ -42,7 +44,8 @@ def image_task(
         size: width and height of the image in pixels, as :func:`al_rotate.images.size` gives them.
         config: the project's.
         detections: this one image's boxes with scores; None adds no prediction, no box an empty one.
-        model_version: names the detector's weights; needed with detections.
+        model_version: names the detector's weights; needed with detections. It goes into the region ids; the prediction
+            as a whole has SHOWN_VERSION.
         uncertainty: the image's informativeness; the prediction's score is 1 - uncertainty, since Label Studio's
             "Uncertainty sampling" hands out the lowest score first.
         rank: its place in the query, from 1.
@@ -53,7 +56,8 @@ def image_task(
     task: dict[str, Any] = {"data": {**data, "al_round": round, "al_why": why}}
     if detections is not None:
         score = None if uncertainty is None else 1 - uncertainty
-        task["predictions"] = [prediction(image_id, size, config, detections, model_version or "", score)]
+        made = prediction(image_id, size, config, detections, model_version or "", score)
+        task["predictions"] = [{**made, "model_version": SHOWN_VERSION}]
     return task
 
 
@@ -114,21 +118,17 @@ def image_id_of(data: Mapping[str, Any], image_key: str = "image") -> str:
     """Get the image id of a task's data: ours, or for tasks of others the name of the file that the address ends in.
 
     Raises:
-        ValueError: if there is neither.
+        ValueError: if there is neither, or an address that names no file.
     """
     if image_id := data.get(IMAGE_ID):
+        require_unicode(str(image_id), IMAGE_ID)
         return str(image_id)
     address = data.get(image_key)
     if not isinstance(address, str) or not address:
         raise ValueError(f"expected {IMAGE_ID} or {image_key} in a task's data, got {str(dict(data))[:200]}")
-    parts = urlsplit(address)
-    path = parse_qs(parts.query).get("d", [""])[0] if "/local-files/" in parts.path else unquote(parts.path)
-    stem = PurePosixPath(path).stem
-    if "/data/upload/" in parts.path:
-        stem = re.sub(r"^[0-9a-f]{8}-", "", stem)  # the server's own prefix
-    if not stem:
-        raise ValueError(f"expected an address that ends in a file's name, got {address!r}")
-    return stem
+    image_id = file_path(address).stem
+    require_unicode(image_id, "an image's name")
+    return image_id
 
 
 def check(task: Mapping[str, Any], config: LabelConfig) -> None:

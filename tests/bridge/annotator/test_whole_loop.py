@@ -7,6 +7,7 @@ from helpers.bridge.label_studio import Studio, drawn, predicted, redrawn
 
 from al_rotate import ActiveLoop
 from al_rotate.boxes import canonical
+from al_rotate.bridge.conversion.tasks import region_id
 from al_rotate.data import synthetic
 
 
@@ -82,8 +83,11 @@ def test_the_whole_loop(studio: Studio, scenes, detector, tmp_path):
     assert "What people changed" in page
     tasks = studio.by_image(project)
     assert list(tasks) == [*queried["image_id"], *again["image_id"]]
-    versions = [[prediction["model_version"] for prediction in task["predictions"]] for task in tasks.values()]
-    assert versions == [["initial"]] * 4 + [["round-000"]] * 4
+    drawn_by = ["initial"] * 4 + ["round-000"] * 4
+    for (image_id, task), version in zip(tasks.items(), drawn_by, strict=True):
+        (prediction,) = task["predictions"]
+        ids = [region["id"] for region in prediction["result"]]
+        assert ids == [region_id(version, image_id, k) for k in range(len(ids))]
     assert len(tasks[first]["annotations"]) == 1
     table = pd.read_csv(folder / "rounds" / "000" / "corrections.csv")
     counts = table[table["image_id"] == first]["what"].value_counts()

@@ -9,6 +9,7 @@ from helpers.bridge.label_studio import CLASSES, boxes_of
 from helpers.bridge.proxy import proxy_to
 
 from al_rotate.bridge.client import LabelStudio, Uploads, addresses
+from al_rotate.bridge.conversion.tasks import region_id
 
 
 def test_what_is_pushed(studio, pool):
@@ -27,13 +28,12 @@ def test_what_is_pushed(studio, pool):
             assert task["predictions"] == []
             continue
         (prediction,) = task["predictions"]
-        assert prediction["model_version"] == "round-000"
+        assert prediction["result"] == [] or prediction["result"][0]["id"] == region_id("round-000", image_id, 0)
         assert prediction["score"] == pytest.approx(1 - task["data"]["al_uncertainty"])
         expected, result = pool.detections[image_id], prediction["result"]
         np.testing.assert_allclose(boxes_of(result, (320, 200)), expected.boxes, atol=1e-4)
         assert [r["value"]["rectanglelabels"] for r in result] == [[CLASSES[k]] for k in expected.labels]
         np.testing.assert_allclose([r["score"] for r in result], expected.scores)
-    assert studio.call("GET", f"projects/{project}/")["model_version"] == "round-000"
 
 
 def test_people_get_tasks_in_the_order_of_the_push(studio, pool):
@@ -73,10 +73,52 @@ def test_predictions_of_a_new_round_replace_those_of_the_last(studio, pool):
             assert task["predictions"] == []
             continue
         (prediction,) = task["predictions"]
-        assert prediction["model_version"] == "round-001"
         if prediction["result"]:
+            assert prediction["result"][0]["id"] == region_id("round-001", image_id, 0)
             np.testing.assert_allclose(boxes_of(prediction["result"], (320, 200)), later[image_id].boxes, atol=1e-4)
-    assert studio.call("GET", f"projects/{project}/")["model_version"] == "round-001"
+
+
+def next_task(studio, project):
+    """The task that the labelling stream hands out: its image, the ids of its predicted regions, and itself."""
+    task = studio.call("GET", f"projects/{project}/next/")
+    return task["data"]["al_image_id"], [r["id"] for p in task["predictions"] for r in p["result"]], task
+
+
+def test_the_labelling_stream_shows_the_boxes_of_every_round(studio, pool):
+    project = studio.project()
+    studio.push(project, pool, ["a b", "plain"], version="round-000")
+    studio.push(project, pool, ["c+d&e"], version="round-001")
+    for image_id, version, count in (("a b", "round-000", 3), ("plain", "round-000", 4), ("c+d&e", "round-001", 2)):
+        shown, ids, task = next_task(studio, project)
+        assert (shown, ids) == (image_id, [region_id(version, image_id, k) for k in range(count)])
+        studio.submit(task, task["predictions"][0]["result"])
+    reading = studio.client.pull(project).reading
+    assert reading.label_ids.tolist() == reading.predicted_ids.tolist()
+    assert reading.labels.n_boxes == 9
+
+
+def make_as_before(studio, project, versions):
+    """Name predictions after their weights, and the project after the last, as 0.1 did."""
+    for image_id, task in studio.by_image(project).items():
+        for prediction in task["predictions"]:
+            studio.call("PATCH", f"predictions/{prediction['id']}/", {"model_version": versions[image_id]})
+    studio.call("PATCH", f"projects/{project}/", {"model_version": [*versions.values()][-1]})
+
+
+def test_a_project_of_an_earlier_release_shows_the_boxes_of_every_round(studio, pool):
+    project = studio.project()
+    studio.push(project, pool, ["a b"], version="round-000")
+    studio.push(project, pool, ["plain"], version="round-001")
+    make_as_before(studio, project, {"a b": "round-000", "plain": "round-001"})
+    before = studio.by_image(project)
+    assert next_task(studio, project)[1] == []  # the fault
+    studio.push(project, pool, ["c+d&e"], version="round-002")
+    image_id, ids, _ = next_task(studio, project)
+    assert (image_id, ids) == ("a b", [region_id("round-000", "a b", k) for k in range(3)])
+    after = studio.by_image(project)
+    for image_id in before:
+        (was,), (is_now,) = before[image_id]["predictions"], after[image_id]["predictions"]
+        assert (was["id"], was["result"], was["score"]) == (is_now["id"], is_now["result"], is_now["score"])
 
 
 def test_tasks_that_lost_their_predictions_get_them(studio, pool):

@@ -40,7 +40,8 @@ def test_a_task():
         "al_why": "Big.",
     }
     (prediction,) = task["predictions"]
-    assert (prediction["model_version"], prediction["score"]) == ("round-002", 0.75)  # the lowest is handed out first
+    # One version for all weights, or else tasks of earlier rounds would open empty; the lowest score comes first.
+    assert (prediction["model_version"], prediction["score"]) == ("al_rotate", 0.75)
     upright, turned = prediction["result"]
     assert upright.pop("value") == {
         "x": 10.0,
@@ -70,7 +71,7 @@ def test_a_task():
 def test_no_prediction_and_an_empty_one():
     assert "predictions" not in tasks.image_task("a", "a.png", SIZE, CONFIG)
     task = tasks.image_task("a", "a.png", SIZE, CONFIG, detections(scores=None), model_version="m")
-    assert task["predictions"] == [{"model_version": "m", "result": []}]
+    assert task["predictions"] == [{"model_version": "al_rotate", "result": []}]
 
 
 @pytest.mark.parametrize(
@@ -102,12 +103,6 @@ def test_region_ids():
     ("data", "expected"),
     [
         ({"al_image_id": "harbour/3", "image": "x.png"}, "harbour/3"),
-        ({"image": "/data/local-files/?d=photos/harbour%203.jpg"}, "harbour 3"),
-        ({"image": "http://127.0.0.1:8080/data/local-files/?d=%C3%A4/%C3%B6.v2.png"}, "ö.v2"),
-        ({"image": "/data/upload/7/0a1b2c3d-P0001.png"}, "P0001"),
-        ({"image": "/data/upload/7/harbour-P0001.png"}, "harbour-P0001"),
-        ({"image": "https://example.org/a%20b.tif?token=x.y#z"}, "a b"),
-        ({"image": "s3://bucket/folder/P0001.png"}, "P0001"),
         ({"image": "P0001.png"}, "P0001"),
         ({"al_image_id": "", "image": "P0001.png"}, "P0001"),
         ({"al_image_id": 7}, "7"),
@@ -121,12 +116,6 @@ def test_image_ids(data, expected):
 def test_a_task_without_an_image(data):
     with pytest.raises(ValueError, match=r"expected al_image_id or image in a task's data, got \{"):
         tasks.image_id_of(data)
-
-
-@pytest.mark.parametrize("address", ["https://example.org/", "/data/local-files/?d=", "/data/local-files/?x=a.png"])
-def test_an_address_without_a_file(address):
-    with pytest.raises(ValueError, match="expected an address that ends in a file's name"):
-        tasks.image_id_of({"image": address})
 
 
 def edited(path, value):
