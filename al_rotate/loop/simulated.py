@@ -73,11 +73,12 @@ class SimulatedAnnotator:
         whole = {name: int for name in _SUMMED if name != "seconds"}
         rows = costs.assign(annotator="simulated").astype(whole)[["image_id", *COST_COLUMNS]]
         for position, image_id in enumerate(asked):
+            self._answers.pop(image_id, None)  # the latest query comes last
             made = table[table["image_id"] == image_id]
             self._answers[image_id] = _Answered(query.round, rows.iloc[[position]], made)
 
     def pull(self, since: str | None = None) -> Answer:
-        """Return the held-back labels of all pushed images, in the order in which they were pushed first."""
+        """Return the held-back labels of all pushed images, in the order in which they were pushed last."""
         answered = self._answers.values()
         if not answered:
             return Answer(self.held_back.subset([]))

@@ -85,7 +85,10 @@ def test_a_workspace_that_cannot_be_is_not_made(tmp_path):
         ({"detector": Start(classes=("a", "b"))}, r"expected detector of the classes .*, got \('a', 'b'\)"),
         ({"annotator": SimulatedAnnotator(POOL.replace(classes=("a", "b", "c")))}, "expected held-back labels of"),
         ({"annotator": SimulatedAnnotator(part)}, r"got none for 4, e\.g\. 'image_20'"),
-        ({"test": (inside, TEST)}, r"of the test set outside the pool, got 1 that are in it, e\.g\. /images/image_05\.png"),
+        (
+            {"test": (inside, TEST)},
+            r"of the test set outside the pool, got 1 that are in it, e\.g\. /images/image_05\.png",
+        ),
         ({"test": ({}, TEST)}, "expected an image file for every label"),
         ({"test": (TEST_FILES, TEST.replace(classes=("a", "b", "c")))}, "expected labels of the classes"),
         ({"strategy": "entropi"}, "Did you mean 'entropy'"),
