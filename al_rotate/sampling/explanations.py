@@ -86,10 +86,8 @@ def _sentence(row: pd.Series, k: int, size: int, above: dict[str, np.ndarray], n
         best = sorted(percent, key=lambda name: -percent[name])[:_MOST]
         kept = [name for name in percent if name in best and (percent[name] >= 50 or len(best) == 1)]
         reasons += [_compare(_PARTS.get(name, name.replace("_", " ")), percent[name]) for name in kept]
-    if row.get("drawn"):
-        reasons.append("drawn at random")
     if isinstance(row.get("start"), str):
-        reasons.append("typical of images unlike the labelled ones, since the detector is still weak")
+        reasons.append("typical of images unlike all labelled or picked before, since the detector is still weak")
     if isinstance(row.get("quota"), str) and row["quota"]:
         reasons.append(f"asked for the class {row['quota']}, of which there are few labels")
     if "calibrated" in row and not row["calibrated"]:
@@ -100,6 +98,8 @@ def _sentence(row: pd.Series, k: int, size: int, above: dict[str, np.ndarray], n
     )
     if not nothing_detected and pd.notna(row.get("expected_seconds")):
         effort += f", about {row['expected_seconds']:.0f} s of labelling"
+    if row.get("drawn"):  # its rank says nothing
+        return f"{'; '.join([f'Drawn at random from {size} images', *reasons, effort])}."
     place = f"Rank {row['rank']:.0f} of {size}: " if pd.notna(row.get("rank")) else ""
     return f"{place}{'; '.join([*reasons, effort])}."
 

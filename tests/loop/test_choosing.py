@@ -82,7 +82,7 @@ def test_named_strategies(tmp_path, name):
         assert len({*chain(*queries)}) == 15
         folder = loop.workspace.folder / "rounds" / "002"
         selection = pd.read_csv(folder / "selection.csv")
-        assert selection["why"].str.startswith("Rank ").all()
+        assert selection["why"].str.startswith("Drawn at random from 14" if name == "random" else "Rank ").all()
         detections = RotatedInstances.load(folder / "detections")
         needs = needs_of(loop.strategy)
         assert (folder / "labelled_detections").exists() == ("labelled_features" in needs)

@@ -69,7 +69,7 @@ def test_columns_of_your_own():
 
 def test_nothing_detected_and_random():
     nothing = TABLE.assign(n_boxes=0, drawn=True).drop(columns=["uncertainty_mean", "uncertainty_max", "placement"])
-    assert explain(nothing)[0] == "Rank 1 of 4: drawn at random; nothing is detected yet."
+    assert explain(nothing)[0] == "Drawn at random from 4 images; nothing is detected yet."
 
 
 def test_an_unknown_image():
