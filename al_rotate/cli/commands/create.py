@@ -56,7 +56,7 @@ def _init(args: argparse.Namespace) -> None:
     held_back = read_labels(args.simulate, args.format, classes, pool) if args.simulate else None
     classes = classes or (held_back.classes if held_back else None)
     if not classes:
-        raise ValueError(f"expected --classes ({CLASSES_HELP})")
+        raise ValueError(f"expected --classes: {CLASSES_HELP}")
     cfg_options.check(args.config, args.cfg_options)
     test = _read_set("test", args.test_images, args.test_labels, args.format, classes)
     val = _read_set("validation", args.val_images, args.val_labels, args.format, classes)

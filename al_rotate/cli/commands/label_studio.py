@@ -85,6 +85,7 @@ def _add_serve(add_command: AddCommand) -> None:
     serve.add_argument("--user", help="basic auth; the password comes from AL_ROTATE_PASSWORD")
     shown = "least score of a box that is shown; by default %(default)s"
     serve.add_argument("--score-thr", type=score, default=SHOWN_SCORE, metavar="SCORE", help=shown)
+    serve.add_argument("--url", help="Label Studio's address; by default the workspace's, else LABEL_STUDIO_URL")
     serve.add_argument("--document-root", type=Path, help="Label Studio's LOCAL_FILES_DOCUMENT_ROOT")
     serve.add_argument("--allow-host", nargs="+", default=[], metavar="HOST", help="from which images may be fetched")
     every = "fine-tune after this many new annotations; by default %(default)s: never"
@@ -140,4 +141,5 @@ def _serve(args: argparse.Namespace) -> None:
         document_root=args.document_root,
         allow_hosts=args.allow_host,
         train_every=args.train_every,
+        label_studio=args.url,
     )

@@ -21,7 +21,7 @@ def test_predict(al, tmp_path):
     assert code == 0, err
     detections = RotatedInstances.load(tmp_path / "detections")
     assert detections.image_ids.tolist() == ["scene_0000", "scene_0001"]
-    summary = f"{tmp_path / 'detections'}: 2 images, {detections.n_boxes} boxes, 1 images could not be read\n  broken: "
+    summary = f"{tmp_path / 'detections'}: 2 images, {detections.n_boxes} boxes, 1 image could not be read\n  broken: "
     assert summary in out
     assert detections.classes == dota.DOTA_V1
     assert detections.class_scores.shape == (detections.n_boxes, 15)
