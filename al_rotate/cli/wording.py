@@ -66,10 +66,10 @@ def history_table(history: pd.DataFrame) -> str:
 
 
 def metrics_text(metrics: Mapping[str, Any]) -> str:
-    """Write a training's metrics, one a line: mAP and the classes' AP in percent, others as they are."""
+    """Write a training's metrics, one a line: first mAP and the classes' AP, in percent, then others as they are."""
     shares = {name for name in metrics if re.fullmatch(r"(val_)?m?AP\d*(/.*)?", name)}
     lines = []
-    for name, value in metrics.items():
+    for name, value in sorted(metrics.items(), key=lambda pair: (pair[0] not in shares, pair[0] != "mAP")):
         text = percent(value) if name in shares else f"{value:.4g}" if isinstance(value, float) else str(value)
         lines.append(f"{name}: {text}")
     return "\n".join(lines)
