@@ -82,18 +82,21 @@ def require(config: Config, purpose: str, *parts: str) -> None:
 
 
 @contextlib.contextmanager
-def explained(config: str | Path | Config, expected: str) -> Iterator[None]:
+def explained(
+    config: str | Path | Config, expected: str, kinds: tuple[type[Exception], ...] = (Exception,)
+) -> Iterator[None]:
     """Let whatever a config's content raises in this block be one ValueError, with the file and the line.
 
     Args:
         config: the file, or the config itself.
         expected: what the block makes of it.
+        kinds: of the exceptions; others go through, and so do those of files, which name one themselves.
     """
     try:
         yield
     except OSError:
-        raise  # names a file itself
-    except Exception as error:
+        raise
+    except kinds as error:
         got = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
         raise ValueError(f"{name_of(config)}: expected {expected}, got {_place(config, error)}{got}") from error
 

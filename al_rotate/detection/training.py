@@ -140,7 +140,9 @@ def finetune(
     if last is None:
         _init_weights(runner, checkpoint, names, class_map)
     try:
-        runner.train()
+        # The Runner builds data, optimizer and hooks only now.
+        with configs.explained(cfg, "a config that can be trained", (KeyError, TypeError, AttributeError)):
+            runner.train()
         end = runner.max_epochs if last and last.name.startswith("epoch") else runner.max_iters
         if val is not None and reached >= end:
             runner.val_loop.run()  # the kill came between the last iteration and the end of its evaluation
