@@ -68,7 +68,7 @@ def create_workspace(
         settings = replace(
             settings,
             checkpoint="initial.pth",
-            untrained_start=detector.checkpoint is None,
+            untrained_start=detector.untrained,  # also where a checkpoint knows none of the classes
             device=str(detector.device),
             precision=detector.precision,
         )
