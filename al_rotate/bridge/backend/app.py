@@ -21,7 +21,9 @@ import json
 import logging
 import os
 import secrets
+import shlex
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import replace
@@ -34,7 +36,8 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from .models import WorkspaceModels, open_source
+from .fetch.hosts import is_loopback, origin
+from .models import ModelSource, WorkspaceModels, open_source
 from .options import URL_VARIABLE, ServeOptions
 from .redaction import Redactor
 from .service import Rejected, Service, token_of_environment
@@ -42,6 +45,7 @@ from .service import Rejected, Service, token_of_environment
 __all__ = ["Rejected", "ServeOptions", "Service", "create_app", "serve"]
 
 MAX_BODY = 32 << 20  # bytes: a thousand tasks with fifty boxes each
+MAX_VALUES = 1_500_000  # commas and brackets: as many, which is parsed in a fraction of a second
 _ASGI = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
@@ -63,18 +67,11 @@ def serve(workspace: str | Path | None = None, options: ServeOptions | None = No
     options = replace(options or ServeOptions(), **changes)
     options.check()
     redactor = Redactor(options.password, options.credentials)
-    token = token_of_environment()
     source = open_source(options)
-    if isinstance(source, WorkspaceModels) and (connection := source.connection) is not None:
-        options = replace(
-            options,
-            label_studio=options.label_studio or connection.url,
-            document_root=options.document_root or connection.document_root,
-        )
-        if connection.token_file and Path(connection.token_file).is_file():
-            token = connection.token()
-    options = replace(options, label_studio=options.label_studio or os.environ.get(URL_VARIABLE) or None)
-    with Service(source, options, token, redactor) as service:
+    options, token = _find_label_studio(options, source)
+    service = Service(source, options, token, redactor)
+    with service.journal.logged(), service:
+        print(instructions(options, service.version), flush=True)
         server = uvicorn.Server(uvicorn.Config(create_app(service), options.host, options.port, server_header=False))
         for name in ("uvicorn", "uvicorn.access", "uvicorn.error", "httpx"):
             logger = logging.getLogger(name)
@@ -84,6 +81,49 @@ def serve(workspace: str | Path | None = None, options: ServeOptions | None = No
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn ends by it, and then we stop in order
         with suppress(KeyboardInterrupt):
             server.run()
+
+
+def _find_label_studio(options: ServeOptions, source: ModelSource) -> tuple[ServeOptions, str | None]:
+    """Fill in Label Studio's address; return the token that the operator gave for it, if any."""
+    url, root, token = options.label_studio, options.document_root, token_of_environment()
+    if isinstance(source, WorkspaceModels) and (connection := source.connection) is not None:
+        root = root or connection.document_root
+        url = url or connection.url
+        if connection.token_file and Path(connection.token_file).is_file() and origin(url) == origin(connection.url):
+            token = connection.token()  # for this address alone
+    return replace(
+        options, label_studio=url or os.environ.get(URL_VARIABLE, "").strip() or None, document_root=root
+    ), token
+
+
+def instructions(options: ServeOptions, version: str) -> str:
+    """Say what to paste where in Label Studio."""
+    host = socket.gethostname() if options.host in ("0.0.0.0", "::") else options.host
+    url = f"http://[{host}]:{options.port}" if ":" in host else f"http://{host}:{options.port}"
+    studio = (options.label_studio or "Label Studio").rstrip("/")
+    lines = [
+        f"al_rotate serves {version} at {url} (in a browser: what it does, and what it left out and why).",
+        f"In {studio}, project, Settings, Model, Connect Model:",
+        f"  Backend URL:            {url}",
+    ]
+    if options.user:
+        lines += [
+            "  Authentication method:  Basic Authentication",
+            f"  Username, password:     {options.user}, and the password in AL_ROTATE_PASSWORD",
+        ]
+    else:
+        lines.append("  Authentication method:  No Authentication")
+    if options.user and options.train_every:
+        lines += [
+            "In Settings, Webhooks, the one that Label Studio then makes, add a header, so that new annotations count:",
+            f'  Authorization: Basic $(printf %s {shlex.quote(options.user)}:"$AL_ROTATE_PASSWORD" | base64)',
+        ]
+    if is_loopback(options.host):
+        lines.append(
+            "If it refuses an address of this machine, start it with ML_BLOCK_LOCAL_IP=false and "
+            "SSRF_PROTECTION_ENABLED=false; in a container it needs --host 0.0.0.0 --user NAME here."
+        )
+    return "\n".join(lines)
 
 
 def create_app(service: Service, options: ServeOptions | None = None) -> FastAPI:
@@ -104,7 +144,7 @@ def create_app(service: Service, options: ServeOptions | None = None) -> FastAPI
 
     @app.post("/setup")
     async def setup(request: Request) -> dict[str, str]:
-        return {"model_version": service.setup(await _read_json(request))}
+        return {"model_version": await anyio.to_thread.run_sync(service.setup, await _read_json(request))}
 
     @app.post("/predict")
     async def predict(request: Request) -> JSONResponse:
@@ -126,19 +166,15 @@ def create_app(service: Service, options: ServeOptions | None = None) -> FastAPI
 
     @app.exception_handler(Rejected)
     async def rejected(request: Request, error: Rejected) -> JSONResponse:
-        return JSONResponse({"detail": service.redactor.redact(str(error))}, error.status)
-
-    @app.exception_handler(Exception)
-    async def failed(request: Request, error: Exception) -> JSONResponse:
-        service.fail(f"{request.url.path}: {type(error).__name__}: {error}")
-        return JSONResponse({"detail": "this failed; the status page says why"}, 500)
+        service.journal.note(request.url.path, error)
+        return JSONResponse({"detail": service.journal.line(error)}, error.status)
 
     app.add_middleware(_Guard, service=service, options=options or service.options)
     return app
 
 
 class _Guard:
-    """Refuses callers without permission, and bodies that are too large, before anything reads them."""
+    """Refuses callers without permission and bodies that are too large before anything reads them; reports failures."""
 
     def __init__(self, app: Any, service: Service, options: ServeOptions) -> None:
         self.app, self.service, self.host_names = app, service, options.host_names
@@ -148,44 +184,54 @@ class _Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = {name.lower(): value for name, value in scope["headers"]}
-        refusal = self._refusal(scope["path"], headers)
-        body = b""
-        while refusal is None:
-            message = await receive()
-            if message["type"] != "http.request":
-                return  # the caller has gone
-            body += message.get("body", b"")
-            if len(body) > MAX_BODY:
-                refusal = _too_large()
-            elif not message.get("more_body"):
-                break
-        if refusal is not None:
-            await refusal(scope, receive, send)
+        try:
+            self._check_caller(scope["path"], {name.lower(): value for name, value in scope["headers"]})
+            body = await _read_body(receive)
+        except Rejected as error:
+            self.service.journal.note(scope["path"], error)
+            headers = {"WWW-Authenticate": 'Basic realm="al_rotate"'} if error.status == 401 else None
+            await JSONResponse({"detail": self.service.journal.line(error)}, error.status, headers)(
+                scope, receive, send
+            )
             return
+        if body is None:
+            return  # the caller has gone
         parts = iter([{"type": "http.request", "body": body, "more_body": False}])
 
         async def replay() -> Any:
             return next(parts, None) or await receive()
 
-        await self.app(scope, replay, send)
+        try:
+            await self.app(scope, replay, send)
+        except Exception as error:  # answers are made before they are begun to be sent
+            self.service.journal.fail(scope["path"], error)
+            await JSONResponse({"detail": "this failed; the status page says why"}, 500)(scope, receive, send)
 
-    def _refusal(self, path: str, headers: Mapping[bytes, bytes]) -> JSONResponse | None:
+    def _check_caller(self, path: str, headers: Mapping[bytes, bytes]) -> None:
         host = headers.get(b"host", b"").decode("latin-1").lower()
         name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
         if self.host_names is not None and name not in self.host_names:
             # A web page whose name was pointed at this machine.
-            return JSONResponse({"detail": f"expected a Host of this machine, got {host[:100]!r}"}, 400)
+            raise Rejected(400, f"expected a Host of this machine, got {host[:100]!r}: is --host needed?")
         if self.expected and not secrets.compare_digest(headers.get(b"authorization", b""), self.expected):
-            if path == "/webhook":
-                self.service.note(
-                    "webhook", "an event came without the log-in: give the project's webhook the header Authorization"
-                )
-            return JSONResponse(
-                {"detail": "expected user and password"}, 401, {"WWW-Authenticate": 'Basic realm="al_rotate"'}
-            )
+            hint = "; give the project's webhook the header Authorization" if path == "/webhook" else ""
+            raise Rejected(401, f"expected user and password{hint}")
         length = headers.get(b"content-length", b"0")
-        return _too_large() if length.isdigit() and int(length) > MAX_BODY else None
+        if length.isdigit() and int(length) > MAX_BODY:
+            raise _too_large()
+
+
+async def _read_body(receive: Any) -> bytes | None:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY:
+            raise _too_large()
+        if not message.get("more_body"):
+            return bytes(body)
 
 
 async def _read_json(request: Request) -> dict[str, Any]:
@@ -193,8 +239,15 @@ async def _read_json(request: Request) -> dict[str, Any]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise Rejected(415, f"expected application/json, got {kind[:50] or 'nothing'}")
+    return await anyio.to_thread.run_sync(_parse, await request.body())
+
+
+def _parse(content: bytes) -> dict[str, Any]:
+    """Parse a body with a reasonable number of values: Python does nothing else, such as /health, while it parses."""
+    if sum(map(content.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise Rejected(413, f"expected at most {MAX_VALUES} values in a body, got more: send fewer tasks at a time")
     try:
-        body = json.loads(await request.body())
+        body = json.loads(content)
     except (ValueError, RecursionError):
         raise Rejected(400, "expected JSON") from None
     if not isinstance(body, dict):
@@ -202,5 +255,5 @@ async def _read_json(request: Request) -> dict[str, Any]:
     return body
 
 
-def _too_large() -> JSONResponse:
-    return JSONResponse({"detail": f"expected a body of at most {MAX_BODY} bytes: send fewer tasks at a time"}, 413)
+def _too_large() -> Rejected:
+    return Rejected(413, f"expected a body of at most {MAX_BODY} bytes: send fewer tasks at a time")

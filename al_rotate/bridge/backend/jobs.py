@@ -60,14 +60,14 @@ class JobQueue:
 
     Args:
         folder: of the service; made if necessary. One service at a time.
-        environment: gives the variables that a training's process gets besides our own environment. Tokens take this
-            way, since everybody on the machine can read a command line.
+        environment: gives the variables that a training's process gets in place of those of our own environment; it
+            does not get one that is None. Tokens take this way, since everybody on the machine can read a command line.
 
     Raises:
         Busy: if another service has the folder.
     """
 
-    def __init__(self, folder: Path, environment: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(self, folder: Path, environment: Callable[[], Mapping[str, str | None]]) -> None:
         self.folder, self._environment = folder, environment
         (folder / "jobs").mkdir(parents=True, exist_ok=True)
         try:
@@ -129,7 +129,7 @@ class JobQueue:
             with open(job.folder / "log.txt", "ab") as log:
                 child = subprocess.Popen(
                     [sys.executable, "-m", "al_rotate.bridge.backend.trainer", str(job.folder)],
-                    env={**os.environ, **self._environment()},
+                    env={k: v for k, v in {**os.environ, **self._environment()}.items() if v is not None},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,

@@ -4,57 +4,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ...data import SHOWN_SCORE
-from .hosts import is_loopback
+from .fetch import FetchPolicy
+from .fetch.hosts import is_loopback
 
 PORT = 8003
 URL_VARIABLE, TOKEN_VARIABLE = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"  # of the environment
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one image may cost.
-
-    Args:
-        bytes: of its file.
-        pixels: width times height.
-        seconds: for its download.
-    """
-
-    bytes: int = 100 << 20
-    pixels: int = 150_000_000
-    seconds: float = 30.0
-
-
-@dataclass(frozen=True)
-class FetchPolicy:
-    """Where images may come from, besides Label Studio itself.
-
-    Args:
-        hosts: ``host`` or ``host:port`` of image hosts. Private addresses count only with their port.
-        document_root: Label Studio's LOCAL_FILES_DOCUMENT_ROOT, if this machine sees the same files.
-        limits: of one image.
-    """
-
-    hosts: Sequence[str] = ()
-    document_root: str | Path | None = None
-    limits: Limits = Limits()
-
-    def to_json(self) -> dict[str, Any]:
-        """Convert to JSON, for the process that trains."""
-        root = self.document_root and str(self.document_root)
-        return {"hosts": list(self.hosts), "document_root": root, "limits": asdict(self.limits)}
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> FetchPolicy:
-        """Convert from what :meth:`to_json` gave; missing keys take their defaults."""
-        limits = Limits(**(content.get("limits") or {}))
-        return cls(tuple(content.get("hosts") or ()), content.get("document_root"), limits)
 
 
 @dataclass(frozen=True)
@@ -75,7 +35,8 @@ class ServeOptions:
         document_root, allow_hosts: where images may come from; see :class:`FetchPolicy`.
         train_every: fine-tune after this many new annotations; 0: only on "Start training".
         label_studio: its address; by default the workspace's, that in LABEL_STUDIO_URL, or what Label Studio says of
-            itself in /setup, if that is on this machine.
+            itself in /setup, if that is on this machine. A token from the environment or a file goes only to an
+            address that was given: never to one of /setup.
     """
 
     workspace: str | Path | None = None

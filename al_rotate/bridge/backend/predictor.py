@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,14 +15,15 @@ from ...workspace import Weights
 from ..conversion.class_matching import match_classes
 from ..conversion.label_config import LabelConfig
 from ..conversion.tasks import image_id_of, prediction
-from .fetch import Fetcher, Refused
+from .fetch import Fetcher, Refused, Wanted
+from .journal import Journal, in_one_line
 from .models import ModelSource
 
 if TYPE_CHECKING:
     from ...detection.detector import Detector
 
 LOG = logging.getLogger("al_rotate.bridge.backend")
-DOWNLOADS = 8  # images at a time
+REQUEST_SECONDS = 60.0  # for the images of one request: Label Studio waits 100 s for the answer
 
 
 class FetchedImages(NamedTuple):
@@ -43,23 +43,18 @@ def fetch_images(tasks: Sequence[Any], config: LabelConfig, fetcher: Fetcher, fo
         folder: for downloads.
     """
 
-    def fetch(position: int) -> Path | str:
-        task = tasks[position]
-        try:
-            if not isinstance(task, Mapping) or not isinstance(task.get("data"), Mapping):
-                return f"expected a task with data, got {type(task).__name__}"
-            number = task.get("id")
-            address = task["data"].get(config.image_key)
-            return fetcher.fetch(address, folder / f"{position:05d}", number if isinstance(number, int) else None)
-        except (Refused, OSError) as error:
-            return str(error)
-
-    with ThreadPoolExecutor(DOWNLOADS) as pool:
-        results = {str(position): result for position, result in enumerate(pool.map(fetch, range(len(tasks))))}
-    return FetchedImages(
-        {position: file for position, file in results.items() if isinstance(file, Path)},
-        {position: reason for position, reason in results.items() if isinstance(reason, str)},
-    )
+    wanted, failures = {}, {}
+    for position, task in enumerate(tasks):
+        if not isinstance(task, Mapping) or not isinstance(task.get("data"), Mapping):
+            failures[str(position)] = f"expected a task with data, got {type(task).__name__}"
+            continue
+        number = task.get("id")
+        is_id = isinstance(number, int) and not isinstance(number, bool)
+        target = folder / f"{position:05d}"
+        wanted[str(position)] = Wanted(task["data"].get(config.image_key), target, number if is_id else None)
+    got = fetcher.fetch_all(wanted, REQUEST_SECONDS)
+    failures |= {position: str(result) for position, result in got.items() if isinstance(result, Refused)}
+    return FetchedImages({position: file for position, file in got.items() if isinstance(file, Path)}, failures)
 
 
 class Predictor:
@@ -68,11 +63,11 @@ class Predictor:
     Args:
         source: where the weights come from.
         score_thr: the least score of a box that is shown.
-        note: called with the place and the reason of everything that was left out.
+        journal: is told what was left out, and why.
     """
 
-    def __init__(self, source: ModelSource, score_thr: float, note: Callable[[str, str], None]) -> None:
-        self.source, self.score_thr, self.note = source, score_thr, note
+    def __init__(self, source: ModelSource, score_thr: float, journal: Journal) -> None:
+        self.source, self.score_thr, self.journal = source, score_thr, journal
         self._served: tuple[Weights, Detector | None] | None = None
 
     @property
@@ -110,7 +105,7 @@ class Predictor:
             )
         lost = [name for name in detector.classes if name not in labels]
         if lost:
-            self.note("labels", f"the project has no label for {', '.join(lost)}: boxes of these are left out")
+            self.journal.note("labels", f"the project has no label for {', '.join(lost)}: boxes of these are left out")
         detections = _detect(detector, fetched.files)
         failures = fetched.failures | detections.skipped
         scores = rank(detections, "entropy").set_index("image_id")["score"]
@@ -118,22 +113,29 @@ class Predictor:
         answers: list[dict[str, Any] | list[Any]] = []
         for position, task in enumerate(tasks):
             key = str(position)
-            if key in failures or key not in shown:
-                number = task.get("id") if isinstance(task, Mapping) else None
-                self.note(f"task {number}", failures.get(key, "no detections"))
+            try:
+                if key in failures or key not in shown:
+                    raise Refused(failures.get(key, "no detections"))
+                boxes = shown[key]
+                assert boxes.image_sizes is not None
+                width, height = map(int, boxes.image_sizes[0])
+                name = _region_prefix(task, config.image_key)
+                score = 1 - float(scores[key])
+                answers.append(prediction(name, (width, height), config, boxes, weights.version, score))
+            except Exception as error:
+                self.journal.note(_name_of(task), error)
                 answers.append([])
-                continue
-            boxes = shown[key]
-            assert boxes.image_sizes is not None
-            width, height = map(int, boxes.image_sizes[0])
-            name = _region_prefix(task, config.image_key)
-            score = 1 - float(scores[key])
-            answers.append(prediction(name, (width, height), config, boxes, weights.version, score))
         return answers
 
     def _loaded(self) -> tuple[Weights, Detector | None]:
         assert self._served is not None, "load() first"
         return self._served
+
+
+def _name_of(task: object) -> str:
+    """The name of a task in notes."""
+    number = task.get("id") if isinstance(task, Mapping) else None
+    return f"task {number}"[:40]
 
 
 def _region_prefix(task: Mapping[str, Any], image_key: str) -> str:
@@ -152,7 +154,8 @@ def _detect(detector: Detector, files: Mapping[str, Path]) -> RotatedInstances:
         return detector.predict(dict(files), progress=False)
     except Exception as error:
         if len(files) == 1:
-            reason = f"{type(error).__name__}: {error}"
+            reason = in_one_line(error)
+            LOG.info("%s: %s", *map(str, files.values()), reason, exc_info=True)
             return RotatedInstances.empty([], detector.classes).replace(skipped=dict.fromkeys(files, reason))
     return RotatedInstances.concat(_detect(detector, {key: file}) for key, file in files.items())
 

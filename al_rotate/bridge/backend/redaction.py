@@ -1,4 +1,4 @@
-"""Keeps tokens and passwords out of logs, pages and files."""
+"""Keeps tokens and passwords out of logs, pages and files, and lines short and printable."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 HIDDEN = "[hidden]"
+LONGEST = 1000  # characters of a line
 _SHORTEST = 4  # characters; shorter secrets would blot out ordinary words
 _PATTERNS = (
     # Authorization headers, whoever printed them.
@@ -72,3 +73,10 @@ class Redactor(logging.Filter):
         text = str(value)
         redacted = self.redact(text)
         return redacted if redacted != text else value
+
+
+def shorten(text: str, most: int = LONGEST) -> str:
+    """Make a printable line of at most so many characters, and three dots."""
+    line = " ".join(text[: 2 * most].split())
+    line = line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    return line if len(line) <= most else f"{line[:most]}..."

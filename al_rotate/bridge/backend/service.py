@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import threading
-from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,21 +12,20 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
-from ...storage.files import atomic_write, utc_now
+from ...storage.files import atomic_write
 from ...workspace import Weights
 from ..conversion.label_config import LabelConfig, read_xml
 from .fetch import Fetcher
-from .hosts import is_loopback, origin
+from .fetch.hosts import is_loopback, origin
 from .jobs import Busy, JobQueue, jobs
+from .journal import LOG, Journal
 from .models import ModelSource
 from .options import TOKEN_VARIABLE, URL_VARIABLE, ServeOptions
 from .predictor import Predictor, fetch_images
 from .redaction import Redactor
 
-LOG = logging.getLogger("al_rotate.bridge.backend")
 MAX_TASKS = 1000  # per request
 MAX_WAITING = 16  # requests
-NOTES = 30  # kept for the status page
 _POLL_SECONDS = 1.0  # between two looks at the queue
 _CREATED = ("ANNOTATION_CREATED", "ANNOTATIONS_CREATED")
 
@@ -48,8 +45,9 @@ class Service:
         source: where weights come from.
         options: see :class:`~al_rotate.bridge.backend.options.ServeOptions`; what chooses the source does not matter
             here.
-        token: of Label Studio, kept in memory. None waits for the one that it sends in /setup, which is accepted from
-            the address in the options, or from this machine.
+        token: of the Label Studio in the options, kept in memory; without an address there it is not used. None waits
+            for the one that it sends in /setup, which is accepted from the address in the options, or from this
+            machine.
         redactor: hides the token, and what else it was given, in logs and answers.
 
     Raises:
@@ -65,17 +63,21 @@ class Service:
         redactor: Redactor | None = None,
     ) -> None:
         self.source, self.options = source, options or ServeOptions()
-        self.redactor, self._token = redactor or Redactor(), token
+        self.redactor = redactor or Redactor()
         self.redactor.add(token)
+        self.journal = Journal(self.redactor, source.folder)
         self._studio = self.options.label_studio
-        self._fetcher = self._new_fetcher()
-        self.predictor = Predictor(source, self.options.score_thr, self.note)
+        # Whoever names itself as Label Studio in /setup must not be sent a token that was meant for the real one.
+        self._token = token if self._studio else None
+        if token and not self._studio:
+            self.journal.note("token", f"{TOKEN_VARIABLE} is not used: {URL_VARIABLE} must say whose it is; set both")
+        self._fetcher = Fetcher(self._studio, self._token, self.options.fetch_policy)
+        self.predictor = Predictor(source, self.options.score_thr, self.journal)
         self.queue = JobQueue(source.folder, self._environment)
         LOG.addFilter(self.redactor)
-        self.notes: deque[tuple[str, str, str]] = deque(maxlen=NOTES)
-        self.last_error: tuple[str, str] | None = None
         self.model_thread = ThreadPoolExecutor(1, "model")  # the only one that uses the detector
-        self._request_threads = ThreadPoolExecutor(4, "predict")
+        # One for each request that may wait: hosts that are slow hold up no images of others.
+        self._request_threads = ThreadPoolExecutor(MAX_WAITING, "predict")
         self._waiting = 0
         self._counting, self._stop = threading.Lock(), threading.Event()
         self._unloadable: set[Weights] = set()
@@ -149,8 +151,8 @@ class Service:
         try:
             return self._request_threads.submit(self._answer, tasks, config, self._fetcher).result()
         except ValueError as error:
-            self.fail(str(error))
-            raise Rejected(422, self.redactor.redact(str(error))) from error
+            self.journal.fail("a prediction", error)
+            raise Rejected(422, self.journal.line(error)) from error
         finally:
             with self._counting:
                 self._waiting -= 1
@@ -169,7 +171,7 @@ class Service:
             project = None
         if self.source.project is not None and project != self.source.project:
             text = f"expected project {self.source.project}, with which the workspace is connected, got {project}"
-            self.note(str(action), text)
+            self.journal.note(str(action), text)
             raise Rejected(422, text)
         if action == "START_TRAINING":
             return self._queue_training(project, "asked for in Label Studio")
@@ -188,26 +190,15 @@ class Service:
             "trained": self.source.is_trained(self.predictor.weights),
             "jobs": jobs(self.source.folder)[::-1],
             "waiting": self._waiting,
-            "notes": list(self.notes)[::-1],
-            "last_error": self.last_error,
+            "notes": self.journal.notes[::-1],
+            "last_error": self.journal.last_error,
+            "log_file": self.journal.log_file,
             "studio": self._studio,
             "token": self._token is not None,
             "train_every": self.options.train_every,
             "annotations": self._count_annotations(0),
             "redact": self.redactor.redact,
         }
-
-    def note(self, where: str, why: str) -> None:
-        """Record that something was left out, for the status page and the log."""
-        why = self.redactor.redact(why)
-        if not self.notes or self.notes[-1][1:] != (where, why):
-            self.notes.append((utc_now(), where, why))
-        LOG.warning("%s: %s", where, why)
-
-    def fail(self, text: str) -> None:
-        """Record an error, for the status page and the log."""
-        self.last_error = (utc_now(), self.redactor.redact(text))
-        LOG.error("%s", text)
 
     def _answer(self, tasks: Sequence[Any], config: LabelConfig, fetcher: Fetcher) -> list[Any]:
         """Fetch in this thread, detect in the model's."""
@@ -244,23 +235,24 @@ class Service:
                 raise ValueError(f"expected a labelling configuration, got {type(xml).__name__}")
             return read_xml(xml)
         except ValueError as error:
-            self.fail(str(error))
-            raise Rejected(422, str(error)) from error
+            self.journal.fail("the project's labels", error)
+            raise Rejected(422, self.journal.line(error)) from error
 
     def _meet(self, hostname: str, token: str) -> None:
         """Accept an address of this machine, and a token from the address that is known."""
-        if self._studio is None and is_loopback(urlsplit(hostname).hostname or ""):
-            self._studio = hostname
-        if self._studio is not None and self._token is None and origin(hostname) == origin(self._studio):
-            self._token = token
-            self._fetcher = self._new_fetcher()
+        try:
+            studio = self._studio or (hostname if is_loopback(urlsplit(hostname).hostname or "") else None)
+            if studio is None or self._token is not None or origin(hostname) != origin(studio):
+                return
+            self._fetcher = Fetcher(studio, token, self.options.fetch_policy)
+        except ValueError as error:
+            self.journal.note("setup", f"expected Label Studio's address as hostname, got {hostname!r:.100}: {error}")
+        else:
+            self._studio, self._token = studio, token
 
-    def _new_fetcher(self) -> Fetcher:
-        return Fetcher(self._studio, self._token, self.options.fetch_policy)
-
-    def _environment(self) -> dict[str, str]:
-        variables = {URL_VARIABLE: self._studio, TOKEN_VARIABLE: self._token}
-        return {name: value for name, value in variables.items() if value}
+    def _environment(self) -> dict[str, str | None]:
+        """Variables of a training's process: the token goes there with the address that it is for, or not at all."""
+        return {URL_VARIABLE: self._studio, TOKEN_VARIABLE: self._token}
 
     def _watch(self) -> None:
         """Begin trainings, report those that failed, and load the weights of those that finished."""
@@ -271,7 +263,7 @@ class Service:
                 over = {job.number for job in all_jobs if job.result}
                 for job in all_jobs:
                     if job.state == "failed" and ended is not None and job.number not in ended:
-                        self.fail(f"training {job.number}: {job.result['error']}")
+                        self.journal.fail(f"training {job.number}", str(job.result["error"]))
                 ended = over
                 newest = self.source.weights()
                 if newest != self.predictor.weights and newest not in self._unloadable:
@@ -280,7 +272,7 @@ class Service:
                     self._unloadable.discard(newest)
             except Exception as error:
                 if not self._stop.is_set():
-                    self.fail(f"{type(error).__name__}: {error}")
+                    self.journal.fail("the newest weights", error)
             self._stop.wait(_POLL_SECONDS)
 
 

@@ -22,9 +22,10 @@ from ...data.images import size as image_size
 from ...storage.files import atomic_write
 from ...workspace import WorkspaceBusy
 from ..conversion.class_matching import match_classes
-from .fetch import Fetcher, Refused
+from .fetch import Fetcher, FetchPolicy, Refused, Wanted
 from .jobs import finish, jobs, read
-from .options import TOKEN_VARIABLE, URL_VARIABLE, FetchPolicy
+from .journal import in_one_line
+from .options import TOKEN_VARIABLE, URL_VARIABLE
 from .redaction import Redactor
 
 PATIENCE = 600.0  # seconds to wait for a workspace that another command uses
@@ -40,8 +41,8 @@ def main(folder: str | Path) -> int:
         result = {"state": "finished", **kinds[request["kind"]](request, job)}
     except Exception as error:
         sys.stderr.write(redactor.redact(traceback.format_exc()))
-        text = error.args[0] if isinstance(error, KeyError) and error.args else error
-        result = {"state": "failed", "error": redactor.redact(f"{type(error).__name__}: {text}")[:2000]}
+        text = f"{redactor.redact(in_one_line(error))}; the traceback is in {job / 'log.txt'}"
+        result = {"state": "failed", "error": text}
     finish(job, result)
     return int(result["state"] == "failed")
 
@@ -126,19 +127,23 @@ def _pull(request: dict[str, Any], job: Path, classes: tuple[str, ...]) -> list[
     fetcher = Fetcher(url, token, FetchPolicy.from_json(request.get("fetch") or {}))
     (job / "images").mkdir(exist_ok=True)
     assert labels.image_sizes is not None
+    wanted = {
+        image_id: Wanted(pulled.addresses[image_id], job / "images" / f"{position:06d}", pulled.tasks[image_id])
+        for position, image_id in enumerate(labels.image_ids)
+    }
     files = {}
-    for position, image_id in enumerate(labels.image_ids):
-        target = job / "images" / f"{position:06d}"
-        width, height = map(int, labels.image_sizes[position])
+    for (image_id, got), shown in zip(fetcher.fetch_all(wanted).items(), labels.image_sizes.tolist(), strict=True):
         try:
-            path = fetcher.fetch(pulled.addresses[image_id], target, pulled.tasks[image_id])
-            size = image_size(path)
-            if (width, height) not in ((0, 0), size):
-                raise Refused(f"drawn on {width} x {height} pixels, the image has {size[0]} x {size[1]}")
-            files[image_id] = str(path)
-        except (Refused, UnreadableImage, OSError) as error:
-            account.append(f"{image_id}: {error}")
-    fetcher.close()
+            if isinstance(got, Refused):
+                raise got
+            size = image_size(got)
+            if tuple(shown) not in ((0, 0), size):
+                raise Refused(f"drawn on {shown[0]} x {shown[1]} pixels, the image has {size[0]} x {size[1]}")
+            files[image_id] = str(got)
+        except Exception as error:  # whatever is wrong with one image concerns no other
+            if not isinstance(error, (Refused, UnreadableImage)):
+                traceback.print_exc()
+            account.append(f"task {pulled.tasks[image_id]}, image {image_id}: {in_one_line(error)}")
     if not labels.subset(files).n_boxes:
         raise ValueError(
             f"expected labelled images in project {project}, got {len(labels)} with {labels.n_boxes} boxes, of which "

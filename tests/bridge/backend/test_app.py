@@ -105,7 +105,7 @@ def test_a_password(service, http):
     assert locked.post("/predict", json=body, headers=right).json()["results"] == []
     assert locked.get("/health", auth=("me", "another")).status_code == 401
     assert locked.post("/webhook", json={"action": "ANNOTATION_CREATED"}).status_code == 401
-    assert any("give the project's webhook the header Authorization" in why for _, _, why in service.notes)
+    assert any("give the project's webhook the header Authorization" in note.why for note in service.journal.notes)
 
 
 def annotation_event(action="ANNOTATION_CREATED", n=None, project=3, **more):
@@ -180,4 +180,5 @@ def test_failures_are_reported_without_secrets(service, http, caplog):
         answer = http(service).get("/versions")
     assert answer.status_code == 500
     assert answer.json() == {"detail": "this failed; the status page says why"}
-    assert service.last_error[1] == "/versions: OSError: no disk for [hidden]"
+    log = service.source.folder / "service.log"
+    assert service.journal.last_error[1] == f"/versions: OSError: no disk for [hidden]; the traceback is in {log}"

@@ -1,11 +1,6 @@
 """The ML backend as a person starts it, connected to a real Label Studio."""
 
 import os
-import re
-import signal
-import subprocess
-import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -13,43 +8,14 @@ import numpy as np
 import pytest
 from helpers.bridge.browser import CHROMIUM, DRIVER, browser_at
 from helpers.bridge.label_studio import Studio, boxes_of, predicted, wait_until
+from helpers.bridge.serving import PASSWORD, USER, served, status_page
 
 from al_rotate import ActiveLoop, Workspace
-from al_rotate.bridge.local_server import free_port
 from al_rotate.data import synthetic
 
 pytestmark = pytest.mark.mm
-USER, PASSWORD = "backend", "a password of the tests"
 BASIC = {"auth_method": "BASIC_AUTH", "basic_auth_user": USER, "basic_auth_pass": PASSWORD}
 SIZE = (128, 128)
-
-
-@contextmanager
-def served(log, *words):
-    """`al-rotate serve ...` in a process of its own, its log in a file; its address."""
-    port = free_port()
-    command = [sys.executable, "-m", "al_rotate", "serve", *map(str, words), "--port", str(port)]
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("LABEL_STUDIO")}
-    variables |= {"AL_ROTATE_PASSWORD": PASSWORD} if "--user" in words else {}
-    with open(log, "ab") as out, subprocess.Popen(command, stdout=out, stderr=out, env=variables) as process:
-        url = f"http://127.0.0.1:{port}"
-
-        def up():
-            assert process.poll() is None, log.read_text()
-            try:
-                return httpx.get(f"{url}/health", auth=(USER, PASSWORD)).status_code == 200
-            except httpx.TransportError:
-                return False
-
-        try:
-            wait_until(up, "the service answers")
-            yield url
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                assert process.wait(60) == 0, log.read_text()
-            finally:
-                process.kill()
 
 
 def link(studio, project, url, **more):
@@ -65,10 +31,6 @@ def push_images(studio, scenes, pool, count):
     files = {image_id: pool / f"{image_id}.jpg" for image_id in scenes.labels.image_ids[:count]}
     studio.client.push(project, list(files), None, files, studio.files)
     return project, files
-
-
-def status_page(url):
-    return re.sub(r"\s+", " ", httpx.get(url, auth=(USER, PASSWORD)).text)
 
 
 def versions(url):

@@ -67,7 +67,7 @@ def test_all_tasks_in_order(service, predict, http, scenes, served_detector, sco
         assert result["model_version"] == service.version
         assert 0 <= result["score"] <= 1
     assert sum(len(result["result"]) for result in results if result) > 10
-    notes = {where: why for _, where, why in service.notes}
+    notes = {note.where: note.why for note in service.journal.notes}
     assert "no such file" in notes["task 90"]
     assert "expected the address of an image in the task, got None" in notes["task 91"]
     assert notes["task 92"] == "expected a task with data, got dict"
@@ -109,11 +109,11 @@ def test_labels_with_another_spelling(service, predict, scenes):
     assert result["result"]
     (few,) = predict(service, task, classes=names[:1]).json()["results"]
     assert {r["value"]["rectanglelabels"][0] for r in few["result"]} <= {names[0]}
-    assert any(why.startswith("the project has no label for") for _, _, why in service.notes)
+    assert any(note.why.startswith("the project has no label for") for note in service.journal.notes)
     answer = predict(service, task, classes=["cat"])
     assert answer.status_code == 422
     assert "none of the model's classes" in answer.json()["detail"]
-    assert "is a label of the project (cat)" in service.last_error[1]
+    assert "is a label of the project (cat)" in service.journal.last_error[1]
 
 
 def test_health_and_setup_do_not_wait_for_the_model(service, http, scenes):

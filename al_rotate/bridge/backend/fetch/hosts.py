@@ -64,11 +64,12 @@ def origin(address: str) -> tuple[str, str, int]:
 
 
 def safe_address(address: object) -> str:
-    """Shorten an address for messages: without log-in and query, which may hold keys."""
+    """Shorten an address for messages: printable, and without log-in and query, which may hold keys."""
     try:
         parts = urlsplit(str(address))
         query = f"?{parts.query}" if parts.path == LOCAL_FILES else ""
         place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.scheme else ""
-        return f"{place}{parts.path}{query}"[:300]
+        text = f"{place}{parts.path}{query}"[:300]
     except ValueError:
         return "an address that cannot be read"
+    return text if text.isprintable() else ascii(text)[1:-1]

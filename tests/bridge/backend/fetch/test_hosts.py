@@ -2,7 +2,7 @@
 
 import pytest
 
-from al_rotate.bridge.backend.hosts import is_public, parse_host, safe_address
+from al_rotate.bridge.backend.fetch.hosts import is_public, parse_host, safe_address
 
 
 @pytest.mark.parametrize(

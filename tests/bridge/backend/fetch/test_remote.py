@@ -6,8 +6,7 @@ import threading
 import pytest
 from helpers.bridge.image_host import PNG, encode_image
 
-from al_rotate.bridge.backend.fetch import Fetcher, Refused
-from al_rotate.bridge.backend.options import Limits
+from al_rotate.bridge.backend.fetch import Fetcher, Limits, Refused
 
 
 class TestHosts:
