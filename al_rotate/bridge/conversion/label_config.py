@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
+MAX_XML = 1 << 20  # characters of a configuration: ten thousand labels
+
 
 @dataclass(frozen=True)
 class LabelConfig:
@@ -63,9 +65,13 @@ def read_xml(xml: str) -> LabelConfig:
     """Read what a configuration says about boxes, whoever wrote it.
 
     Raises:
-        ValueError: if it is no XML, does not have exactly one named RectangleLabels over an Image with distinct
-            labels, or the Image's value is not one key of the task's data.
+        ValueError: if it is no XML, longer than ``MAX_XML``, has a document type, does not have exactly one named
+            RectangleLabels over an Image with distinct labels, or the Image's value is not one key of the task's data.
     """
+    if len(xml) > MAX_XML:
+        raise ValueError(f"expected a labelling configuration of at most {MAX_XML} characters, got {len(xml)}")
+    if "<!DOCTYPE" in xml:  # its entities can expand to any size
+        raise ValueError("expected a labelling configuration without a document type, got <!DOCTYPE: remove it")
     try:
         root = ElementTree.fromstring(xml)
     except ElementTree.ParseError as error:
