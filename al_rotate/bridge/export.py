@@ -13,9 +13,9 @@ yolo-obb  ``labels/ID.txt``, ``classes.txt``, ``data.yaml``; see :mod:`al_rotate
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,11 @@ from ..data.formats import FORMATS as LABEL_FORMATS
 from ..data.formats import coco, cvat, dota, yolo_obb
 from ..storage.files import atomic_write
 from ..workspace import Workspace
-from .conversion.addresses import image_suffix
 from .conversion.annotations import ACCOUNT, read
-from .conversion.export_file import find_image_key, iterate_tasks
+from .conversion.export_file import iterate_tasks
 from .conversion.label_config import read_xml
 from .conversion.options import ReadOptions
-from .conversion.tasks import image_id_of
+from .survey import match_files, survey_export
 
 FORMATS = tuple(name for name, known in LABEL_FORMATS.items() if known.write)
 
@@ -79,21 +78,34 @@ def convert(
             as ``polygons=True``.
 
     Raises:
-        ValueError: for a file that is no JSON export, an unknown format, a folder with other labels in it, or labels
-            that the format cannot hold.
+        ValueError: for a file that is no JSON export or has no task that can be read, an unknown format, a folder with
+            other labels in it, or labels that the format cannot hold. A task that cannot be read is left out.
         UnreadableImage: for one of `image_files` that is no image.
     """
     path = Path(export_json)
     _check_format(to)
     options = ReadOptions.merged(options, classes, changes)
     config = None if label_config is None else read_xml(Path(label_config).read_text(encoding="utf-8"))
-    survey = _survey(path, options.image_key or (config.image_key if config else None), options.polygons)
-    names = options.classes or (config.classes if config else survey.classes(options.rename or {}))
-    files = None if image_files is None else _match_files(survey.suffixes, images.resolve(image_files))
-    sizes = {**(options.sizes or {}), **{image_id: images.size(file) for image_id, file in (files or {}).items()}}
-    reading = read(
-        iterate_tasks(path), options=replace(options, classes=tuple(names), sizes=sizes, image_key=survey.image_key)
+    survey = survey_export(path, options.image_key or (config.image_key if config else None), options.polygons)
+    to_name = options.to_name or (config.to_name if config else survey.image_object())
+    names = options.classes or (config.classes if config else survey.classes(to_name, options.rename or {}))
+    options = replace(
+        options.completed(config) if config else options,
+        classes=tuple(names),
+        image_key=survey.image_key,
+        to_name=to_name,
     )
+    files, suffixes, sizes = None, survey.suffixes, dict(options.sizes or {})
+    if image_files is not None:
+        given = images.resolve(image_files)
+        same_names = survey.same_names(given)
+        apart = {image_id for image_id, addresses in survey.addresses.items() if addresses <= same_names.keys()}
+        suffixes = {i: suffix for i, suffix in suffixes.items() if i not in apart}
+        suffixes |= {image_id: given[image_id].suffix for image_id in same_names.values()}
+        files = match_files(suffixes, given)
+        sizes |= {image_id: images.size(file) for image_id, file in files.items()}
+        options = replace(options, image_ids=same_names)
+    reading = read(iterate_tasks(path), options=replace(options, sizes=sizes))
     silent = [(i, "left out", "no answer that counts") for i in reading.unanswered if i not in reading.quarantined]
     labels = _with_sizes(reading.labels, sizes)
     assert labels.image_sizes is not None
@@ -103,7 +115,7 @@ def convert(
             f"{path}: expected the size of every image, for {to.upper()}, got none of {len(lacking)} without a box, "
             f"e.g. {lacking[0]!r}: give image_files"
         )
-    return write_labels(labels, to, out, _extend(reading.account, silent), files, survey.suffixes)
+    return write_labels(labels, to, out, _extend(reading.account, silent), files, suffixes)
 
 
 def export_workspace(workspace: Workspace, to: str, out: str | Path) -> Exported:
@@ -134,60 +146,6 @@ def export_workspace(workspace: Workspace, to: str, out: str | Path) -> Exported
 def _check_format(to: str) -> None:
     if to not in FORMATS:
         raise ValueError(f"expected a format of {', '.join(FORMATS)}, got {to!r}")
-
-
-@dataclass
-class _Survey:
-    """What must be known of an export before its boxes are read."""
-
-    image_key: str
-    labels: dict[str, None] = field(default_factory=dict)
-    suffixes: dict[str, str] = field(default_factory=dict)  # image id -> its file's
-
-    def classes(self, rename: Mapping[str, str]) -> list[str]:
-        """The labels as classes, each once."""
-        return sorted({rename.get(label, label) for label in self.labels})
-
-
-def _survey(path: Path, image_key: str | None, polygons: bool) -> _Survey:
-    survey = _Survey(image_key or "")
-    kinds = ("rectanglelabels", "polygonlabels") if polygons else ("rectanglelabels",)
-    for task in iterate_tasks(path):
-        survey.image_key = survey.image_key or find_image_key(task["data"])
-        try:
-            image_id = image_id_of(task["data"], survey.image_key)
-        except ValueError:
-            continue  # annotations.read reports it
-        survey.suffixes[image_id] = image_suffix(str(task["data"].get(survey.image_key) or ""))
-        for annotation in task["annotations"]:
-            if annotation.get("was_cancelled"):
-                continue  # what was drawn before Skip is no label, and its names need be no classes
-            for region in annotation.get("result") or ():
-                survey.labels.update(dict.fromkeys(_label_names(region, kinds)))
-    return survey
-
-
-def _label_names(region: Any, kinds: Sequence[str]) -> list[str]:
-    """A region's labels, if it is one of these kinds."""
-    kind = region.get("type") if isinstance(region, Mapping) else None
-    value = region.get("value") if kind in kinds else None
-    names = value.get(kind) if isinstance(value, Mapping) else None
-    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
-
-
-def _match_files(image_ids: Iterable[str], files: Mapping[str, Path]) -> dict[str, Path]:
-    """Find each image's file; the id of somebody else's task is the name of the file alone."""
-    by_name: dict[str, list[Path]] = {}
-    for image_id, file in files.items():
-        by_name.setdefault(PurePosixPath(image_id).name, []).append(file)
-    matches = {}
-    for image_id in image_ids:
-        candidates = [files[image_id]] if image_id in files else by_name.get(image_id, [])
-        if len(candidates) != 1:
-            got = " and ".join(map(str, candidates[:2])) or "none"
-            raise ValueError(f"expected one file of the image {image_id!r} in image_files, got {got}")
-        matches[image_id] = candidates[0]
-    return matches
 
 
 def _with_sizes(labels: RotatedInstances, sizes: Mapping[str, tuple[int, int]]) -> RotatedInstances:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -229,9 +229,9 @@ class LabelStudio:
         Raises:
             LabelStudioError: if the server's answer is incomplete; none of it counts then.
         """
-        options = ReadOptions.merged(options, classes, changes)
         config = read_xml(self.api.get(f"api/projects/{project}")["label_config"])
-        names, image_key = tuple(options.classes or config.classes), options.image_key or config.image_key
+        options = ReadOptions.merged(options, classes, changes).completed(config)
+        names, image_key = tuple(options.classes or ()), options.image_key or ""
         start = json.loads(since)["updated_at"] if since else None
         # Read before the first page: an answer given while the pages are read may be on a page that was read already.
         last = self.api.newest(project) or start
@@ -248,7 +248,7 @@ class LabelStudio:
                     annotation["completed_by"] = people.get(annotation["completed_by"], annotation["completed_by"])
                 yield task
 
-        reading = read_annotations(changed_tasks(), options=replace(options, classes=names, image_key=image_key))
+        reading = read_annotations(changed_tasks(), options=options)
         return Pulled(
             reading,
             reading.tasks,

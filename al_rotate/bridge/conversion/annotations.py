@@ -4,16 +4,19 @@ What counts as a label, and what never does:
 
 - A submitted annotation is a label; **empty** it says that the image shows no object. Predictions and drafts are not.
 - A **skipped** task says nothing about the image: it is never a negative.
-- A region that cannot become a rotated box but may mark an object (an unknown label, a brush, a broken number)
-  **quarantines its image**: without the region, the detector would learn that there is background. The image counts as
-  unanswered until the region is corrected. Only a box without a size, an accidental click, is dropped.
+- A region that cannot become a rotated box but may mark an object (an unknown label, a brush, a broken number, a box
+  of which less than a tenth lies in the image) **quarantines its image**: without the region, the detector would learn
+  that there is background. The image counts as unanswered until the region is corrected. Only a box without a size, an
+  accidental click, and the exact copy of another are dropped.
+- What is drawn on **another object or page** of the task is not of this image; the account names it.
+- A task with a **malformed record** is left out, and the account says what is wrong with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -21,9 +24,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ...data import RotatedInstances
+from .export_file import LONG_AGO, check_task, is_task, parse_time
 from .options import POLICIES, ReadOptions
 from .policy import choose_answer
-from .regions import Regions, read_regions
+from .regions import Regions, Target, read_regions
 from .tasks import IMAGE_ID, image_id_of
 
 __all__ = ["ACCOUNT", "POLICIES", "ReadOptions", "Reading", "answered_since", "read"]
@@ -89,7 +93,7 @@ def read(
 
 def answered_since(task: Mapping[str, Any], moment: str) -> bool:
     """Whether one of a task's annotations changed after that moment; an empty one lies before all others."""
-    return any(_changed_at(annotation) > _parse_time(moment) for annotation in task["annotations"])
+    return any(_changed_at(annotation) > parse_time(moment) for annotation in task["annotations"])
 
 
 @dataclass
@@ -115,8 +119,10 @@ class _Reader:
     """Collects the answers of tasks, image by image."""
 
     def __init__(self, options: ReadOptions) -> None:
-        self.options, self.codes = options, options.label_codes()
-        self.image_key = options.image_key or "image"
+        self.options, self.image_key = options, options.image_key or "image"
+        self.target = Target(
+            options.label_codes(), options.polygons, options.to_name, options.from_name, self.image_key
+        )
         self.answers: dict[str, _Answer] = {}
         self.clashes: dict[str, _Answer] = {}  # of different images with one id
         self.addresses: dict[str, Any] = {}  # image id -> address, where the id is the name of a file
@@ -124,11 +130,13 @@ class _Reader:
 
     def add(self, task: Mapping[str, Any]) -> None:
         """Take in one task."""
-        if not _is_task(task):
+        if not is_task(task):
             raise ValueError(f"expected tasks with data and annotations, got {str(task)[:200]}")
         number = task.get("id")
         try:
             image_id = image_id_of(task["data"], self.image_key)
+            image_id = (self.options.image_ids or {}).get(str(task["data"].get(self.image_key)), image_id)
+            check_task(task)
         except ValueError as error:
             self.account.append(("", number, None, None, "left out", str(error)))
             return
@@ -183,14 +191,15 @@ class _Reader:
             self.account.append((image_id, task.get("id"), annotation and annotation.get("id"), region, action, detail))
 
         for draft in task.get("drafts") or ():
-            note(None, None, "draft", f"an unsubmitted draft of {_person(draft.get('user'))} is no label")
+            who = _person(draft.get("user") if isinstance(draft, Mapping) else None)  # snapshots give its number alone
+            note(None, None, "draft", f"an unsubmitted draft of {who} is no label")
         submitted = sorted(task["annotations"], key=_changed_at)
         regions = {id(annotation): self._read_regions(annotation.get("result"), image_id) for annotation in submitted}
         chosen, conflict = choose_answer(submitted, lambda annotation: regions[id(annotation)], self.options.policy)
         if conflict:
             note(chosen, None, "conflict", conflict)
         if chosen is None:
-            return _Answer("unanswered", _changed_at(submitted[-1]) if submitted else _LONG_AGO)
+            return _Answer("unanswered", _changed_at(submitted[-1]) if submitted else LONG_AGO)
         seconds = [annotation["lead_time"] for annotation in submitted if annotation.get("lead_time") is not None]
         person = _person(chosen.get("completed_by"))
         answer = _Answer("labelled", _changed_at(chosen), annotator=person, seconds=sum(seconds) if seconds else None)
@@ -209,14 +218,7 @@ class _Reader:
 
     def _read_regions(self, result: Sequence[Mapping[str, Any]] | None, image_id: str) -> Regions:
         size = (self.options.sizes or {}).get(image_id)
-        return read_regions(result or (), self.codes, self.options.polygons, size)
-
-
-def _is_task(task: Any) -> bool:
-    if not isinstance(task, Mapping) or not isinstance(task.get("data"), Mapping):
-        return False
-    annotations = task.get("annotations")
-    return isinstance(annotations, list) and all(isinstance(annotation, Mapping) for annotation in annotations)
+        return read_regions(result or (), self.target, size)
 
 
 def _started_from(annotation: Mapping[str, Any], task: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -252,19 +254,9 @@ def _to_instances(
     return instances, ids
 
 
-_LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
-
-
 def _changed_at(entry: Mapping[str, Any]) -> datetime:
     """When an annotation or a prediction changed last; the earliest moment if it does not say."""
-    return _parse_time(entry.get("updated_at") or entry.get("created_at"))
-
-
-def _parse_time(text: Any) -> datetime:
-    if not text:
-        return _LONG_AGO
-    moment = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    return parse_time(entry.get("updated_at") or entry.get("created_at"))
 
 
 def _person(who: Any) -> str:

@@ -1,14 +1,20 @@
-"""Label Studio's JSON export as a file: its tasks one at a time, and clear errors for files that are something else."""
+"""Label Studio's JSON export: its tasks one at a time, and clear errors for files and records that are something else.
+
+Hand-made and damaged exports hold text for a number, or a number for a record.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from .addresses import image_suffix
 
+LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 _WANTED = "in Label Studio choose Export, then JSON: the only format that keeps angles, skipped tasks and predictions"
 
 
@@ -29,7 +35,7 @@ def iterate_tasks(path: Path) -> Iterator[dict[str, Any]]:
                 raise ValueError(f"{path}: expected a list of tasks, got {_describe_file(start, file)}; {_WANTED}")
             number = 0
             for number, task in enumerate(ijson.items(file, "item", use_float=True), start=1):
-                if not _is_task(task):
+                if not is_task(task):
                     got = _describe_entry(task)
                     raise ValueError(f"{path}: expected tasks, got as number {number} {got}; {_WANTED}")
                 yield task
@@ -56,6 +62,69 @@ def find_image_key(data: Mapping[str, Any]) -> str:
     return keys[0]
 
 
+def check_task(task: Mapping[str, Any]) -> None:
+    """Check the records of a task down to the regions, which are read one by one.
+
+    Raises:
+        ValueError: names the first record that is not as Label Studio makes it.
+    """
+    for key in ("drafts", "predictions"):
+        # Snapshots give the numbers of drafts and predictions alone.
+        for entry in _list(task, key, key):
+            if not isinstance(entry, Mapping) and (not isinstance(entry, int) or isinstance(entry, bool)):
+                raise ValueError(f"expected {key} as records or their numbers, got {entry!r:.100}")
+            _check_answer(entry, key)
+    for annotation in _list(task, "annotations", "annotations"):
+        what = f"annotation {annotation.get('id')}"
+        _check_answer(annotation, what)
+        _check_answer(annotation.get("prediction"), f"the prediction of {what}")
+        seconds = annotation.get("lead_time")
+        if seconds is not None and not (_is_number(seconds) and math.isfinite(seconds)):
+            raise ValueError(f"expected a lead_time in seconds in {what}, got {seconds!r:.100}")
+
+
+def is_task(entry: Any) -> bool:
+    """Whether an entry has data and annotations, as each task of an export has."""
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("data"), Mapping):
+        return False
+    annotations = entry.get("annotations")
+    return isinstance(annotations, list) and all(isinstance(annotation, Mapping) for annotation in annotations)
+
+
+def parse_time(text: Any) -> datetime:
+    """Read a moment as Label Studio writes it; nothing is the earliest moment of all.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if not text:
+        return LONG_AGO
+    moment = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def _check_answer(entry: Any, what: str) -> None:
+    if not isinstance(entry, Mapping):
+        return
+    _list(entry, "result", what)
+    for key in ("updated_at", "created_at"):
+        try:
+            parse_time(entry.get(key))
+        except ValueError:
+            raise ValueError(f"expected a time in {key} of {what}, got {entry[key]!r:.100}") from None
+
+
+def _list(record: Mapping[str, Any], key: str, what: str) -> list[Any]:
+    value = record.get(key)
+    if value is not None and not isinstance(value, list):
+        raise ValueError(f"expected a list in {key} of {what}, got {value!r:.100}")
+    return value or []
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _describe_file(start: bytes, file: Any) -> str:
     import ijson
 
@@ -72,13 +141,6 @@ def _describe_file(start: bytes, file: Any) -> str:
     if {"data", "annotations"} <= {*keys}:
         return "a single task; put it in a list"
     return f"an object with {', '.join(keys[:8]) or 'nothing'}"
-
-
-def _is_task(entry: Any) -> bool:
-    if not isinstance(entry, dict) or not isinstance(entry.get("data"), dict):
-        return False
-    annotations = entry.get("annotations")
-    return isinstance(annotations, list) and all(isinstance(annotation, dict) for annotation in annotations)
 
 
 def _describe_entry(task: Any) -> str:

@@ -9,9 +9,12 @@ exceed 100 (a long box at 90 degrees in a narrow image), and boxes may leave the
 from __future__ import annotations
 
 import numpy as np
+import shapely
 from numpy.typing import ArrayLike, NDArray
 
 from ... import boxes as rboxes
+
+MIN_VISIBLE = 0.1  # the least share of a box that lies in its image: Label Studio's page keeps boxes inside
 
 
 def to_label_studio(boxes: ArrayLike, width: ArrayLike, height: ArrayLike) -> NDArray[np.float64]:
@@ -61,6 +64,29 @@ def from_label_studio(values: ArrayLike, width: ArrayLike, height: ArrayLike) ->
     cos, sin = np.cos(theta), np.sin(theta)
     cx, cy = x + w / 2 * cos - h / 2 * sin, y + w / 2 * sin + h / 2 * cos
     return np.asarray(rboxes.canonical(np.column_stack([cx, cy, np.abs(w), np.abs(h), theta])), np.float64)
+
+
+def visible_share(boxes: ArrayLike, width: float, height: float) -> NDArray[np.float64]:
+    """Return which share of each box's area lies in its image.
+
+    Args:
+        boxes: (N, 5) cx, cy, w, h, theta in pixels and radians; a box without an area has the share 0.
+        width, height: of the image in pixels.
+
+    Returns:
+        (N,) numbers in [0, 1].
+
+    Raises:
+        ValueError: for a wrong shape, or values that are not finite.
+
+    >>> visible_share([[0, 50, 40, 10, 0], [50, 50, 40, 10, 1]], 100, 100).tolist()
+    [0.5, 1.0]
+    """
+    array = _as_rows(boxes, "boxes")
+    areas = array[:, 2] * array[:, 3]
+    shapes = shapely.polygons(rboxes.to_corners(array).reshape(-1, 4, 2).astype(np.float64))
+    inside = shapely.area(shapely.intersection(shapes, shapely.box(0, 0, width, height)))
+    return np.clip(np.divide(inside, areas, out=np.zeros(len(array)), where=areas > 0), 0, 1)
 
 
 def _as_rows(values: ArrayLike, name: str) -> NDArray[np.float64]:

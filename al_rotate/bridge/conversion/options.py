@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .label_config import LabelConfig
+
 POLICIES = ("latest", "ground-truth", "agreement")
 
 
@@ -25,6 +27,11 @@ class ReadOptions:
         sizes: image id -> (width, height), as the detector sees the images. A region drawn on another size is refused.
         image_key: the key of a task's data that holds the image's address; None takes that of the project or the
             export, else ``image``.
+        image_ids: address of an image -> its id, where its name alone does not tell it from others.
+        to_name: the name of the page's Image that shows it, where a task shows several; None takes that of the project
+            or the labelling configuration, else the one with the name of `image_key`.
+        from_name: the name of the labels that give the class, where a region has labels of several groups, such as
+            ship and moored; None takes that of the project or the labelling configuration.
 
     Raises:
         ValueError: for an unknown policy.
@@ -36,6 +43,9 @@ class ReadOptions:
     rename: Mapping[str, str] | None = None
     sizes: Mapping[str, tuple[int, int]] | None = None
     image_key: str | None = None
+    image_ids: Mapping[str, str] | None = None
+    to_name: str | None = None
+    from_name: str | None = None
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
@@ -48,6 +58,16 @@ class ReadOptions:
         """Replace some fields of options, or of the defaults; `classes` of None keeps theirs."""
         fields = dict(changes) if classes is None else {**changes, "classes": classes}
         return replace(options or cls(), **fields)
+
+    def completed(self, config: LabelConfig) -> ReadOptions:
+        """Fill in what these leave to the project's labelling configuration."""
+        return replace(
+            self,
+            classes=tuple(self.classes or config.classes),
+            image_key=self.image_key or config.image_key,
+            to_name=self.to_name or config.to_name,
+            from_name=self.from_name or config.from_name,
+        )
 
     def label_codes(self) -> dict[str, int]:
         """Map labels to the indices of their classes, renamed labels included."""

@@ -11,11 +11,13 @@ import shapely
 from numpy.typing import NDArray
 
 from ... import boxes as rboxes
-from .geometry import from_label_studio
+from .geometry import MIN_VISIBLE, from_label_studio, visible_share
+from .joined import join_entries
 
 # Results about the whole image or about other regions: they hide no object.
 _NO_SHAPES = "choices taxonomy textarea rating number datetime pairwise ranker relation hypertextlabels".split()
 _TINY = 0.01  # pixels; an accidental click
+_PIXEL = 1.0  # nobody draws a box that is smaller than this both ways
 _HUGE = 1e9  # percent, degrees or pixels; float32 holds the products
 
 
@@ -66,25 +68,46 @@ class _NoObject(ValueError):
     """A region that marks no object."""
 
 
-def read_regions(
-    result: Sequence[Mapping[str, Any]], codes: Mapping[str, int], polygons: bool, size: tuple[int, int] | None
-) -> Regions:
+@dataclass(frozen=True)
+class Target:
+    """Which regions are labels of an image.
+
+    Args:
+        codes: label -> class index.
+        polygons: take a polygon as its smallest rectangle.
+        to_name: the object of the page that shows the image; None: the only one that the result names, or else
+            `image_key`.
+        from_name: the labels that give the class, where a region has labels of several groups.
+        image_key: the key of the task's data that holds the image's address.
+    """
+
+    codes: Mapping[str, int]
+    polygons: bool = False
+    to_name: str | None = None
+    from_name: str | None = None
+    image_key: str = "image"
+
+
+def read_regions(result: Sequence[Any], target: Target, size: tuple[int, int] | None) -> Regions:
     """Read the boxes of a result.
 
     Args:
         result: regions as Label Studio has them; what becomes of those that are no boxes is told in
             :mod:`al_rotate.bridge.conversion.annotations`.
-        codes: label -> class index.
-        polygons: take a polygon as its smallest rectangle.
+        target: which of them are the image's.
         size: width and height of the image in pixels; None trusts the regions.
     """
     regions = Regions(size=size)
     rows: list[tuple[Any, ...]] = []
     seen: set[str | None] = set()
-    for region in result:
-        name = str(region["id"]) if isinstance(region, Mapping) and region.get("id") is not None else None
+    entries = list(join_entries(result))
+    objects, groups = _objects(entries), _groups(entries)
+    for region in entries:
+        name = _id_of(region)
         try:
-            drawn = _read_region(region, codes, polygons, size)
+            _check_object(region, objects, target)
+            _check_group(region, groups.get(name, set()), target)
+            drawn = _read_region(region, target, size)
         except _Unusable as error:
             regions.note(name, "quarantined", str(error))
             continue
@@ -99,13 +122,19 @@ def read_regions(
         if min(drawn.box[2:4]) <= _TINY:
             regions.note(name, "dropped", f"a box without a size ({drawn.box[2]:.3g} x {drawn.box[3]:.3g} px)")
             continue
+        if any(drawn.label == label and np.array_equal(drawn.box, box) for box, label, *_ in rows):
+            regions.note(name, "dropped", "the same box with the same label is there already")
+            continue
         is_double = name is not None and name in seen
         if is_double:
             regions.note(name, "noted", "another region has the same id; both are kept")
         if drawn.remark:
             regions.note(name, "noted", drawn.remark)
-        if overhang := _overhang(drawn.box, drawn.size):
-            regions.note(name, "noted", overhang)
+        if problem := _misplacement(drawn.box, drawn.size):
+            regions.note(name, "quarantined", problem)
+            continue
+        if _overhangs(drawn.box, drawn.size):
+            regions.note(name, "noted", "lies partly outside the image; kept")
         rows.append((drawn.box, drawn.label, region.get("score"), None if is_double else name))
         seen.add(name)
     if rows:
@@ -116,17 +145,71 @@ def read_regions(
     return regions
 
 
-def _read_region(region: Any, codes: Mapping[str, int], polygons: bool, size: tuple[int, int] | None) -> _Drawn:
+def _id_of(region: Any) -> str | None:
+    return str(region["id"]) if isinstance(region, Mapping) and region.get("id") is not None else None
+
+
+def _objects(entries: Sequence[Any]) -> set[str]:
+    """The objects of the page on which something is drawn."""
+    shapes = [entry for entry in entries if isinstance(entry, Mapping) and entry.get("type") not in _NO_SHAPES]
+    return {str(shape["to_name"]) for shape in shapes if shape.get("to_name") is not None}
+
+
+def _groups(entries: Sequence[Any]) -> dict[str | None, set[str]]:
+    """Region id -> the groups of labels that it has labels of."""
+    groups: dict[str | None, set[str]] = {}
+    for entry in entries:
+        name = _id_of(entry)
+        if name is not None and entry.get("type") in ("rectanglelabels", "polygonlabels"):
+            groups.setdefault(name, set()).add(str(entry.get("from_name")))
+    return groups
+
+
+def _check_object(region: Any, objects: set[str], target: Target) -> None:
+    """Pass over what is drawn on another object or page of the task."""
+    if not isinstance(region, Mapping) or region.get("type") in _NO_SHAPES:
+        return
+    if (page := region.get("item_index")) not in (None, 0):
+        raise _NoObject(f"drawn on another page of the task (item_index {page})")
+    on = region.get("to_name")
+    image = target.to_name or (target.image_key if len(objects) > 1 else on)
+    if on is None or on == image:
+        return
+    if target.to_name is None and image not in objects:
+        raise _Unusable(
+            f"drawn on {on!r}, and other regions on another of {', '.join(sorted(objects))}: say which of them shows "
+            "the image, by the project's labelling configuration or to_name"
+        )
+    raise _NoObject(f"drawn on {on!r}, another object of the page than {image!r}")
+
+
+def _check_group(region: Any, groups: set[str], target: Target) -> None:
+    """Take the class from one of several groups of labels."""
+    if len(groups) < 2:
+        return
+    if target.from_name not in groups:
+        raise _Unusable(
+            f"has labels of {' and '.join(sorted(groups))}: say which of them gives the class (from_name), or convert "
+            "with a labelling configuration that has that one alone"
+        )
+    if region.get("from_name") != target.from_name:
+        name = region.get("from_name")
+        raise _NoObject(f"labels of {name}: an attribute of the box; {target.from_name} gives its class")
+
+
+def _read_region(region: Any, target: Target, size: tuple[int, int] | None) -> _Drawn:
     kind = region.get("type") if isinstance(region, Mapping) else None
     if kind in _NO_SHAPES:
         raise _NoObject(f"{kind} is not about a box")
     value = region.get("value") if isinstance(region, Mapping) else None
     if not isinstance(value, Mapping):
         raise _Unusable(f"expected a region with a value, got {str(region)[:100]}")
-    if kind not in ("rectanglelabels", "polygonlabels") or (kind == "polygonlabels" and not polygons):
+    if kind in ("rectangle", "polygon"):
+        raise _Unusable(f"a {kind} without a label")
+    if kind not in ("rectanglelabels", "polygonlabels") or (kind == "polygonlabels" and not target.polygons):
         more = "; read with polygons=True to take it as its smallest rectangle" if kind == "polygonlabels" else ""
         raise _Unusable(f"a {kind} region cannot become a rotated box{more}")
-    label = _read_label(value.get(kind), codes)
+    label = _read_label(value.get(kind), target.codes)
     if region.get("image_rotation"):
         raise _Unusable(f"drawn on a view turned by {region['image_rotation']} degrees: turn it back and draw it again")
     drawn_on = _read_size(region, size)
@@ -173,14 +256,24 @@ def _smallest_rectangle(points: Any, size: tuple[int, int]) -> NDArray[np.float6
     return rboxes.from_corners(np.resize(corners, (1, 8)).astype(float))[0]
 
 
-def _overhang(box: NDArray[np.float64], size: tuple[int, int]) -> str | None:
-    """A note on a box that leaves the image by more than half a pixel."""
-    left, top, right, bottom = rboxes.to_hbb(box[None])[0]
-    width, height = size
-    if not (left < -0.5 or top < -0.5 or right > width + 0.5 or bottom > height + 0.5):
+def _misplacement(box: NDArray[np.float64], size: tuple[int, int]) -> str | None:
+    """Why a box cannot be what somebody drew on an image of this size."""
+    if max(box[2:4]) < _PIXEL:
+        return f"smaller than a pixel ({box[2]:.3g} x {box[3]:.3g} px): are its numbers fractions, not percent?"
+    share = float(visible_share(box[None], *size)[0])
+    if share >= MIN_VISIBLE:
         return None
-    is_outside = right < 0 or bottom < 0 or left > width or top > height
-    return f"lies {'wholly' if is_outside else 'partly'} outside the image; kept"
+    left, top, right, bottom = rboxes.to_hbb(box[None])[0]
+    return (
+        f"{share:.0%} of the box lies in the image: it goes from ({left:.0f}, {top:.0f}) to ({right:.0f}, "
+        f"{bottom:.0f}) in {size[0]} x {size[1]} pixels"
+    )
+
+
+def _overhangs(box: NDArray[np.float64], size: tuple[int, int]) -> bool:
+    """Whether a box leaves the image by more than half a pixel."""
+    left, top, right, bottom = rboxes.to_hbb(box[None])[0]
+    return bool(left < -0.5 or top < -0.5 or right > size[0] + 0.5 or bottom > size[1] + 0.5)
 
 
 def _is_point(value: Any) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from ...data import RotatedInstances
 from ...data.columns import require_unicode
 from .addresses import file_path
-from .geometry import to_label_studio
+from .geometry import MIN_VISIBLE, to_label_studio, visible_share
 from .label_config import LabelConfig
 
 IMAGE_ID = "al_image_id"
@@ -69,7 +69,7 @@ def prediction(
     model_version: str,
     score: float | None = None,
 ) -> dict[str, Any]:
-    """Make a prediction of one image's detections, one region per box.
+    """Make a prediction of one image's detections, one region per box of which at least a tenth lies in the image.
 
     Args:
         image_id: for the regions' ids.
@@ -86,6 +86,7 @@ def prediction(
         raise ValueError(f"expected one image's detections with classes and scores, got {detections!r}")
     width, height = size
     values = to_label_studio(detections.boxes, width, height)
+    is_visible = visible_share(detections.boxes, width, height) >= MIN_VISIBLE
     scores = np.zeros(0) if detections.scores is None else detections.scores
     regions = [
         {
@@ -103,6 +104,7 @@ def prediction(
             },
         }
         for position, (row, label, box_score) in enumerate(zip(values, detections.labels, scores, strict=True))
+        if is_visible[position]
     ]
     entry: dict[str, Any] = {"model_version": model_version, "result": regions}
     return entry if score is None else {**entry, "score": float(score)}

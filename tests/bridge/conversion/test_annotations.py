@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import shapely
 from helpers.bridge.drawn import BOX, CLASSES, EARLY, answer, assert_boxes, read, rect, rows, skip, task
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -75,7 +76,7 @@ BRUSH = rect(name="r2", type="brushlabels")
         ("latest", [answer(rect()), answer(rect(20))], [80], f"1 of 1 {DIFFER}"),
         ("latest", [answer(rect()), answer(rect(label="plane"))], [40], f"1 of 1 {DIFFER}"),
         ("latest", [answer(rect()), answer(rect(20)), answer(rect(21)), answer()], [], f"3 of 3 {DIFFER}"),
-        ("latest", [answer(rect()), answer(rect(), rect(name="r2"))], [40, 40], f"1 of 1 {DIFFER}"),
+        ("latest", [answer(rect()), answer(rect(), rect(12, name="r2"))], [40, 48], f"1 of 1 {DIFFER}"),
         ("latest", [answer(rect()), skip()], "skipped", f"1 of 1 {DIFFER}"),
         ("latest", [skip(), answer()], [], f"1 of 1 {DIFFER}"),
         ("latest", [answer(BRUSH), answer()], [], f"1 of 1 {DIFFER}"),
@@ -253,9 +254,14 @@ def detections(draw):
         st.sampled_from([0, 1]),
         st.floats(0, 1, **number),
     )
-    rows = draw(st.lists(row, max_size=5))
+    rows = draw(st.lists(row, max_size=5, unique_by=lambda row: row[:2]))
     boxes = [[x, y, max(w, 4), max(w, 4) * ratio, theta] for x, y, w, ratio, theta, *_ in rows]
-    boxes, labels, scores = np.reshape(boxes, (-1, 5)), [row[5] for row in rows], [row[6] for row in rows]
+    frame = shapely.box(0, 0, width, height)
+    shapes = [shapely.Polygon(corners) for corners in rboxes.to_corners(np.reshape(boxes, (-1, 5)))]
+    # What hardly lies in the image is neither sent nor taken for a label.
+    shown = [k for k, shape in enumerate(shapes) if shape.intersection(frame).area > 0.11 * shape.area]
+    boxes, rows = np.reshape([boxes[k] for k in shown], (-1, 5)), [rows[k] for k in shown]
+    labels, scores = [row[5] for row in rows], [row[6] for row in rows]
     return RotatedInstances(["a"], [0, len(rows)], boxes, labels, scores, classes=CLASSES), (width, height)
 
 

@@ -48,7 +48,7 @@ NUMBERS = "expected x, y, width, height, rotation as numbers below 1e+09, got"
         (rect(value={"rectanglelabels": [["ship"]]}), "unknown label ['ship']; the classes are ship, plane"),
         *((rect(type=f"{kind}labels"), f"a {kind}labels region cannot become a rotated box")
           for kind in ("brush", "ellipse", "keypoint")),
-        (rect(type="rectangle"), "a rectangle region cannot become a rotated box"),
+        (rect(type="rectangle"), "a rectangle without a label"),
         (rect(type=...), "a None region cannot become a rotated box"),
         (rect(type=["choices"]), "a ['choices'] region cannot become a rotated box"),
         (polygon([[0, 0], [10, 0], [0, 10]]), "a polygonlabels region cannot become a rotated box; read with "
@@ -64,6 +64,17 @@ NUMBERS = "expected x, y, width, height, rotation as numbers below 1e+09, got"
         *((rect(original_height=side), "expected original_width and original_height, got "
            f"(400, {None if side is ... else side}), and the image's size is unknown")
           for side in (..., None, 0, float("nan"))),
+        (rect(x=110), "0% of the box lies in the image: it goes from (440, 20) to (520, 40) in 400 x 200 pixels"),
+        (rect(value={"y": -30}),
+         "0% of the box lies in the image: it goes from (40, -60) to (120, -40) in 400 x 200 pixels"),
+        (rect(x=98.6), "7% of the box lies in the image: it goes from (394, 20) to (474, 40) in 400 x 200 pixels"),
+        # Every number times 100, as pages before 1.7 saved boxes drawn before the image had loaded.
+        (rect(value={"x": 1000, "y": 1000, "width": 2000, "height": 1000}),
+         "0% of the box lies in the image: it goes from (4000, 2000) to (12000, 4000) in 400 x 200 pixels"),
+        (rect(x=0, value={"y": 0, "width": 2000, "height": 1000}),
+         "0% of the box lies in the image: it goes from (0, 0) to (8000, 2000) in 400 x 200 pixels"),
+        (rect(x=0.1, value={"y": 0.1, "width": 0.2, "height": 0.1}),
+         "smaller than a pixel (0.8 x 0.2 px): are its numbers fractions, not percent?"),
         ({"id": "r1", "type": "choice"}, "expected a region with a value, got {'id': 'r1', 'type': 'choice'}"),
     ],
 )  # fmt: skip
@@ -89,9 +100,10 @@ def test_all_problems_are_reported():
         ({"id": "r1", "type": "relation"}, "noted", "relation is not about a box", 1),
         (rect(x=-10), "noted", "lies partly outside the image; kept", 2),
         (rect(value={"rotation": 180}), "noted", "lies partly outside the image; kept", 2),
-        (rect(x=110), "noted", "lies wholly outside the image; kept", 2),
-        (rect(value={"y": -30}), "noted", "lies wholly outside the image; kept", 2),
-        (rect(name="good"), "noted", "another region has the same id; both are kept", 2),
+        (rect(x=97.9), "noted", "lies partly outside the image; kept", 2),  # a tenth of it lies inside
+        (rect(), "dropped", "the same box with the same label is there already", 1),
+        (rect(name="good"), "dropped", "the same box with the same label is there already", 1),
+        (rect(11, name="good"), "noted", "another region has the same id; both are kept", 2),
     ],
 )
 def test_dropped_and_odd_regions_are_reported(region, action, detail, kept):
@@ -102,7 +114,7 @@ def test_dropped_and_odd_regions_are_reported(region, action, detail, kept):
 
 
 def test_double_and_missing_region_ids():
-    reading = read(task(answer(rect(), rect(x=20), rect(name=...), rect(x=30, name=...), rect(name="r2"))))
+    reading = read(task(answer(rect(), rect(x=20), rect(x=30, name=...), rect(x=40, name=...), rect(x=50, name="r2"))))
     assert reading.label_ids.tolist() == ["r1", None, None, None, "r2"]
     assert [row[5] for row in rows(reading)] == ["another region has the same id; both are kept"]
 
