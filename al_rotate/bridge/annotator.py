@@ -17,7 +17,8 @@ from ..storage.files import atomic_write
 from ..workspace import COST_COLUMNS
 from .client.addresses import addresses
 from .client.api import LabelStudioError, NotAllowed
-from .client.label_studio import LabelStudio, Pulled
+from .client.label_studio import LabelStudio
+from .client.pulled import Pulled
 from .connection import Connection, connect
 from .conversion.annotations import Reading
 
@@ -52,6 +53,7 @@ class LabelStudioAnnotator:
         # image id -> the round that queried it again, and when it had been answered last before that
         self._queried_again = {i: (int(number), str(moment)) for i, (number, moment) in stored.get("again", {}).items()}
         self._sizes = {i: (int(width), int(height)) for i, (width, height) in stored.get("sizes", {}).items()}
+        self._waiting: set[str] = set()  # images pushed since the last pull; those that are open are, before each one
         self._unreadable: dict[str, str] = {}  # image id -> why
         self._notes: list[dict[str, object]] = []  # for the next answer's account
 
@@ -62,6 +64,7 @@ class LabelStudioAnnotator:
             UnreadableImage: if none of the images can be read.
             LabelStudioError: if Label Studio cannot be reached or refuses.
         """
+        self._waiting.update(query.image_ids)
         self._read_sizes(query)
         shown = query.detections
         if shown.scores is not None:
@@ -105,7 +108,10 @@ class LabelStudioAnnotator:
         """
         options = replace(self.connection.read_options(self._sizes or None), classes=self._classes)
         moments = {image_id: moment for image_id, (_, moment) in self._queried_again.items()}
-        pulled = self._sign_in().pull(self.connection.project, since=since, options=options, after=moments)
+        pulled = self._sign_in().pull(
+            self.connection.project, since=since, options=options, after=moments, waiting=self._waiting
+        )
+        self._waiting.clear()
         for note in pulled.notes:
             self._note("", "project", note)
         self._note_deleted(pulled)

@@ -2,7 +2,8 @@
 
 from .addresses import Addresses, LocalFiles, Template, Uploads, addresses
 from .api import LabelStudioError, NotAllowed
-from .label_studio import LabelStudio, Pulled
+from .label_studio import LabelStudio
+from .pulled import Pulled
 from .push import Pushed
 
 __all__ = [

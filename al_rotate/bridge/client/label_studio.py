@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,15 @@ from tqdm.auto import tqdm
 
 from ...data import RotatedInstances
 from ...data.images import size as image_size
-from ..conversion.annotations import Reading, answered_since
+from ..conversion.annotations import answered_since
 from ..conversion.annotations import read as read_annotations
+from ..conversion.export_file import parse_time
 from ..conversion.label_config import LabelConfig, read_xml, to_xml
 from ..conversion.options import ReadOptions
 from ..conversion.tasks import IMAGE_ID, SHOWN_VERSION, check, image_task
 from .addresses import Addresses
-from .api import OURS, Api, LabelStudioError, changed_since
+from .api import OURS, Api, LabelStudioError, changed_since, is_one_of, portions
+from .pulled import FIELDS, Pulled, note_other_labels
 from .push import (
     Pushed,
     find_answers,
@@ -32,33 +33,8 @@ from .push import (
     upsert_tasks,
 )
 
+_CLOCK_STEP = timedelta(seconds=1)
 CURSOR_OVERLAP = timedelta(seconds=30)  # a pull looks back: what was saved first may be committed last
-# Everything that annotations.read looks at; the server applies the list to tasks and to what they contain alike.
-FIELDS = (
-    "data annotations predictions drafts updated_at created_at result score model_version completed_by was_cancelled "
-    "ground_truth lead_time parent_prediction user"
-).split()
-
-
-@dataclass(frozen=True, eq=False)
-class Pulled:
-    """What a pull returned.
-
-    Args:
-        reading: labels, skips, account; see :class:`~al_rotate.bridge.conversion.annotations.Reading`.
-        tasks: image id -> task id, of the tasks read.
-        addresses: image id -> the address of its image, of the tasks read.
-        n_tasks: how many tasks of the project are ours, read or not.
-        cursor: pass it to the next pull, once this one is stored.
-        notes: on the project as a whole.
-    """
-
-    reading: Reading
-    tasks: dict[str, int]
-    addresses: dict[str, str]
-    n_tasks: int
-    cursor: str
-    notes: list[str] = field(default_factory=list)
 
 
 class LabelStudio:
@@ -212,6 +188,7 @@ class LabelStudio:
         *,
         options: ReadOptions | None = None,
         after: Mapping[str, str] | None = None,
+        waiting: Iterable[str] = (),
         **changes: Any,
     ) -> Pulled:
         """Read everything that people answered, or what changed since the last pull.
@@ -223,6 +200,8 @@ class LabelStudio:
             options: how to read; None takes the defaults of
                 :class:`~al_rotate.bridge.conversion.options.ReadOptions`.
             after: image id -> moment; answers up to then are left out, see :meth:`answered`.
+            waiting: images whose answers nobody has taken over yet. Their tasks are read whatever their times say: a
+                server whose clock was set back stamps answers with moments before the last pull.
             changes: fields of :class:`~al_rotate.bridge.conversion.options.ReadOptions` that differ from `options`,
                 such as ``policy="agreement"``.
 
@@ -232,14 +211,29 @@ class LabelStudio:
         config = read_xml(self.api.get(f"api/projects/{project}")["label_config"])
         options = ReadOptions.merged(options, classes, changes).completed(config)
         names, image_key = tuple(options.classes or ()), options.image_key or ""
-        start = json.loads(since)["updated_at"] if since else None
+        notes = note_other_labels(config, names, options.rename or {}, project)
+        start, now = json.loads(since)["updated_at"] if since else None, self.api.clock()
+        if start and now and parse_time(start) > now + CURSOR_OVERLAP:
+            notes.append("the server's clock is behind the moment of the last pull; all tasks were read again")
+            start = None
         # Read before the first page: an answer given while the pages are read may be on a page that was read already.
         last = self.api.newest(project) or start
+        if last and now and parse_time(last) > now + _CLOCK_STEP:
+            last = _moment(now)  # a stamp in the future would hide what is answered until then
         places: dict[int, str] = {}
+
+        def wanted_tasks() -> Iterator[dict[str, Any]]:
+            yield from self.api.tasks(project, [changed_since(_before(start))] if start else [], FIELDS)
+            for ids in portions(waiting) if start else ():
+                yield from self.api.tasks(project, [is_one_of(ids)], FIELDS)
 
         def changed_tasks() -> Iterator[dict[str, Any]]:
             people = self._people()
-            for task in self.api.tasks(project, [changed_since(_before(start))] if start else [], FIELDS):
+            seen: set[int] = set()
+            for task in wanted_tasks():
+                if task["id"] in seen:
+                    continue
+                seen.add(task["id"])
                 queried_again = (after or {}).get(task["data"].get(IMAGE_ID, ""))
                 if queried_again is not None and not answered_since(task, queried_again):
                     continue
@@ -255,7 +249,7 @@ class LabelStudio:
             {image_id: places[number] for image_id, number in reading.tasks.items()},
             self.api.count(project, OURS),
             json.dumps({"updated_at": last}),
-            _note_other_labels(config, names, options.rename or {}, project),
+            notes,
         )
 
     def task_ids(self, project: int) -> dict[str, int]:
@@ -283,17 +277,8 @@ class LabelStudio:
 
 
 def _before(moment: str) -> str:
-    return (datetime.fromisoformat(moment.replace("Z", "+00:00")) - CURSOR_OVERLAP).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return _moment(parse_time(moment) - CURSOR_OVERLAP)
 
 
-def _note_other_labels(
-    config: LabelConfig, classes: Sequence[str], rename: Mapping[str, str], project: int
-) -> list[str]:
-    named = {rename.get(name, name) for name in config.classes}
-    lost, new = [name for name in classes if name not in named], sorted(named - {*classes})
-    if not lost and not new:
-        return []
-    return [
-        f"project {project}'s labels are not our classes: it lacks {', '.join(lost) or 'none'} and adds "
-        f"{', '.join(new) or 'none'}; if a label was renamed, say rename={{'its name now': 'our class'}}"
-    ]
+def _moment(time: datetime) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -10,13 +10,12 @@ import pandas as pd
 
 from ...data import RotatedInstances
 from ..conversion.tasks import IMAGE_ID, SHOWN_VERSION
-from .api import OURS, Api, LabelStudioError, NotAllowed, is_one_of, pauses
+from .api import OURS, Api, LabelStudioError, NotAllowed, is_one_of, pauses, portions
 
 BATCH_TASKS, BATCH_BOXES = 100, 10_000  # about 3 MB per request
 ATTEMPTS = 8  # per batch, with pauses of a minute and a half in total
 CHECKS_BEFORE_RESEND = 2  # after a time-out: the server may still be working on the request
 FIELDS = ("data", "predictions", "result", "model_version", "model", "total_annotations", "cancelled_annotations")
-_QUERY_CHARACTERS = 6000  # servers accept URLs of some 8,000
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def find_tasks(api: Api, project: int, image_ids: Sequence[str]) -> dict[str, di
     """
     tasks: dict[str, dict[str, Any]] = {}
     doubles: list[int] = []
-    for ids in _portions(image_ids):
+    for ids in portions(image_ids):
         for task in api.tasks(project, [is_one_of(ids)], FIELDS):
             # Without the boxes, which would fill the memory for ten thousand images.
             task["predictions"] = [
@@ -120,7 +119,7 @@ class TaskAnswer(NamedTuple):
 def find_answers(api: Api, project: int, image_ids: Sequence[str]) -> dict[str, TaskAnswer]:
     """Find the oldest task of each image and when it was answered last: image id -> answer."""
     answers: dict[str, TaskAnswer] = {}
-    for ids in _portions(image_ids):
+    for ids in portions(image_ids):
         for task in api.tasks(project, [is_one_of(ids)], ["data", "annotations", "updated_at"]):
             last = max((annotation["updated_at"] for annotation in task["annotations"]), default="")
             answers.setdefault(task["data"][IMAGE_ID], TaskAnswer(task["id"], task["data"], last))
@@ -200,18 +199,3 @@ def _region_ids(prediction: Mapping[str, Any]) -> list[str | None]:
 def _imported(task: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The predictions that somebody pushed; those of an ML backend carry its number."""
     return [prediction for prediction in task["predictions"] if prediction.get("model") is None]
-
-
-def _portions(image_ids: Sequence[str]) -> Iterator[list[str]]:
-    """Split ids so that each portion fits into one URL, where every special character takes twelve."""
-    portion: list[str] = []
-    length = 0
-    for image_id in image_ids:
-        more = 8 + sum(1 if c.isalnum() and c.isascii() else 12 for c in image_id)
-        if portion and length + more > _QUERY_CHARACTERS:
-            yield portion
-            portion, length = [], 0
-        portion.append(image_id)
-        length += more
-    if portion:
-        yield portion

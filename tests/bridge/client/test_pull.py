@@ -1,6 +1,7 @@
 """What a pull brings back from a real server: all of it, or an error."""
 
 import json
+import time
 
 import numpy as np
 import pandas as pd
@@ -113,6 +114,57 @@ def test_a_task_without_an_image_id(studio, pool):
     pulled = studio.client.pull(project)
     assert len(pulled.tasks) == 7
     assert pulled.reading.account["action"].tolist() == ["left out"]
+
+
+def an_hour_ahead(body):
+    """A page of tasks with times that lie ahead."""
+    page = json.loads(body)
+    for task in page["tasks"]:
+        for entry in [task, *(task.get("annotations") or ())]:
+            if "updated_at" in entry:
+                entry["updated_at"] = str(pd.Timestamp(entry["updated_at"]) + pd.Timedelta(hours=1))
+    return json.dumps(page).encode()
+
+
+def test_a_task_stamped_ahead_hides_no_later_answer(studio, pool, exact_cursor):
+    project = studio.project()
+    studio.push(project, pool)
+    tasks = studio.by_image(project)
+    studio.submit(tasks["a b"], corrected(tasks["a b"]))
+    with proxy_to(studio.server.url) as proxy:
+        client = LabelStudio.connect(proxy.url, studio.server.token)
+        proxy.faults = [Fault("edit", "GET", "/api/tasks", edit=an_hour_ahead, times=2)]
+        first = client.pull(project)
+    assert first.reading.labels.image_ids.tolist() == ["a b"]
+    time.sleep(2.1)  # the server tells its clock to the second
+    studio.submit(tasks["plain"], corrected(tasks["plain"]))
+    later = studio.client.pull(project, since=first.cursor)
+    assert "plain" in later.reading.labels.image_ids
+
+
+def test_a_clock_that_was_set_back(studio, pool):
+    """The cursor lies ahead of the clock: all is read."""
+    project = studio.project()
+    studio.push(project, pool)
+    task = studio.by_image(project)["plain"]
+    ahead = json.dumps({"updated_at": str(pd.Timestamp.now("UTC") + pd.Timedelta(hours=1))})
+    studio.submit(task, corrected(task))
+    pulled = studio.client.pull(project, since=ahead)
+    assert len(pulled.tasks) == 7
+    assert "clock is behind the moment of the last pull" in pulled.notes[0]
+
+
+def test_tasks_that_wait_are_read_whatever_their_times_say(studio, pool, monkeypatch):
+    project = studio.project()
+    studio.push(project, pool)
+    task = studio.by_image(project)["c+d&e"]
+    studio.submit(task, corrected(task))
+    cursor = json.dumps({"updated_at": str(pd.Timestamp.now("UTC") + pd.Timedelta(seconds=60))})
+    monkeypatch.setattr(studio.client.api, "clock", lambda: None)  # as if it had passed the cursor
+    assert studio.client.pull(project, since=cursor).tasks == {}
+    pulled = studio.client.pull(project, since=cursor, waiting=["c+d&e", "plain"])
+    assert sorted(pulled.tasks) == ["c+d&e", "plain"]
+    assert pulled.reading.labels.image_ids.tolist() == ["c+d&e"]
 
 
 def test_pages(studio, pool, monkeypatch):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from helpers.bridge.label_studio import CLASSES, boxes_of
 from helpers.bridge.proxy import proxy_to
+from PIL import Image
 
 from al_rotate.bridge.client import LabelStudio, Uploads, addresses
-from al_rotate.bridge.conversion.tasks import region_id
+from al_rotate.bridge.conversion.tasks import image_id_of, region_id
 
 
 def test_what_is_pushed(studio, pool):
@@ -158,6 +159,24 @@ def test_tasks_are_updated_when_they_are_queried_again(studio, pool):
     with pytest.warns(DeprecationWarning, match="use update_tasks, tell_again will go in 0.3"):
         studio.client.tell_again(project, ["a b"], round=4)
     assert studio.by_image(project)["a b"]["data"]["al_round"] == 4
+
+
+def test_percent_signs_in_names(studio, tmp_path):
+    """The server decodes the names in a query twice."""
+    folder = studio.root / tmp_path.name
+    folder.mkdir()
+    files = {name: folder / f"{name}.png" for name in ("a%20b", "a b", "100%", "50%25", "%C3%A4")}
+    for k, file in enumerate(files.values(), start=1):
+        Image.new("RGB", (40 + k, 30)).save(file)
+    project = studio.project()
+    first, again = (studio.client.push(project, list(files), None, files, studio.files) for _ in range(2))
+    assert (first.created, again.created, again.tasks) == (list(files), [], first.tasks)
+    tasks = studio.by_image(project)
+    assert list(tasks) == list(files)
+    for image_id, task in tasks.items():
+        assert studio.picture(task) == files[image_id].read_bytes()
+        assert image_id_of({"image": task["data"]["image"]}) == image_id
+    assert studio.client.answered(project, list(files)) == dict.fromkeys(files, "")
 
 
 def test_uploads(studio, pool):
