@@ -116,9 +116,9 @@ def test_a_training_says_what_its_config_lacks(quick: Any, tmp_path: Path, lacki
         finetune(**arguments, work_dir=tmp_path)
 
 
-def test_a_training_without_an_environment_and_with_a_misspelt_optimizer(quick: Any, tmp_path: Path):
+def test_a_training_without_an_environment_and_with_a_misspelt_sampler(quick: Any, tmp_path: Path):
     config = configs.load(RTMDET, quick["cfg_options"])
     config.pop("env_cfg")
-    config.optim_wrapper.optimizer.type = "AdamX"
-    with pytest.raises(ValueError, match="AdamX"):
+    config.train_dataloader.sampler.type = "EndlessSampler"
+    with pytest.raises(ValueError, match=r"a config that can be trained, got KeyError: .*EndlessSampler"):
         finetune(**{**quick, "config": config, "cfg_options": None}, work_dir=tmp_path)
