@@ -45,7 +45,7 @@ from .service import Rejected, Service, token_of_environment
 __all__ = ["Rejected", "ServeOptions", "Service", "create_app", "serve"]
 
 MAX_BODY = 32 << 20  # bytes: a thousand tasks with fifty boxes each
-MAX_VALUES = 1_500_000  # commas and brackets: as many, which is parsed in a fraction of a second
+MAX_VALUES = 1_000_000  # commas and brackets: as many, which is parsed in a fraction of a second
 _ASGI = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
@@ -104,15 +104,15 @@ def instructions(options: ServeOptions, version: str) -> str:
     lines = [
         f"al_rotate serves {version} at {url} (in a browser: what it does, and what it left out and why).",
         f"In {studio}, project, Settings, Model, Connect Model:",
-        f"  Backend URL:            {url}",
+        f"  Backend URL: {url}",
     ]
     if options.user:
         lines += [
-            "  Authentication method:  Basic Authentication",
-            f"  Username, password:     {options.user}, and the password in AL_ROTATE_PASSWORD",
+            "  Select authentication method: Basic Authentication",
+            f"  User and password: {options.user}, and what AL_ROTATE_PASSWORD holds here",
         ]
     else:
-        lines.append("  Authentication method:  No Authentication")
+        lines.append("  Select authentication method: No Authentication")
     if options.user and options.train_every:
         lines += [
             "In Settings, Webhooks, the one that Label Studio then makes, add a header, so that new annotations count:",

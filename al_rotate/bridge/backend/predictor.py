@@ -73,7 +73,7 @@ class Predictor:
     @property
     def weights(self) -> Weights:
         """The weights that are served."""
-        return self._loaded()[0]
+        return self.loaded()[0]
 
     def load(self, weights: Weights) -> None:
         """Serve these weights from now on; if they cannot be loaded, the old ones stay."""
@@ -92,7 +92,7 @@ class Predictor:
         Raises:
             ValueError: if no class of the model is a label of the project.
         """
-        weights, detector = self._loaded()
+        weights, detector = self.loaded()
         if detector is None:
             raise ValueError(
                 f"{weights.version} has random weights: label the first images and train, then it predicts"
@@ -127,7 +127,8 @@ class Predictor:
                 answers.append([])
         return answers
 
-    def _loaded(self) -> tuple[Weights, Detector | None]:
+    def loaded(self) -> tuple[Weights, Detector | None]:
+        """Return the weights that are served, and their detector; random weights have none."""
         assert self._served is not None, "load() first"
         return self._served
 

@@ -78,7 +78,11 @@ def test_one_runs_and_one_waits(queue, workspace, tmp_path):
     wait_until(lambda: states(following)[0] == "failed", "nobody else has the workspace")
     wait_until(lambda: following.tick()[1].state == "failed", "the second's turn")
     following.close()
-    assert "learner" in jobs(queue.folder)[0].result["error"]
+    failed = jobs(queue.folder)[0]
+    assert "learner" in failed.result["error"]
+    assert failed.result["error"].endswith(f"; the traceback is in {failed.folder / 'log.txt'}")
+    assert "\n" not in failed.result["error"]
+    assert "Traceback" in (failed.folder / "log.txt").read_text()
     assert "a secret token" not in "".join(file.read_text() for file in queue.folder.rglob("*") if file.is_file())
 
 

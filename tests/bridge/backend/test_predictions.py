@@ -1,5 +1,6 @@
 """What the ML backend predicts, over its HTTP, with a real detector."""
 
+import json
 import re
 import threading
 
@@ -135,9 +136,9 @@ def test_health_and_setup_do_not_wait_for_the_model(service, http, scenes):
     assert answers[0].json()["results"][0]["result"]
 
 
-def test_only_so_many_requests_can_wait(open_service, predict, monkeypatch, scenes):
+def test_only_so_many_requests_can_wait(service, predict, monkeypatch, scenes):
     monkeypatch.setattr(f"{Service.__module__}.MAX_WAITING", 0)
-    answer = predict(open_service(), local_task(scenes.labels.image_ids[0]))
+    answer = predict(service, local_task(scenes.labels.image_ids[0]))
     assert answer.status_code == 503
     assert "try again later" in answer.json()["detail"]
 
@@ -158,3 +159,43 @@ def test_a_workspace_with_an_untrained_start(open_service, predict, http, scenes
     assert "it predicts nothing" in re.sub(r"\s+", " ", http(service).get("/").text)
     with pytest.raises(Busy, match="another service works in"):
         Service(WorkspaceModels(folder))
+
+
+def test_one_odd_task_affects_no_other(service, predict, http, scenes):
+    """Whatever its address, its id and its names are; the page says why it was refused."""
+    good = [local_task(image_id, k) for k, image_id in enumerate(scenes.labels.image_ids[:3].tolist(), start=1)]
+    good[1]["data"]["al_image_id"] = "\ud800"  # its boxes are named by the task instead
+    odd = [
+        {"id": 50, "data": {"image": "http://[::1/x"}},
+        {"id": 51, "data": {"image": "//[x"}},
+        {"id": 52, "data": {"image": "\ud800"}},
+        {"id": "\ud800" * 1000, "data": {"image": "http://evil.example/a.png"}},
+        {"id": {"a": 1}, "data": {"image": ["x"]}},
+        {"id": 55, "data": []},
+        None,
+        {"id": 10**400, "data": {"image": "s3://bucket/a.png"}},
+    ]
+    body = json.dumps(predict_request(good[0], *odd, *good[1:], xml=to_xml(synthetic.CLASSES)))
+    client = http(service)
+    answer = client.post("/predict", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 200, answer.text
+    results = answer.json()["results"]
+    assert [bool(result) for result in results] == [True, *[False] * len(odd), True, True]
+    page = client.get("/")
+    assert page.status_code == 200
+    for number in (50, 51):
+        assert f"<td>task {number}<td>expected the address of an image" in page.text
+    assert "--allow-host evil.example:80" in page.text
+
+
+def test_an_exception_of_the_detector_is_told(service, predict, http, scenes):
+    """Such as that of a full GPU, of which there is none here: it is simulated."""
+    _, detector = service.predictor.loaded()
+    detector.predict = lambda *args, **kwargs: (_ for _ in ()).throw(RuntimeError("out of memory\nTried to"))
+    try:
+        answer = predict(service, *(local_task(image_id) for image_id in scenes.labels.image_ids[:2]))
+    finally:
+        del detector.predict
+    assert answer.json()["results"] == [[], []]
+    (note,) = service.journal.notes
+    assert (note.why, note.times) == ("RuntimeError: out of memory Tried to", 2)
