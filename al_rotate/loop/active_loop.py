@@ -13,9 +13,12 @@ import pandas as pd
 from ..data import RotatedInstances
 from ..sampling import Budget, Strategy, make_strategy, needs_of
 from ..workspace import REVIEW, Round, Weights, Workspace, current_weights
-from ..workspace.artefacts import write_csv, write_json
+from ..workspace.artefacts import read_explanations, write_csv, write_json
+from ..workspace.progress import trains_next
 from ..workspace.versions import SetName
 from .annotator import Annotator
+from .changes import Changeable
+from .changes.imported import import_at_start
 from .context import build_context
 from .create import (
     Images,
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from ..detection.detector import Detector
 
 
-class ActiveLoop:
+class ActiveLoop(Changeable):
     """Active learning on one folder of images, with one workspace and one detector.
 
     ``query()``, ``collect()`` and ``train()`` make a round; ``run(n)`` makes n of them. Each can be killed at any
@@ -58,6 +61,8 @@ class ActiveLoop:
         learner: predicts and trains instead of MMRotate; without a detector it starts without weights.
         val: (images, labels) that each training is validated on, with the config's own evaluator; its figures are
             metrics called ``val_...``. They are never trained on.
+        labels: of images of the pool, if there are any already, see :meth:`add_labels`. If the detector's weights are
+            random, :meth:`train` trains on them before the first query.
 
     Raises:
         WorkspaceBusy: if another process has the workspace open.
@@ -80,6 +85,7 @@ class ActiveLoop:
         seed: int | None = None,
         learner: Learner | None = None,
         val: tuple[Images, RotatedInstances] | None = None,
+        labels: RotatedInstances | None = None,
     ) -> None:
         folder = Path(folder).absolute()
         changes = {
@@ -104,6 +110,8 @@ class ActiveLoop:
             self.strategy = restore_strategy(folder, self.settings, strategy)
             self.annotator = annotator or restore_annotator(folder)
             self.learner = learner or restore_learner(self.workspace, self.settings)
+            if labels is not None:
+                import_at_start(self.workspace, labels)
         except BaseException:
             self.workspace.close()
             raise
@@ -113,14 +121,14 @@ class ActiveLoop:
         """Detect on the unlabelled images, choose the round's images and hand them to the annotator.
 
         Returns:
-            The selection, best first: image_id, score, status. If the round has queried already, that query.
+            The selection, best first: image_id, score, status, why. If the round has queried already, that query.
 
         Raises:
             ValueError: if no unlabelled image is left.
         """
         current = self.workspace.begin_round()
         if current.stage == "new":
-            weights = self._weights_to_query(current)
+            weights = self._weights_to_query()
             strategy = self.strategy if weights else make_strategy("random")
             needs = needs_of(strategy)
             detections = detect_candidates(self.workspace, self.learner, current, weights, needs)
@@ -129,7 +137,7 @@ class ActiveLoop:
             ranking, selection = choose_images(detections, strategy, self.budget, rng, context)
             self._record_query(current, ranking, selection, self.settings.strategy if weights else "random")
         self._hand_over(current)
-        return self.workspace.query(current.number)
+        return self._query_table(current)
 
     def review(self, budget: Budget | int | None = None) -> pd.DataFrame:
         """Query labels that are in doubt, instead of new images: people look at their images once more.
@@ -142,7 +150,8 @@ class ActiveLoop:
             budget: charged by the boxes that the images are labelled with; None: the loop's.
 
         Returns:
-            The selection, most doubtful first: image_id, score, status. If the round has queried already, that query.
+            The selection, most doubtful first, with the columns of :meth:`query`. If the round has queried already,
+            that query.
 
         Raises:
             ValueError: if no label is in doubt.
@@ -154,13 +163,13 @@ class ActiveLoop:
             detections.subset(selection["image_id"]).save(current.folder / "held_out.parquet")
             self._record_query(current, ranking, selection, REVIEW)
         self._hand_over(current)
-        return self.workspace.query(current.number)
+        return self._query_table(current)
 
     def collect(self) -> pd.DataFrame:
         """Take over all answers so far. The collection closes once none is missing and something is labelled.
 
         Returns:
-            The round's query with the current status of each image.
+            The round's query as :meth:`query` returns it, with the current status of each image.
         """
         current = self.workspace.begin_round()
         if current.stage == "new":
@@ -172,20 +181,25 @@ class ActiveLoop:
             record_answer(self.workspace, current, self.annotator.pull(self.workspace.cursor))
             if not self.workspace.ids("queried") and self.workspace.ids("labelled"):
                 self.workspace.close_collection(current.number)
-        return self.workspace.query(current.number)
+        return self._query_table(current)
 
     def train(self) -> dict[str, Any]:
         """Fine-tune on all labels so far, evaluate on the test set, and end the round.
 
+        If labels were added since the last training and the round has not queried, it is trained without a query: its
+        strategy is ``imported`` in the history.
+
         Returns:
-            The round's metrics; those of the last round if this one has not queried yet.
+            The round's metrics; those of the last round if this one has not queried yet and no labels were added.
 
         Raises:
             ValueError: before anything of this round is labelled.
         """
         current = self.workspace.begin_round()
         if current.stage == "new":
-            return self._metrics_of_last_round()
+            if not self.workspace.waits_to_be_trained_on(current.number):
+                return self._metrics_of_last_round()
+            self.workspace.skip_query(current.number)
         if current.stage == "queried":
             self._close_with_missing_answers(current)
         checkpoint, metrics = train_weights(self.workspace, self.learner, current, self.settings.warm_start)
@@ -196,11 +210,16 @@ class ActiveLoop:
     def run(self, rounds: int) -> pd.DataFrame:
         """Query, collect and train until this many rounds are trained in all, or the pool is used up.
 
+        A loop that starts with labels and without trained weights trains on them first, which is a round too.
+
         Raises:
             ValueError: if the annotator has not answered everything; call again when it has.
         """
         while sum(r.stage == "trained" for r in self.workspace.rounds()) < rounds:
             between_rounds = all(r.stage in ("new", "trained") for r in self.workspace.rounds())
+            if trains_next(self.workspace):
+                self.train()
+                continue
             if between_rounds and not self.workspace.ids("unlabelled"):
                 break
             self.query()
@@ -226,10 +245,15 @@ class ActiveLoop:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _weights_to_query(self, current: Round) -> Weights | None:
+    def _weights_to_query(self) -> Weights | None:
         """The weights to choose images by; None while nothing is trained yet."""
-        untrained = self.settings.untrained_start and current.number == 0
-        return None if untrained else current_weights(self.workspace)
+        weights = current_weights(self.workspace)
+        return weights if weights is not None and weights.is_trained else None
+
+    def _query_table(self, current: Round) -> pd.DataFrame:
+        explanations = read_explanations(current.folder)
+        query = self.workspace.query(current.number)
+        return query.assign(why=[explanations.get(image_id, "") for image_id in query["image_id"]])
 
     def _record_query(self, current: Round, ranking: pd.DataFrame, selection: pd.DataFrame, strategy: str) -> None:
         write_csv(current.folder / "ranking.csv", ranking)

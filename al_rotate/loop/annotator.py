@@ -22,7 +22,8 @@ class Query:
     Args:
         image_ids: best first.
         paths: image id -> file, for each of them.
-        detections: boxes to correct, with scores; images without a detection may be missing here.
+        detections: boxes to correct, with scores; images without a detection may be missing here. With `again` these
+            are the images' labels, with a score of 1.
         scores: how useful each image is, higher is more useful; None where it has no score.
         ranks: the place of each image in the round's whole query, from 1; None: this is the whole query.
         whys: a sentence per image on why it was chosen.
@@ -30,7 +31,6 @@ class Query:
         model_version: names the weights that detected, such as ``initial`` or ``round-002``; None if none did.
         again: whether the images are labelled already and their labels in doubt. Then only what people submit after
             this query is an answer.
-        labels: with `again`, the labels that people look at.
         costs: with `again`, what the images took before this query: ``image_id`` and
             :data:`~al_rotate.workspace.COST_COLUMNS`.
     """
@@ -44,7 +44,6 @@ class Query:
     round: int = 0
     model_version: str | None = None
     again: bool = False
-    labels: RotatedInstances | None = None
     costs: pd.DataFrame | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from ..data import RotatedInstances
@@ -50,11 +51,15 @@ def record_answer(workspace: Workspace, current: Round, answer: Answer) -> None:
 
 
 def _query_of(workspace: Workspace, learner: Learner, past: Round, images: pd.DataFrame) -> Query:
-    ids = images["image_id"].tolist()
-    detections = _detections_of(workspace, learner, past)
+    ids, again = images["image_id"].tolist(), past.strategy == REVIEW
+    detections = None if again else _detections_of(workspace, learner, past)
     weights = None if detections is None else current_weights(workspace, before_round=past.number)
-    shown = RotatedInstances.empty(classes=workspace.classes) if detections is None else detections
-    explanations, again = read_explanations(past.folder), past.strategy == REVIEW
+    if again:
+        labels = workspace.labels().subset(ids)
+        shown = labels.replace(scores=np.ones(labels.n_boxes))
+    else:
+        shown = RotatedInstances.empty(classes=workspace.classes) if detections is None else detections
+    explanations = read_explanations(past.folder)
     return Query(
         ids,
         workspace.paths(ids),
@@ -63,9 +68,8 @@ def _query_of(workspace: Workspace, learner: Learner, past: Round, images: pd.Da
         ranks=images["rank"].tolist(),
         whys=[explanations.get(image_id, "") for image_id in ids],
         round=past.number,
-        model_version=weights.version if weights else None,
+        model_version=f"labels-{past.number:03d}" if again else weights.version if weights else None,
         again=again,
-        labels=workspace.labels().subset(ids) if again else None,
         costs=workspace.ledger()[["image_id", *COST_COLUMNS]] if again else None,
     )
 

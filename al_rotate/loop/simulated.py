@@ -89,8 +89,6 @@ class SimulatedAnnotator:
 
     def _shown(self, query: Query) -> RotatedInstances:
         """Return the boxes that people have before them."""
-        if query.again and query.labels is not None:
-            return query.labels
         shown = query.detections
         if shown.scores is None and shown.n_boxes:
             raise ValueError("expected detections with scores, got boxes without")

@@ -36,7 +36,7 @@ def detect_candidates(
         return RotatedInstances.empty(pool, workspace.classes)
     folder = current.folder / "detections"
     outputs = {name: True for name in ("class_scores", "features") if name in needs}
-    clear_unless_made_for(folder, outputs)
+    clear_unless_made_for(folder, outputs, pool)
     detections = learner.predict(weights.path, workspace.paths(pool), folder, **outputs)
     if not len(detections):
         image_id, reason = next(iter(detections.skipped.items()), (pool[0], "not detected on"))

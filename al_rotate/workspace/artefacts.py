@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,20 +73,26 @@ def set_aside(path: Path) -> Path:
     raise AssertionError
 
 
-def clear_unless_made_for(folder: Path, outputs: Mapping[str, bool]) -> None:
-    """Delete a folder of detections that a killed query began with other outputs, for another strategy.
+def clear_unless_made_for(folder: Path, outputs: Mapping[str, bool], image_ids: Iterable[str] = ()) -> None:
+    """Delete a folder of detections that a killed query began for another strategy, or on another pool.
 
     Args:
         folder: of the detections; ``FOLDER.json`` says what they hold. Damaged ones are deleted in any case.
         outputs: what they shall hold besides boxes, such as ``{"features": True}``.
+        image_ids: of the images to detect on.
     """
-    note, text = folder.with_suffix(".json"), json.dumps(outputs, sort_keys=True)
-    text_before = note.read_text(encoding="utf-8") if note.exists() else "{}"
-    if folder.exists() and text_before != text:
+    note, wanted = folder.with_suffix(".json"), dict[str, Any](outputs)
+    if ids := "\n".join(image_ids):
+        wanted["images"] = hashlib.sha256(ids.encode()).hexdigest()[:20]
+    try:
+        made_for = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    except ValueError:
+        made_for = {"damaged": True}
+    made_for = {"images": wanted.get("images"), **made_for}  # al_rotate 0.2 did not record the images
+    if folder.exists() and made_for != {"images": None, **wanted}:
         shutil.rmtree(folder)
     discard_damaged(folder)
-    with atomic_write(note) as file:
-        file.write(text)
+    write_json(note, wanted)
 
 
 def discard_damaged(folder: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..storage.files import fsync
 
-_APPLICATION_ID, _SCHEMA_VERSION = 0x616C726F, 1
+_APPLICATION_ID = 0x616C726F
+_SCHEMA_VERSION, _WITH_CHANGES = 1, 2  # of a new workspace; of one in which something was changed that 1 does not know
 _TABLES = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
     # round: that queried the image last; answer: its current row in answers
@@ -30,6 +31,11 @@ _TABLES = (
         annotator TEXT, seconds REAL, n_added INTEGER, n_moved INTEGER, n_relabelled INTEGER, n_deleted INTEGER
     )""",
 )
+
+_CHANGES = """CREATE TABLE IF NOT EXISTS changes (
+    change INTEGER PRIMARY KEY, time TEXT NOT NULL, round INTEGER NOT NULL, what TEXT NOT NULL, summary TEXT NOT NULL,
+    detail TEXT NOT NULL
+)"""
 
 
 def create(file: Path, meta: Mapping[str, str], images: Iterable[tuple[str, str]]) -> None:
@@ -85,9 +91,9 @@ def connect(file: Path, read_only: bool) -> sqlite3.Connection:
         )
         if application != _APPLICATION_ID:
             raise ValueError(f"expected the state of a workspace, {file} is another program's database")
-        if schema > _SCHEMA_VERSION:
+        if schema > _WITH_CHANGES:
             raise ValueError(
-                f"expected a workspace of version {_SCHEMA_VERSION} or older, {file} has version {schema}: "
+                f"expected a workspace of version {_WITH_CHANGES} or older, {file} has version {schema}: "
                 "update al_rotate"
             )
     except sqlite3.DatabaseError as error:
@@ -97,3 +103,18 @@ def connect(file: Path, read_only: bool) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def add_change(db: sqlite3.Connection, row: Sequence[str | int]) -> None:
+    """Add (time, round, what, summary, detail) to the list of changes, inside a transaction.
+
+    The first change makes the table, and raises the schema's version: an older al_rotate would misread the workspace.
+    """
+    db.execute(_CHANGES)
+    db.execute(f"PRAGMA user_version = {_WITH_CHANGES}")
+    db.execute("INSERT INTO changes (time, round, what, summary, detail) VALUES (?, ?, ?, ?, ?)", row)
+
+
+def has_changes(db: sqlite3.Connection) -> bool:
+    """Return whether there is a list of changes."""
+    return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'changes'").fetchone() is not None

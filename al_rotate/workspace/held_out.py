@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from ..data import RotatedInstances
 from ..storage.user_warnings import warn_user
+from .records import IMPORTED
 from .workspace import Workspace
 
 ENOUGH = 5000  # boxes to calibrate on; those of older rounds come from weaker weights
 
 
 def held_out(workspace: Workspace, labels: RotatedInstances, enough: float = ENOUGH) -> RotatedInstances:
-    """Collect the detections that queried images were chosen by, which no training on their labels has touched.
+    """Collect the detections that labelled images were chosen by, which no training on their labels has touched.
+
+    Of an image that was queried these are the detections of its query. Labels that were imported have such detections
+    only if the image was still without labels when some round detected on the pool, as happens to labels that are added
+    later. Labels that were there from the start have none: whether they are right is not judged, and nothing is
+    calibrated on them. Until queries bring labels with detections, scores stay as the detector gives them.
 
     Newest rounds first, until there are `enough` boxes. Rounds that queried without a trained detector have none.
 
@@ -19,6 +25,8 @@ def held_out(workspace: Workspace, labels: RotatedInstances, enough: float = ENO
         labels: of the images that count.
         enough: boxes after which older rounds are left out.
     """
+    ledger = workspace.ledger()
+    imported = ledger[ledger["annotator"] == IMPORTED]
     parts: list[RotatedInstances] = []
     for past in reversed(workspace.rounds()):
         folder = past.folder / "detections"
@@ -27,10 +35,15 @@ def held_out(workspace: Workspace, labels: RotatedInstances, enough: float = ENO
         if not folder.exists():
             continue
         collected = {image_id for part in parts for image_id in part.image_ids}
-        queried = {i for i in workspace.query(past.number)["image_id"] if i in labels and i not in collected}
-        if queried:
+        # What was imported since then was among the candidates.
+        candidates = {
+            *workspace.query(past.number)["image_id"],
+            *imported.loc[imported["round"] >= past.number, "image_id"],
+        }
+        wanted = {image_id for image_id in candidates if image_id in labels and image_id not in collected}
+        if wanted:
             try:
-                parts.append(boxes_and_scores(RotatedInstances.load(folder, queried)))
+                parts.append(boxes_and_scores(RotatedInstances.load(folder, wanted)))
             except ValueError as error:
                 warn_user(f"{error}; nothing is learnt from the detections of round {past.number}: delete {folder}")
     return RotatedInstances.concat(parts) if parts else RotatedInstances.empty(classes=labels.classes)

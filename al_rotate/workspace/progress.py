@@ -1,4 +1,4 @@
-"""How far a workspace has come, and whether another round is worth it."""
+"""How far a workspace has come, what comes next, and whether another round is worth it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ..data import RotatedInstances
 from ..sampling.stopping import Advice, advise, agreement
 from ..storage.user_warnings import warn_user
 from .held_out import boxes_and_scores
+from .versions import current_weights
 from .workspace import Workspace
 
 _COMPARED_IMAGES = 2000  # per round, where there is no test set
@@ -31,6 +32,22 @@ def advise_on(workspace: Workspace) -> Advice:
         if shared := [image_id for image_id in before.image_ids if image_id in after]:
             agreements.append(agreement(before.subset(shared), after.subset(shared)))
     return advise(workspace.history(), agreements)
+
+
+def trains_next(workspace: Workspace) -> bool:
+    """Return whether a training comes before the next query.
+
+    It does once a query is collected; and where labels were imported, if nothing is trained yet that a query could go
+    by, or no image is left to query.
+    """
+    rounds = workspace.rounds()
+    if rounds and rounds[-1].stage in ("queried", "collected"):
+        return rounds[-1].stage == "collected"
+    number = len(rounds) if not rounds or rounds[-1].is_over else rounds[-1].number
+    if not workspace.waits_to_be_trained_on(number):
+        return False
+    weights = current_weights(workspace)
+    return weights is None or not weights.is_trained or not workspace.ids("unlabelled")
 
 
 def _load(folder: Path) -> RotatedInstances | None:

@@ -18,6 +18,7 @@ STATUSES = ("unlabelled", "queried", "labelled", "skipped")  # of images
 ANSWERED = ("labelled", "skipped")
 STAGES = ("new", "queried", "collected", "trained")  # of rounds
 REVIEW = "review"  # the strategy of a round that queries labels in doubt
+IMPORTED = "imported"  # who "answered" with labels that existed already; the strategy of a round that queried nothing
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Round:
     strategy: str | None  # that chose the query
     checkpoint: Path | None  # that the training left
     metrics: dict[str, Any]  # of the training
+
+    @property
+    def is_over(self) -> bool:
+        return self.stage == STAGES[-1]
 
 
 class Records:

@@ -17,7 +17,7 @@ from ..data import RotatedInstances
 from ..storage.files import fsync, sync_tree, utc_now
 from ..storage.locks import FileLock
 from . import answers, history
-from .records import ANSWERED, STAGES, Records, Round
+from .records import ANSWERED, IMPORTED, STAGES, Records, Round
 
 
 class Transitions(Records):
@@ -28,7 +28,7 @@ class Transitions(Records):
     def begin_round(self) -> Round:
         """Return the open round; a new one at stage 'new' if there is none, or if the last one is 'trained'."""
         rounds = self.rounds()
-        if rounds and rounds[-1].stage != "trained":
+        if rounds and not rounds[-1].is_over:
             return rounds[-1]
         with self._transaction() as db:
             self._round_folder(len(rounds)).mkdir(exist_ok=True)
@@ -130,17 +130,12 @@ class Transitions(Records):
             return []
         batch = labels.subset(i for i in changed if i in labels)
         file = f"labels/{number:03d}-{answers.batch_name(rows, batch.image_ids)}.parquet"
-        columns = ("image_id", "round", "time", "file", *answers.COLUMNS)
-        insert = f"INSERT INTO answers ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
         sync_tree(self._round_folder(number))
         with self._transaction() as db:
             if len(batch):
                 batch.save(self.folder / file)
             for image_id in changed:
-                row = (image_id, number, utc_now(), file if image_id in batch else None, *rows[image_id])
-                answer = db.execute(insert, row).lastrowid
-                status = rows[image_id][0]
-                db.execute("UPDATE images SET status = ?, answer = ? WHERE image_id = ?", (status, answer, image_id))
+                self._insert_answer(db, image_id, number, file if image_id in batch else None, rows[image_id])
             for image_id in confirmed:
                 db.execute("UPDATE images SET status = ? WHERE image_id = ?", (rows[image_id][0], image_id))
             if cursor is not None:
@@ -157,6 +152,10 @@ class Transitions(Records):
         """Return what :meth:`record_answers` would, and record nothing."""
         rows, before = self._compare_answers(answers.check_labels(labels, self.classes), skipped, costs, withdrawn)
         return sorted(image_id for image_id, (_, *row) in before.items() if rows[image_id] != tuple(row))
+
+    def skip_query(self, number: int) -> Round:
+        """Stage new -> collected: train on labels that were imported, without a query before."""
+        return self._advance(number, "new", "collected", strategy=IMPORTED)
 
     def close_collection(self, number: int) -> Round:
         """Stage queried -> collected: no more answers in this round. Unanswered images stay 'queried'."""
@@ -198,8 +197,9 @@ class Transitions(Records):
     ) -> tuple[dict[str, answers.Row], dict[str, answers.Row]]:
         """Return image id -> its row as answered now; and its status and its row as recorded."""
         rows = answers.as_rows(labels, skipped or {}, costs)
-        statuses = self._image_rows(withdrawn, "images.status")
-        rows |= {i: answers.WITHDRAWN for i, (status,) in statuses.items() if status in ANSWERED and i not in rows}
+        for image_id, (status, who) in self._image_rows(withdrawn, "images.status", "answers.annotator").items():
+            if status in ANSWERED and who != IMPORTED and image_id not in rows:  # nobody can take back imported labels
+                rows[image_id] = answers.WITHDRAWN
         return rows, self._image_rows(rows, "images.status", *(f"answers.{name}" for name in answers.COLUMNS))
 
     def _check_same_query(self, number: int, ids: list[str]) -> None:
@@ -229,6 +229,15 @@ class Transitions(Records):
             for name, value in changes.items():
                 db.execute(f"UPDATE rounds SET {name} = ? WHERE round = ?", (value, number))
         return self._round(number)
+
+    def _insert_answer(
+        self, db: sqlite3.Connection, image_id: str, number: int, file: str | None, row: answers.Row
+    ) -> None:
+        """Insert an answer that came in a round, and make it the image's current one."""
+        columns = ("image_id", "round", "time", "file", *answers.COLUMNS)
+        insert = f"INSERT INTO answers ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+        answer = db.execute(insert, (image_id, number, utc_now(), file, *row)).lastrowid
+        db.execute("UPDATE images SET status = ?, answer = ? WHERE image_id = ?", (row[0], answer, image_id))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

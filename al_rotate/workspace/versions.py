@@ -18,6 +18,7 @@ class Weights:
 
     path: Path
     version: str  # "initial", or "round-002" for what round 2 trained
+    is_trained: bool = True  # False: they are random, and predict nothing
 
 
 def all_weights(workspace: Workspace, before_round: int | None = None) -> list[Weights]:
@@ -28,7 +29,8 @@ def all_weights(workspace: Workspace, before_round: int | None = None) -> list[W
         before_round: leave out what this round and later ones trained; None: leave out nothing.
     """
     initial = workspace.settings.get("checkpoint")
-    weights = [Weights(workspace.folder / initial, "initial")] if initial else []
+    is_trained = not workspace.settings.get("cold", True)  # LoopSettings.untrained_start
+    weights = [Weights(workspace.folder / initial, "initial", is_trained)] if initial else []
     for past in workspace.rounds()[:before_round]:
         if past.checkpoint is not None:
             weights.append(Weights(past.checkpoint, f"round-{past.number:03d}"))

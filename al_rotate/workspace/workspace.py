@@ -25,14 +25,14 @@ from ..storage import tuple_json
 from ..storage.files import sync_tree
 from ..storage.locks import FileLock, Locked
 from . import database
-from .transitions import Transitions
+from .changes import Changes
 
 
 class WorkspaceBusy(RuntimeError):
     """Another process has the workspace open for writing; the message names it."""
 
 
-class Workspace(Transitions):
+class Workspace(Changes):
     """The state of one loop; start one with :meth:`create`, return to it with :meth:`open`.
 
     One process writes at a time, any number read. Use it as a context manager, or ``close()`` it.

@@ -103,7 +103,7 @@ class Start:
     precision, device = "fp32", "cpu"
 
     def __init__(self, taught=0, classes=CLASSES, text="model = 1\n"):
-        self.taught, self.classes, self.checkpoint = taught, classes, "pretrained.pth" if taught else None
+        self.taught, self.classes, self.untrained = taught, classes, not taught
         self.config, self.pretty_text = self, text
 
     def save(self, path):

@@ -43,6 +43,7 @@ def undisturbed(tmp_path):
         ("detections/1.parquet", b"\0" * 4096, "round 0 are made again, and the rest is kept as detections.damaged-1"),
         ("detections/detections.json", b"", "round 0 are made again, and the rest is kept as detections.damaged-1"),
     ],
+    ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else "",
 )
 def test_a_damaged_file_does_not_hold_up_the_round(folder, tmp_path, name, content, said):
     expected = undisturbed(tmp_path)

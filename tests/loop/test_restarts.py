@@ -40,7 +40,7 @@ def test_a_review_is_charged_by_the_labels_that_are_shown():
     held_back = RotatedInstances(["a", "b"], [0, 2, 3], [A, FAR, A], [0, 1, 0], classes=["ship", "plane"])
     labels = RotatedInstances(["a", "b"], [0, 1, 3], [A, A, FAR], [0, 0, 0], classes=["ship", "plane"])
     spent = pd.DataFrame([("a", "eve", 30.0, 1, 2, 0, 0)], columns=["image_id", *COST_COLUMNS])
-    query = Query(["a", "b"], {}, RotatedInstances.empty(), round=3, again=True, labels=labels, costs=spent)
+    query = Query(["a", "b"], {}, labels.replace(scores=[1, 1, 1]), round=3, again=True, costs=spent)
     for asked_before in (True, False):
         annotator = SimulatedAnnotator(held_back)
         if asked_before:

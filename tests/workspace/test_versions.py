@@ -14,7 +14,7 @@ def play_round(workspace, image_id):
 
 
 def test_weights_of_a_workspace_with_a_detector(tmp_path):
-    with Workspace.create(tmp_path, IMAGES, CLASSES, {"checkpoint": "initial.pth"}) as workspace:
+    with Workspace.create(tmp_path, IMAGES, CLASSES, {"checkpoint": "initial.pth", "cold": False}) as workspace:
         initial = Weights(tmp_path / "initial.pth", "initial")
         assert current_weights(workspace) == initial
         first = Weights(play_round(workspace, "a"), "round-000")
@@ -23,6 +23,13 @@ def test_weights_of_a_workspace_with_a_detector(tmp_path):
         second = Weights(play_round(workspace, "b"), "round-001")
         assert all_weights(workspace) == [initial, first, second]
         assert [current_weights(workspace, before_round=number) for number in (0, 1, 2)] == [initial, first, second]
+
+
+def test_random_weights_are_told_from_trained_ones(tmp_path):
+    with Workspace.create(tmp_path, IMAGES, CLASSES, {"checkpoint": "initial.pth", "cold": True}) as workspace:
+        assert not current_weights(workspace).is_trained
+        play_round(workspace, "a")
+        assert [weights.is_trained for weights in all_weights(workspace)] == [False, True]
 
 
 def test_weights_of_a_workspace_without_a_detector(tmp_path):

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from ...data import RotatedInstances
-from ...data.images import UnreadableImage, read
 from ...data.views import View
-from ...storage.files import atomic_write
-from ...storage.user_warnings import warn_user
 from .learner import ValidationSet
 
 if TYPE_CHECKING:
     from ...detection import Detector
     from ...detection.networks.precision import Precision
+
+_OF_TRAINING = ("iterations", "images_left_out", "boxes_left_out")  # metrics that are no figures of an evaluator
 
 
 class MMRotateLearner:
@@ -65,17 +61,20 @@ class MMRotateLearner:
     ) -> tuple[Path, dict[str, float]]:
         """See :meth:`Learner.train`; only the weights are kept of the Runner's checkpoints.
 
-        Images that cannot be decoded are left out, with a warning; ``left_out.csv`` in `work_dir` names them, and the
-        metric ``images_left_out`` counts them. The evaluator's figures on `val` are called ``val_...``.
+        Images that cannot be decoded are left out, with a warning, and the metric ``images_left_out`` counts them. The
+        evaluator's figures on `val` are called ``val_...``.
 
         Raises:
-            FileNotFoundError: for an image whose file is missing.
-            UnreadableImage: if no labelled image can be decoded.
+            FileNotFoundError: for images whose files are missing: that is a folder that moved, or a disk that is not
+                there, rather than damaged images.
         """
         from ...detection import finetune  # loads torch and OpenMMLab, which looking at a workspace does not need
 
-        left_out = _undecodable(images, work_dir)
-        labels = labels.subset(image_id for image_id in labels.image_ids if image_id not in left_out)
+        if missing := [file for file in images.values() if not file.is_file()]:
+            raise FileNotFoundError(
+                f"expected the files of {len(images)} labelled images, {len(missing)} are missing, e.g. {missing[0]}: "
+                "put them back, or take their images out of the workspace with remove_images"
+            )
         files, val_labels = _with_validation_set(images, val)
         result = finetune(
             self.config,
@@ -89,8 +88,7 @@ class MMRotateLearner:
             seed=self.seed,
             keep_checkpoints=False,
         )
-        metrics = {_name(name): value for name, value in result.metrics.items()}
-        return result.checkpoint, metrics | ({"images_left_out": float(len(left_out))} if left_out else {})
+        return result.checkpoint, {_name(name): value for name, value in result.metrics.items()}
 
     def detector(self, checkpoint: Path) -> Detector:
         """Load the detector with these weights."""
@@ -101,8 +99,7 @@ class MMRotateLearner:
 
 def _name(metric: str) -> str:
     """Call an evaluator's figure ``val_mAP``, so that it is not taken for one on the test set."""
-    own = metric == "iterations" or metric.startswith("last_")
-    return metric if own else f"val_{metric.rpartition('/')[2]}"
+    return metric if metric in _OF_TRAINING or metric.startswith("last_") else f"val_{metric.rpartition('/')[2]}"
 
 
 def _with_validation_set(
@@ -117,35 +114,3 @@ def _with_validation_set(
         prefix += "_"
     renamed = {f"{prefix}/{image_id}": files[image_id] for image_id in labels.image_ids}
     return {**images, **renamed}, labels.replace(image_ids=list(renamed))
-
-
-def _undecodable(images: Mapping[str, Path], work_dir: Path) -> dict[str, str]:
-    """Return image id -> reason for what cannot be decoded, after telling it: a browser may show half an image."""
-    missing = [file for file in images.values() if not file.is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f"expected the files of {len(images)} labelled images, {len(missing)} are missing, e.g. {missing[0]}: "
-            "put them back, or take these images out of the workspace (remove_images)"
-        )
-    with ThreadPoolExecutor() as pool:
-        reasons = dict(zip(images, pool.map(_why_undecodable, images.values()), strict=True))
-    left_out = {image_id: reason for image_id, reason in reasons.items() if reason is not None}
-    if left_out:
-        named = ", ".join([*left_out][:3]) + (", ..." if len(left_out) > 3 else "")
-        first = next(iter(left_out.values()))
-        text = f"{len(left_out)} of {len(images)} labelled images cannot be decoded ({named}): {first}"
-        if len(left_out) == len(images):
-            raise UnreadableImage(text)
-        table = pd.DataFrame({"image_id": left_out.keys(), "reason": left_out.values()})
-        with atomic_write(work_dir / "left_out.csv") as file:
-            table.to_csv(file, index=False)
-        warn_user(f"{text}; the training does without them, see {work_dir / 'left_out.csv'}")
-    return left_out
-
-
-def _why_undecodable(file: Path) -> str | None:
-    try:
-        read(file)
-    except UnreadableImage as error:
-        return str(error)
-    return None
