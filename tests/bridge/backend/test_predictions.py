@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import threading
 
 import numpy as np
@@ -10,9 +11,10 @@ from helpers.bridge.label_studio import boxes_of, local_task, predict_request
 from PIL import Image
 
 from al_rotate import ActiveLoop
+from al_rotate.bridge.backend import predictor
 from al_rotate.bridge.backend.jobs import Busy
 from al_rotate.bridge.backend.models import WorkspaceModels
-from al_rotate.bridge.backend.service import Service
+from al_rotate.bridge.backend.service import MAX_WAITING, Service
 from al_rotate.bridge.conversion.label_config import to_xml
 from al_rotate.data import synthetic
 
@@ -199,3 +201,29 @@ def test_an_exception_of_the_detector_is_told(service, predict, http, scenes):
     assert answer.json()["results"] == [[], []]
     (note,) = service.journal.notes
     assert (note.why, note.times) == ("RuntimeError: out of memory Tried to", 2)
+
+
+def test_slow_hosts_hold_up_no_other_request(open_service, http, scenes, monkeypatch):
+    """As many requests as may wait but one, each for images of a host that never answers."""
+    monkeypatch.setattr(f"{predictor.__name__}.REQUEST_SECONDS", 6.0)
+    xml, answers = to_xml(synthetic.CLASSES), []
+    with socket.create_server(("127.0.0.1", 0), backlog=500) as silent:
+        name = f"127.0.0.1:{silent.getsockname()[1]}"
+        client = http(open_service(allow_hosts=[name]))
+        slow = [{"id": number, "data": {"image": f"http://{name}/{number}.png"}} for number in range(20)]
+
+        def ask():
+            answers.append(client.post("/predict", json=predict_request(*slow, xml=xml)))
+
+        threads = [threading.Thread(target=ask) for _ in range(MAX_WAITING - 1)]
+        for thread in threads:
+            thread.start()
+        (result,) = client.post(
+            "/predict", json=predict_request(local_task(scenes.labels.image_ids[0]), xml=xml)
+        ).json()["results"]
+        assert result
+        assert not answers
+        for thread in threads:
+            thread.join()
+    assert [answer.json()["results"] for answer in answers] == [[[]] * 20] * (MAX_WAITING - 1)
+    assert "was not fetched within the 6 s of its request" in client.get("/").text
