@@ -11,7 +11,7 @@ import pandas as pd
 from ..data import SHOWN_SCORE
 from ..sampling.stopping import forecasts
 from ..storage.files import atomic_write
-from ..workspace import REVIEW, Round, Workspace
+from ..workspace import IMPORTED, REVIEW, Round, Workspace
 from ..workspace.artefacts import read_explanations
 from ..workspace.progress import advise_on
 from .calibration import describe_scores, judge_scores, reliability_figure
@@ -43,7 +43,7 @@ def write_report(workspace: Workspace, path: str | Path | None = None) -> Path:
 def _content(workspace: Workspace) -> dict[str, Any]:
     history = workspace.history()
     history = history[history["stage"] != "new"]  # nothing has happened in a new round
-    rounds = [r for r in workspace.rounds() if r.stage != "new"]
+    rounds = [r for r in workspace.rounds() if r.stage != "new" and r.strategy != IMPORTED]
     changes = current_corrections(workspace)
     judged = judge_scores(workspace)
     return {
