@@ -12,7 +12,7 @@ from pathlib import Path
 from .. import __version__
 from ..loop.settings import LoopSettings
 from .arguments import add_strategy_arguments, whole_number
-from .commands import create, detections, images, label_studio, labels, loop
+from .commands import changes, create, detections, images, label_studio, labels, loop
 from .failures import describe, plain_warnings
 from .wording import history_table
 
@@ -73,6 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     images.add(add_command)
     detections.add(add_command)
     loop.add(add_command)
+    changes.add(add_command)
     demo = add_command("demo", _demo, "Run three rounds on rendered scenes, on a CPU.", "al-rotate demo demo")
     demo.add_argument("folder", type=Path, help="the workspace to make or to resume")
     help = "rounds in all; by default %(default)s"

@@ -12,6 +12,7 @@ import pandas as pd
 from ..loop import SimulatedAnnotator
 from ..loop.create import restore_annotator
 from ..workspace import Workspace
+from ..workspace.progress import trains_next
 
 STATUSES = {
     "unlabelled": "not labelled yet",
@@ -90,17 +91,22 @@ def next_step(workspace: Workspace, typed: Path) -> str:
     """Name the next command that will work, with the folder as the user typed it."""
     rounds, counts = workspace.rounds(), workspace.counts()
     stage = rounds[-1].stage if rounds else "trained"
-    if stage == "collected":
+    if trains_next(workspace):
         return f"al-rotate train {typed}"
     if stage in ("new", "trained") and not counts["unlabelled"]:
         return (
             f"al-rotate export {typed} --to dota; no image is left to label, al-rotate add {typed} --images adds some"
         )
+    number = len(rounds) if not rounds or rounds[-1].is_over else rounds[-1].number
+    first = ""
+    if stage != "queried" and workspace.waits_to_be_trained_on(number):
+        first = f", or to train on the added labels first: al-rotate train {typed}"
     if answered_by(workspace.folder) is None:
-        return f"al-rotate studio {typed}, or for a server that runs already: al-rotate connect {typed} --url ADDRESS"
+        server = f"or for a server that runs already: al-rotate connect {typed} --url ADDRESS"
+        return f"al-rotate studio {typed}, {server}{first}"
     if stage == "queried":
         answered = workspace.query(rounds[-1].number)["status"].isin(["labelled"]).any()
         return f"al-rotate collect {typed}" + (f", or with what is there: al-rotate train {typed}" if answered else "")
     if (workspace.folder / "label_studio").is_dir():  # a server of its own, which has to run
-        return f"al-rotate studio {typed}"
-    return f"al-rotate query {typed} --budget 50"
+        return f"al-rotate studio {typed}{first}"
+    return f"al-rotate query {typed} --budget 50{first}"

@@ -5,6 +5,8 @@ import re
 import shlex
 import subprocess
 import sys
+import warnings
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +14,11 @@ import al_rotate
 from al_rotate.cli import parser
 from al_rotate.cli.commands import detections as commands
 
+ROOT = Path(al_rotate.__file__).parents[1]
+PAGES = ["README.md", *(f"docs/{file.name}" for file in sorted((ROOT / "docs").glob("*.md")))]
 COMMANDS = (
-    "init tile render predict rank query review collect train status report demo studio connect serve convert export "
-    "doctor"
+    "init tile render predict rank query review collect train status report add "
+    "demo studio connect serve convert export doctor"
 ).split()
 
 
@@ -174,3 +178,22 @@ def test_without_torch_all_but_training_works_and_that_names_the_doctor(work):
     for line in process.stderr.splitlines():
         assert re.fullmatch(said + r"details: .*\.log", line)
     assert len(process.stderr.splitlines()) == 2
+
+
+def commands_in(page):
+    """The commands in the indented blocks of a page, continued lines joined, without comments and sample values."""
+    text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    for line in re.findall(r"^    (al-rotate .*)$", text, re.M):
+        if not re.match(r"al-rotate \w+: ", line):  # what a command said
+            yield line.partition(" #")[0]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_the_pages_can_be_typed(page):
+    found = [*commands_in(page)]
+    assert found or page not in ("README.md", "docs/label_studio.md", "docs/starting.md")
+    for command in found:
+        arguments = shlex.split(command)[1:]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # old names
+            assert parser.build_parser().parse_args(arguments).command == arguments[0]

@@ -20,7 +20,7 @@ from ..arguments import (
     as_classes,
 )
 from ..label_files import add_format, read_labels
-from ..wording import list_classes, many, next_step
+from ..wording import in_words, list_classes, many, next_step
 
 
 def add(add_command: AddCommand) -> None:
@@ -36,6 +36,7 @@ def add(add_command: AddCommand) -> None:
     init.add_argument("--classes", help=f"{CLASSES_HELP}; by default those of the labels given")
     add_detector_arguments(init)
     add_strategy_arguments(init, default=LoopSettings.strategy, with_options=False)
+    init.add_argument("--labels", type=Path, help="labels of some of the images that exist already: a file or a folder")
     init.add_argument("--simulate", type=Path, metavar="LABELS", help="answer the queries from these labels, no people")
     init.add_argument("--test-images", type=Path, help="images to evaluate each round on, none of the others: a folder")
     init.add_argument("--test-labels", type=Path, help="their labels")
@@ -54,7 +55,8 @@ def _init(args: argparse.Namespace) -> None:
     pool = images.resolve(args.images)
     classes = as_classes(args.classes)
     held_back = read_labels(args.simulate, args.format, classes, pool) if args.simulate else None
-    classes = classes or (held_back.classes if held_back else None)
+    labels = read_labels(args.labels, args.format, classes, pool) if args.labels else None
+    classes = classes or (held_back or labels or RotatedInstances.empty()).classes
     if not classes:
         raise ValueError(f"expected --classes: {CLASSES_HELP}")
     cfg_options.check(args.config, args.cfg_options)
@@ -74,9 +76,10 @@ def _init(args: argparse.Namespace) -> None:
         test=test,
         val=val,
         seed=args.seed,
+        labels=labels,
     ) as loop:
         counts = loop.workspace.counts()
-        print(f"{loop.workspace.folder}: {many(sum(counts.values()), 'image')}")
+        print(f"{loop.workspace.folder}: {many(sum(counts.values()), 'image')}, {in_words(counts)}")
         print(list_classes(classes))
         print(f"next: {next_step(loop.workspace, args.workspace)}")
 

@@ -121,20 +121,23 @@ def _train(args: argparse.Namespace) -> None:
     if config.is_file():
         cfg_options.check(config, args.cfg_options)
     with open_loop(args.workspace, train_options=args.cfg_options) as loop:
-        rounds = loop.workspace.rounds()
-        if not any(past.stage in ("queried", "collected") for past in rounds):
-            if not any(past.stage == "trained" for past in rounds):
-                raise ValueError(f"nothing is labelled yet; next: {next_step(loop.workspace, args.workspace)}")
-            print(f"round {rounds[-1].number} is trained already:")
-        elif not loop.workspace.ids("labelled"):
-            raise ValueError(f"nothing is labelled yet; next: {next_step(loop.workspace, args.workspace)}")
-        elif unanswered := loop.workspace.ids("queried"):
+        workspace, before = loop.workspace, loop.workspace.rounds()
+        is_open = bool(before) and before[-1].stage == "queried"
+        statuses = workspace.query(before[-1].number)["status"].tolist() if is_open else []
+        if not workspace.ids("labelled") or (is_open and "labelled" not in statuses):
+            raise ValueError(f"nothing is labelled yet; next: {next_step(workspace, args.workspace)}")
+        unanswered = workspace.ids("queried")
+        if unanswered and is_open:
             warn_user(
                 f"{many(len(unanswered), 'image')} asked for but not answered, e.g. {unanswered[0]!r}: training goes "
                 "without them; they stay open, and a later collect takes their answers"
             )
-        print(metrics_text(loop.train()) or "trained; nothing is measured, because the workspace has no test set")
-        print(f"next: {next_step(loop.workspace, args.workspace)}")
+        metrics = loop.train()
+        trained = [past.number for past in workspace.rounds() if past.is_over]
+        if trained == [past.number for past in before if past.is_over]:
+            print(f"round {trained[-1]} is trained already:")
+        print(metrics_text(metrics) or "trained; nothing is measured, because the workspace has no test set")
+        print(f"next: {next_step(workspace, args.workspace)}")
 
 
 def _status(args: argparse.Namespace) -> None:

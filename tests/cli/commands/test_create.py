@@ -1,7 +1,12 @@
 """init: a workspace from images, a config and what there is already."""
 
+import numpy as np
 import pytest
 from helpers import label_files
+
+from al_rotate import boxes
+from al_rotate.loop import ActiveLoop
+from al_rotate.workspace import Workspace
 
 pytest.importorskip("mmrotate")
 pytestmark = pytest.mark.mm
@@ -23,7 +28,9 @@ def init(al, tmp_path):
 def test_the_classes_are_printed_and_the_next_command(init, tmp_path):
     code, out, _ = init("--classes", "truck, ship")
     assert code == 0
-    assert out.startswith(f"{tmp_path / 'work'}: 3 images\n2 classes: truck, ship\nnext: al-rotate studio ")
+    assert out.startswith(
+        f"{tmp_path / 'work'}: 3 images, 3 not labelled yet\n2 classes: truck, ship\nnext: al-rotate studio "
+    )
     assert out.endswith(f"al-rotate connect {tmp_path / 'work'} --url ADDRESS\n")
 
 
@@ -45,3 +52,64 @@ def test_sets_to_measure_on(init, tmp_path, kind):
     assert f"{labels}: dota: 2 images, 2 boxes\n" in out
     name = {"test": "test", "val": "validation"}[kind]
     assert f"warning: 1 of 3 {name} images have no labels in {labels} and are not measured on, e.g. 'c'" in err
+
+
+@pytest.mark.parametrize("format", label_files.WRITERS)
+def test_start_from_labels(al, init, tmp_path, format):
+    """A pool that is labelled in part: one image with two objects, one without any, one not labelled."""
+    source = label_files.WRITERS[format](tmp_path)
+    work = tmp_path / "work"
+    code, out, err = init("--labels", source)
+    assert code == 0, err
+    assert f"{source}: {format}: 2 images, 2 boxes\n  read as {format}, for " in out
+    assert f"{work}: 3 images, 1 not labelled yet, 2 labelled\n2 classes: ship, truck\n" in out
+    assert out.endswith(f"next: al-rotate train {work}\n")
+    with Workspace.open(work, read_only=True) as workspace:
+        labels, ledger = workspace.labels(), workspace.ledger()
+        assert workspace.ids("unlabelled") == ["c"]
+    assert labels.image_ids.tolist() == ["a", "b"]
+    assert labels.labels.tolist() == [0, 1]
+    assert labels.counts.tolist() == [2, 0]
+    rotated = format not in label_files.HORIZONTAL
+    got, expected = (boxes.to_corners(np.asarray(b, float)) for b in (labels.boxes, label_files.BOXES[rotated]))
+    assert np.linalg.norm(got[:, :, None] - expected[:, None], axis=-1).min(axis=2).max() < 0.02
+    assert ledger["annotator"].tolist() == ["imported"] * 2
+    assert ledger["seconds"].tolist() == [0, 0]
+
+
+def test_labels_are_added_later(al, init, tmp_path):
+    work, second = tmp_path / "work", tmp_path / "second"
+    assert init("--classes", "truck,ship")[0] == 0  # not the order of the files
+    source = label_files.dota(tmp_path)
+    code, out, err = al("add", work, "--labels", source)
+    assert (code, err) == (0, "")
+    assert out.endswith(f"1 not labelled yet, 2 labelled\nnext: al-rotate train {work}\n")
+    with Workspace.open(work, read_only=True) as workspace:
+        assert workspace.labels().labels.tolist() == [1, 0]
+    ship = "10 10 20 10 20 20 10 20 ship 0"
+    code, out, err = al("add", work, "--labels", label_files.texts(second, ".txt", {"c": ship, "z": ship}))
+    assert (code, err) == (0, "")
+    assert "left out: z: not among the images\n" in out
+    assert "\n3 labelled\n" in out
+    code, _, err = al("add", work, "--labels", label_files.texts(second, ".txt", {"c": ship.replace("ship", "boat")}))
+    assert (code, "boat" in err) == (1, True)
+    code, _, err = al("add", tmp_path / "none", "--labels", second)
+    assert (code, "make one with: al-rotate init" in err) == (1, True)
+
+
+def test_a_loop_trains_on_the_labels_first(al, tmp_path):
+    """From label files to a checkpoint, then the next query."""
+    from al_rotate.detection import Detector
+    from al_rotate.detection.small_models import small_rtmdet
+
+    work, images = tmp_path / "work", label_files.images(tmp_path / "pool")
+    detector = Detector(CONFIG, None, "cpu", small_rtmdet(64, iterations=2), label_files.CLASSES)
+    ActiveLoop(work, images, label_files.CLASSES, detector).close()
+    assert al("add", work, "--labels", label_files.coco(tmp_path))[0] == 0
+    code, out, err = al("train", work)
+    assert code == 0, err
+    assert f"next: al-rotate studio {work}" in out
+    assert (work / "rounds" / "000" / "training" / "finetuned.pth").exists()
+    code, out, _ = al("query", work)
+    assert (code, "round 1: 1 image queried" in out) == (0, True)
+    assert "imported" in al("status", work)[1]

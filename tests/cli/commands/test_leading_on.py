@@ -5,7 +5,7 @@ import shlex
 
 import numpy as np
 import pytest
-from helpers.noisy import CLASSES, Start, labels_of
+from helpers.noisy import CLASSES, Start
 from PIL import Image
 
 from al_rotate.data import synthetic

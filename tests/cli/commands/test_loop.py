@@ -110,7 +110,7 @@ def test_from_images_to_a_query_by_commands(al, tmp_path):
     code, out, _ = al(*command)
     assert code == 0
     assert out.endswith(
-        f"{tmp_path / 'work'}: 6 images\n5 classes: {', '.join(synthetic.CLASSES)}\n"
+        f"{tmp_path / 'work'}: 6 images, 6 not labelled yet\n5 classes: {', '.join(synthetic.CLASSES)}\n"
         f"next: al-rotate query {tmp_path / 'work'} --budget 50\n"
     )
     assert al(*command)[0] == 0  # again: nothing new
