@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from ...conversion import addresses
-from .hosts import LOCAL_FILES, origin, safe_address
+from .hosts import LOCAL_FILES, PORTS, origin, safe_address
 
 # The paths of Label Studio that serve images; a task's address must not make us call others with the token.
 _SERVED = re.compile(r"/(data|storage-data)/.+|/tasks/\d+/(resolve|presign)/|/api/projects/\d+/file-proxy/")
@@ -21,6 +21,21 @@ _STORAGES = ("s3", "gs", "azure-blob", "redis")  # of Label Studio, which has th
 
 class Refused(ValueError):
     """An address was not fetched, or gave no image; the message says why and what to do."""
+
+
+def parse_studio(address: str) -> httpx.URL:
+    """Parse Label Studio's own address.
+
+    Raises:
+        ValueError: for what is none of http(s).
+    """
+    try:
+        url = httpx.URL(address.strip().rstrip("/"))
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in PORTS or not url.host:
+        raise ValueError(f"expected Label Studio's address, like http://localhost:8080, got {address!r:.100}")
+    return url
 
 
 def check_text(address: object) -> str:

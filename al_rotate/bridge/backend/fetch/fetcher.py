@@ -26,7 +26,7 @@ import httpx
 from PIL import Image
 
 from ..redaction import shorten
-from .addresses import Refused, check_text, find_local_file, local_path, serves_image, to_url
+from .addresses import Refused, check_text, find_local_file, local_path, parse_studio, serves_image, to_url
 from .hosts import PORTS, is_public, parse_host, port_of, safe_address
 from .policy import FetchPolicy
 
@@ -73,10 +73,7 @@ class Fetcher:
     ) -> None:
         policy = replace(policy or FetchPolicy(), **changes)
         self.limits, self._token = policy.limits, token
-        try:
-            self._studio = httpx.URL(label_studio.rstrip("/")) if label_studio else None
-        except httpx.InvalidURL as error:
-            raise ValueError(f"expected Label Studio's address, got {label_studio!r:.100}: {error}") from None
+        self._studio = parse_studio(label_studio) if label_studio else None
         self._root = Path(os.path.realpath(policy.document_root)) if policy.document_root else None
         self._hosts = {parse_host(host) for host in policy.hosts}
         if self._studio is not None:

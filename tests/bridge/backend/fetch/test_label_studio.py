@@ -86,3 +86,8 @@ class TestLabelStudio:
     def test_without_it_what_to_do_is_said(self, tmp_path, address):
         with pytest.raises(Refused, match="set LABEL_STUDIO_URL"):
             Fetcher().fetch(address, tmp_path / "t", task=1)
+
+    @pytest.mark.parametrize("address", ["localhost:8080", "ftp://localhost", "http://", "http://[::1", "studio"])
+    def test_an_address_that_is_none(self, address):
+        with pytest.raises(ValueError, match=r"expected Label Studio's address, like http://localhost:8080, got"):
+            Fetcher(address)
