@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ...data import images
 from ..arguments import AddCommand, add_workspace
-from ..label_files import add_format, read_labels
 from ..wording import in_words, next_step
+from .label_files import add_format, read_labels
 from .loop import open_loop
 
 

@@ -19,8 +19,8 @@ from ..arguments import (
     as_class_map,
     as_classes,
 )
-from ..label_files import add_format, read_labels
 from ..wording import in_words, list_classes, many, next_step
+from .label_files import add_format, read_labels
 
 
 def add(add_command: AddCommand) -> None:

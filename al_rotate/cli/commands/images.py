@@ -10,8 +10,8 @@ from ...data import images
 from ...data.formats import dota
 from ...data.tiling import Tiling, cut, cut_labels
 from ..arguments import CLASSES_HELP, AddCommand, as_classes, number, whole_number
-from ..label_files import add_format, read_labels
 from ..wording import many
+from .label_files import add_format, read_labels
 
 
 def add(add_command: AddCommand) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from ...data import RotatedInstances, images
 from ...data.formats import FORMATS
 from ..arguments import CLASSES_HELP, AddCommand, add_workspace, as_classes, as_pairs
-from ..label_files import WRITABLE, is_label_studio, read_labels
 from ..wording import list_classes, many
+from .label_files import WRITABLE, is_label_studio, read_labels
 from .label_studio import POLICIES, POLICY_HELP, POLYGONS_HELP
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 from helpers import label_files
 
 from al_rotate import boxes
-from al_rotate.cli.label_files import WRITABLE
+from al_rotate.cli.commands.label_files import WRITABLE
 from al_rotate.data import formats
 
 

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..data import RotatedInstances
-from ..data.formats import FORMATS, read
+from ...data import RotatedInstances
+from ...data.formats import FORMATS, read
 
 WRITABLE = tuple(name for name, known in FORMATS.items() if known.write)
 MOST_IMAGES = 5  # that are left out, on the screen
