@@ -189,8 +189,18 @@ class LabelStudioAnnotator:
 
     def _load(self) -> dict[str, Any]:
         path = self.folder / TASKS_FILE
-        stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return stored if stored.get("project") == self.connection.project else {}
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            if stored.get("project") != self.connection.project:
+                return {}
+            for key in ("tasks", "sizes", "again"):
+                stored.get(key, {}).items()
+        except (AttributeError, ValueError) as error:
+            raise ValueError(
+                f"expected the tasks of project {self.connection.project} in {path}, got a damaged file ({error}): "
+                "delete it; the next query or collect finds the tasks again"
+            ) from None
+        return dict(stored)
 
     def _save(self, tasks: Mapping[str, int]) -> None:
         sizes = {image_id: list(size) for image_id, size in self._sizes.items()}

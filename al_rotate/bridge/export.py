@@ -28,7 +28,7 @@ from ..storage.files import atomic_write
 from ..workspace import Workspace
 from .conversion.annotations import ACCOUNT, read
 from .conversion.export_file import iterate_tasks
-from .conversion.label_config import read_xml
+from .conversion.label_config import LabelConfig, read_xml
 from .conversion.options import ReadOptions
 from .survey import match_files, survey_export
 
@@ -85,7 +85,7 @@ def convert(
     path = Path(export_json)
     _check_format(to)
     options = ReadOptions.merged(options, classes, changes)
-    config = None if label_config is None else read_xml(Path(label_config).read_text(encoding="utf-8"))
+    config = None if label_config is None else _read_config(Path(label_config))
     survey = survey_export(path, options.image_key or (config.image_key if config else None), options.polygons)
     to_name = options.to_name or (config.to_name if config else survey.image_object())
     names = options.classes or (config.classes if config else survey.classes(to_name, options.rename or {}))
@@ -146,6 +146,14 @@ def export_workspace(workspace: Workspace, to: str, out: str | Path) -> Exported
 def _check_format(to: str) -> None:
     if to not in FORMATS:
         raise ValueError(f"expected a format of {', '.join(FORMATS)}, got {to!r}")
+
+
+def _read_config(path: Path) -> LabelConfig:
+    """Read a labelling configuration from a file, which the error names."""
+    try:
+        return read_xml(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _with_sizes(labels: RotatedInstances, sizes: Mapping[str, tuple[int, int]]) -> RotatedInstances:

@@ -197,6 +197,38 @@ def test_label_all_tasks_and_skip_one(studio, browser, tmp_path, pictures):
     np.testing.assert_allclose(reading.labels[first].boxes, detections[first].boxes, atol=1e-3)
 
 
+def test_separate_rectangles_and_labels(studio, browser, task, detections, pictures):
+    config = to_xml(CLASSES).replace(
+        "<RectangleLabels", '<Rectangle name="rect" toName="image" canRotate="true"/><Labels'
+    )
+    config = config.replace("</RectangleLabels>", "</Labels>")
+    body = {"title": "Rectangles and labels", "label_config": config, "show_collab_predictions": True}
+    project = studio.call("POST", "projects/", body)["id"]
+    files = {"harbour": next(studio.root.glob("test_separate_rectangles*/harbour.png"))}
+    pushed = studio.client.push(project, ["harbour"], detections, files, LocalFiles(studio.root), "round-000")
+    number = pushed.tasks["harbour"]
+    browser.open_task(project, number)
+    seen = browser.screenshot(pictures / "rectangles_and_labels.png")
+    for box, name in zip(BOXES, ("ship", "ship", "storage tank"), strict=True):
+        assert share_drawn(browser, seen, edges(box), colour_of(name)) > 0.9
+    browser.press_button("Submit")
+    browser.until(lambda d: len(studio.call("GET", f"tasks/{number}/")["annotations"]))
+    reading = studio.client.pull(project, CLASSES).reading
+    np.testing.assert_allclose(reading.labels["harbour"].boxes, BOXES, atol=1e-3)
+    assert reading.labels.labels.tolist() == [0, 0, 1]
+    assert reading.label_ids.tolist() == reading.predicted_ids.tolist()
+
+
+def test_why_and_which_are_shown_above_the_image(studio, browser, task):
+    project, number = task
+    data = studio.call("GET", f"tasks/{number}/")["data"] | {"al_rank": 7, "al_why": "Its boxes are unsure."}
+    studio.call("PATCH", f"tasks/{number}/", {"data": data})
+    browser.open_task(project, number)
+    text = browser.driver.find_element("tag name", "body").text
+    assert "Rank 7: harbour" in text
+    assert "Its boxes are unsure." in text
+
+
 def test_a_task_left_from_an_earlier_round_opens_with_its_boxes(studio, browser, task, detections, pictures):
     project, leftover = task
     pool = studio.root / "later"

@@ -14,6 +14,7 @@ from ...data import RotatedInstances
 from ...data.columns import require_unicode
 from .addresses import file_path
 from .geometry import MIN_VISIBLE, to_label_studio, visible_share
+from .joined import join_entries
 from .label_config import LabelConfig
 
 IMAGE_ID = "al_image_id"
@@ -88,8 +89,10 @@ def prediction(
     values = to_label_studio(detections.boxes, width, height)
     is_visible = visible_share(detections.boxes, width, height) >= MIN_VISIBLE
     scores = np.zeros(0) if detections.scores is None else detections.scores
-    regions = [
-        {
+    regions: list[dict[str, Any]] = []
+    for position in np.flatnonzero(is_visible).tolist():
+        numbers = dict(zip(_NUMBERS, map(float, values[position]), strict=True))
+        shape: dict[str, Any] = {
             "id": region_id(model_version, image_id, position),
             "type": "rectanglelabels",
             "from_name": config.from_name,
@@ -97,15 +100,14 @@ def prediction(
             "original_width": width,
             "original_height": height,
             "image_rotation": 0,
-            "score": float(box_score),
-            "value": {
-                **dict(zip(_NUMBERS, map(float, row), strict=True)),
-                "rectanglelabels": [detections.classes[label]],
-            },
+            "score": float(scores[position]),
         }
-        for position, (row, label, box_score) in enumerate(zip(values, detections.labels, scores, strict=True))
-        if is_visible[position]
-    ]
+        label = [detections.classes[detections.labels[position]]]
+        if config.rectangle is None:
+            regions.append({**shape, "value": {**numbers, "rectanglelabels": label}})
+        else:  # the shape and its labels share an id
+            regions.append({**shape, "type": "rectangle", "from_name": config.rectangle, "value": numbers})
+            regions.append({**shape, "type": "labels", "value": {**numbers, "labels": label}})
     entry: dict[str, Any] = {"model_version": model_version, "result": regions}
     return entry if score is None else {**entry, "score": float(score)}
 
@@ -153,7 +155,7 @@ def check(task: Mapping[str, Any], config: LabelConfig) -> None:
         require(isinstance(version, str) and bool(version), "a model_version", version)
         require(score is None or _is_finite(score), "a finite score", score)
         seen = set()
-        for region in entry["result"]:
+        for region in join_entries(entry["result"]):
             require(isinstance(region, Mapping) and isinstance(region.get("value"), Mapping), "regions", region)
             value = region["value"]
             require(all(_is_finite(value.get(name)) for name in _NUMBERS), "finite numbers", value)

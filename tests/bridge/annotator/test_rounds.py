@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers.bridge.label_studio import draw_labels
 
-from al_rotate.bridge import LabelStudioAnnotator, NotAllowed
+from al_rotate.bridge import Connection, LabelStudioAnnotator, NotAllowed
 
 
 def test_a_loop_without_an_initial_detector(studio, loop, project, truth, tmp_path):
@@ -92,6 +92,10 @@ def test_a_wrong_token(studio, loop, tmp_path, monkeypatch):
 def test_a_workspace_that_is_not_connected(tmp_path):
     with pytest.raises(ValueError, match="is not connected to Label Studio: al-rotate connect"):
         LabelStudioAnnotator(tmp_path)
+    for damaged in ("", '{"project": 1, "ta', '{"project": 1, "tasks": []}', "[]"):
+        (tmp_path / "label_studio_tasks.json").write_text(damaged)
+        with pytest.raises(ValueError, match=r"label_studio_tasks\.json, got a damaged file .* delete it"):
+            LabelStudioAnnotator(tmp_path, Connection("http://localhost", 1))
     (tmp_path / "label_studio.json").write_text('{"url": "x"}')
     with pytest.raises(ValueError, match=r"expected a connection in .*label_studio\.json"):
         LabelStudioAnnotator(tmp_path)

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from al_rotate import RotatedInstances
-from al_rotate.bridge.conversion import tasks
+from al_rotate.bridge.conversion import annotations, tasks
 from al_rotate.bridge.conversion.label_config import LabelConfig
 
 CLASSES = ("ship", "storage tank")
 CONFIG = LabelConfig(CLASSES, "box", "photo", "photo_url")
 SIZE = (400, 200)
+KINDS = (("rectangle", "rect"), ("labels", "label"))
 
 
 def detections(*rows, names=("a",), **more):
@@ -66,6 +67,31 @@ def test_a_task():
         "image_rotation": 0,
         "score": 0.75,
     }
+
+
+def test_a_rectangle_with_labels_of_its_own():
+    """Each box is two entries that share an id; read back, they are the boxes."""
+    config = LabelConfig(CLASSES, "label", "photo", "photo_url", "rect")
+    task = tasks.image_task("a", "/data/a.png", SIZE, config, TWO, model_version="m")
+    tasks.check(task, config)
+    result = task["predictions"][0]["result"]
+    assert [(entry["type"], entry["from_name"], entry["id"]) for entry in result] == [
+        (kind, name, tasks.region_id("m", "a", k)) for k in (0, 1) for kind, name in KINDS
+    ]
+    assert [entry["value"].get("labels") for entry in result] == [None, ["storage tank"], None, ["ship"]]
+    annotation = {"id": 1, "result": result}
+    reading = annotations.read([{**task, "annotations": [annotation]}], CLASSES, image_key="photo_url")
+    np.testing.assert_allclose(reading.labels.boxes[:, :4], TWO.boxes[:, :4], atol=1e-4)
+    np.testing.assert_allclose(np.abs(reading.labels.boxes[:, 4]), [0, math.pi / 2], atol=1e-6)
+    assert reading.labels.labels.tolist() == [1, 0]
+    with pytest.raises(ValueError, match="expected one of the labels"):
+        tasks.check(task, LabelConfig(("ship",), "label", "photo", "photo_url", "rect"))
+
+
+def test_what_hardly_lies_in_the_image_is_not_sent():
+    boxes = detections([398, 30, 80, 20, 0, 0, 0.9], [450, 30, 80, 20, 0, 0, 0.8], [80, 30, 80, 20, 0, 0, 0.7])
+    (prediction,) = tasks.image_task("a", "a.png", SIZE, CONFIG, boxes, model_version="m")["predictions"]
+    assert [region["id"] for region in prediction["result"]] == [tasks.region_id("m", "a", k) for k in (0, 2)]
 
 
 def test_no_prediction_and_an_empty_one():
