@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from .. import __version__
+from .phrases import as_commands
 
 KEPT_LOGS = 50  # older ones are deleted
 LONGEST_MESSAGE = 600  # characters of a foreign exception's message; the log has all of it
@@ -45,7 +46,7 @@ def describe(error: BaseException, arguments: argparse.Namespace | None, argv: l
     if _speaks_for_itself(error):
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
         # A kind of its own (UnreadableImage) has nothing to add; an ImportError's remedy is always the same.
-        return _one_line(text) + ("; run `al-rotate doctor`" if isinstance(error, ImportError) else "")
+        return as_commands(_one_line(text)) + ("; run `al-rotate doctor`" if isinstance(error, ImportError) else "")
     return f"{_what_failed(error, arguments)}; {_what_to_do(error)}; {_write_log(error, argv)}"
 
 
@@ -55,7 +56,7 @@ def plain_warnings(prefix: str) -> Iterator[None]:
     said: set[str] = set()
 
     def show(message: Warning | str, *place: Any, **more: Any) -> None:
-        if (text := _one_line(message)) not in said:  # once, from whatever place
+        if (text := as_commands(_one_line(message))) not in said:  # once, from whatever place
             said.add(text)
             print(f"{prefix}: warning: {text}", file=sys.stderr)
 

@@ -10,7 +10,6 @@ from ...data import RotatedInstances, images
 from ...loop import ActiveLoop, SimulatedAnnotator
 from ...loop.settings import LoopSettings
 from ...storage.user_warnings import warn_user
-from .. import cfg_options
 from ..arguments import (
     CLASSES_HELP,
     AddCommand,
@@ -20,6 +19,7 @@ from ..arguments import (
     as_classes,
 )
 from ..wording import in_words, list_classes, many, next_step
+from . import cfg_options
 from .label_files import add_format, read_labels
 
 

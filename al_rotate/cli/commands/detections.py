@@ -12,7 +12,6 @@ from ...data import RotatedInstances
 from ...detection.inference.processes import this_process
 from ...sampling import rank
 from ...storage.files import atomic_write
-from .. import cfg_options
 from ..arguments import (
     AddCommand,
     add_budget,
@@ -24,6 +23,7 @@ from ..arguments import (
     whole_number,
 )
 from ..wording import many
+from . import cfg_options
 from .images import add_tiling_arguments, as_tiling
 
 

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 from ...data import SHOWN_SCORE
-from .. import cfg_options
 from ..arguments import (
     CHECKPOINT_HELP,
     CONFIG_HELP,
@@ -20,6 +19,7 @@ from ..arguments import (
     score,
     whole_number,
 )
+from . import cfg_options
 
 POLICIES = ("latest", "ground-truth", "agreement")
 POLICY_HELP = "whose answer counts where several people gave one; by default %(default)s"

@@ -15,7 +15,6 @@ from ...storage.user_warnings import warn_user
 from ...workspace import Workspace
 from ...workspace.artefacts import read_explanations
 from ...workspace.progress import advise_on
-from .. import cfg_options
 from ..arguments import (
     AddCommand,
     add_budget,
@@ -27,6 +26,7 @@ from ..arguments import (
     whole_number,
 )
 from ..wording import STAGES, answered_by, history_table, in_words, list_classes, many, metrics_text, next_step
+from . import cfg_options
 
 
 def add(add_command: AddCommand) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..storage.user_warnings import warn_user
+from ...storage.user_warnings import warn_user
 
 _ALIKE = 0.8  # of two keys, from which one is taken for a slip of the other
 # What MMEngine reads from a config whether or not it is there already.
@@ -33,7 +33,7 @@ def check(config: str | Path, options: Mapping[str, Any] | None) -> None:
     """
     if not options:
         return
-    from ..detection import configs
+    from ...detection import configs
 
     loaded = configs.load(config).to_dict()
     for key in options:

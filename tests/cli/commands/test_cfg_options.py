@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("mmrotate")
 pytestmark = pytest.mark.mm
 
-from al_rotate.cli import cfg_options  # noqa: E402
+from al_rotate.cli.commands import cfg_options  # noqa: E402
 
 CONFIG = "rotated_rtmdet_tiny-3x-dota"
 
