@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -198,7 +198,7 @@ def is_one_of(image_ids: Sequence[str]) -> Filter:
     return {"filter": ID_FILTER, "operator": "in_list", "type": "List", "value": list(image_ids)}
 
 
-def portions(image_ids: Sequence[str]) -> Iterator[list[str]]:
+def portions(image_ids: Iterable[str]) -> Iterator[list[str]]:
     """Split image ids so that each portion fits into one URL, where every special character takes twelve."""
     portion: list[str] = []
     length = 0
