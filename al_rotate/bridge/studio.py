@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from ..loop.active_loop import ActiveLoop
+from ..storage.locks import FileLock, Locked
 from ..workspace import Workspace
 from .connection import FILE, Connection, connect
 from .local_server import LocalServer, install, is_free
@@ -82,6 +83,37 @@ def _connect(folder: Path, server: LocalServer, classes: tuple[str, ...], images
     return connect(folder, url, server.token, classes, folder.name, images=kind, **place)
 
 
+def push_to_running(folder: str | Path) -> Connection | None:
+    """Bring the workspace's open query into its server, if that runs already in another process.
+
+    Returns:
+        The connection to the project; None if no server of the workspace runs.
+
+    Raises:
+        LabelStudioError: if the server does not answer.
+    """
+    folder = Path(folder).absolute()
+    connection = Connection.load(folder)
+    try:
+        with FileLock(folder / "label_studio" / "lock").acquire(note=""):
+            return None
+    except FileNotFoundError:
+        return None  # there has been no server yet
+    except Locked:
+        if connection is None or connection.token_file != str(folder / "label_studio" / "token"):
+            return None  # it is starting for the first time, or people answer elsewhere
+    with ActiveLoop(folder) as loop:
+        loop.query()
+    return connection
+
+
+def _waiting(folder: str | Path) -> str:
+    """How many tasks wait for people."""
+    with Workspace.open(folder, read_only=True) as workspace:
+        count = len(workspace.ids("queried"))
+    return f"{count} {'task waits' if count == 1 else 'tasks wait'} for labels there"
+
+
 def run(
     folder: str | Path,
     port: int | None = None,
@@ -90,6 +122,8 @@ def run(
 ) -> None:
     """Open a studio, print its address, and keep it until Ctrl-C, SIGTERM, or the end of the terminal or the server.
 
+    While the workspace's server runs in another process, the next query goes to that, and this returns.
+
     Args:
         folder, port, environment: see :func:`open_studio`.
         say: prints a line.
@@ -97,7 +131,10 @@ def run(
     Raises:
         RuntimeError: if the server ends by itself.
     """
-
+    if connection := push_to_running(folder):
+        say(f"open   {connection.url}/projects/{connection.project}/data   where Label Studio runs already")
+        say(f"sent   {_waiting(folder)}")
+        return
     interrupted: float | None = None
 
     def leave(number: int, frame: FrameType | None) -> None:
@@ -115,6 +152,7 @@ def run(
         say("starting Label Studio; the first start of a workspace takes a minute")
         with open_studio(folder, port, environment) as (server, connection):
             say(f"open   {server.url}/projects/{connection.project}/data")
+            say(f"sent   {_waiting(folder)}")
             say(f"log in {server.email}  password {server.password}")
             say(f"then   al-rotate collect {folder}   in another terminal, as often as you like")
             say("Ctrl-C stops the server; everything is kept")

@@ -94,6 +94,15 @@ def test_a_studio_of_ones_own(scenes, detector, tmp_path):
         assert collected.returncode == 0, collected.stderr
         assert "1 labelled" in collected.stdout
 
+        # A second one finds it running, and brings it what it lacks.
+        assert "3 tasks wait for labels there" in printed
+        api.delete(f"tasks/{tasks[2]['id']}/").raise_for_status()
+        second = subprocess.run(command("studio", work, "--venv", ENVIRONMENT), capture_output=True, text=True)
+        assert second.returncode == 0, second.stderr
+        assert f"open   {url}/projects/{project}/data   where Label Studio runs already" in second.stdout
+        assert "2 tasks wait for labels there" in second.stdout
+        assert len(api.get("tasks", params={"project": project}).json()["tasks"]) == 3
+
         # Killed, its server lives on and keeps its folder; the next one reports it instead of sharing a database.
         process.kill()
         process.wait()
