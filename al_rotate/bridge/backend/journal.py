@@ -119,5 +119,6 @@ def _foreign(error: object) -> BaseException | None:
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next
-    ours = last is None or last.tb_frame.f_globals.get("__name__", "").startswith("al_rotate.")
+    # By the package: a training's own module is __main__.
+    ours = last is None or f"{last.tb_frame.f_globals.get('__package__')}.".startswith("al_rotate.")
     return None if ours else error

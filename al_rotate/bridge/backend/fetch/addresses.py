@@ -121,7 +121,7 @@ def to_url(address: str, task: int | None, studio: httpx.URL | None) -> httpx.UR
             encoded = base64.urlsafe_b64encode(address.encode()).decode()
             return studio.join(f"{studio.path.rstrip('/')}/tasks/{task}/resolve/?fileuri={encoded}")
     except (httpx.InvalidURL, UnicodeError):  # whose text may repeat a log-in
-        raise Refused(f"{safe_address(address)} is no address that can be read") from None
+        raise Refused(f"expected the address of an image in the task, got {safe_address(address)}") from None
     raise Refused(
         f"expected an address of http(s), of Label Studio (/data/...) or of one of its storages "
         f"({', '.join(_STORAGES)}), got {safe_address(address)}"
