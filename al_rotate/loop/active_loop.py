@@ -33,6 +33,7 @@ from .learners import Learner
 from .open_queries import push_open_queries, record_answer
 from .review import choose_doubtful, rank_label_errors
 from .settings import LoopSettings, as_budget
+from .simulated import SimulatedAnnotator
 from .steps import choose_images, detect_candidates, train_weights
 
 if TYPE_CHECKING:
@@ -106,16 +107,24 @@ class ActiveLoop(Changeable):
         self.workspace = Workspace.open(folder)
         try:
             check_arguments(self.workspace, images, classes, detector, sets)
-            self.settings = LoopSettings.from_json(self.workspace.settings).merged(**changes)
-            self.strategy = restore_strategy(folder, self.settings, strategy)
             self.annotator = annotator or restore_annotator(folder)
-            self.learner = learner or restore_learner(self.workspace, self.settings)
+            self._arguments, self._learner = changes, learner
+            self.reload()
+            self.strategy = restore_strategy(folder, self.settings, strategy)
             if labels is not None:
                 import_at_start(self.workspace, labels)
         except BaseException:
             self.workspace.close()
             raise
-        self.classes, self.budget = self.workspace.classes, self.settings.budget
+        self.budget = self.settings.budget
+
+    def reload(self) -> None:
+        """See :meth:`Changeable.reload`."""
+        self.classes = self.workspace.classes
+        self.settings = LoopSettings.from_json(self.workspace.settings).merged(**self._arguments)
+        self.learner = self._learner or restore_learner(self.workspace, self.settings)
+        if isinstance(self.annotator, SimulatedAnnotator):
+            self.annotator.held_back = self.workspace.in_current_classes(self.annotator.held_back)
 
     def query(self) -> pd.DataFrame:
         """Detect on the unlabelled images, choose the round's images and hand them to the annotator.
@@ -216,7 +225,7 @@ class ActiveLoop(Changeable):
             ValueError: if the annotator has not answered everything; call again when it has.
         """
         while sum(r.stage == "trained" for r in self.workspace.rounds()) < rounds:
-            between_rounds = all(r.stage in ("new", "trained") for r in self.workspace.rounds())
+            between_rounds = all(r.stage == "new" or r.is_over for r in self.workspace.rounds())
             if trains_next(self.workspace):
                 self.train()
                 continue

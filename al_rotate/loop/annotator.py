@@ -22,15 +22,15 @@ class Query:
     Args:
         image_ids: best first.
         paths: image id -> file, for each of them.
-        detections: boxes to correct, with scores; images without a detection may be missing here. With `again` these
-            are the images' labels, with a score of 1.
+        detections: boxes to correct, with scores; images without a detection may be missing here. Where labels are
+            in doubt, these are they, with a score of 1.
         scores: how useful each image is, higher is more useful; None where it has no score.
         ranks: the place of each image in the round's whole query, from 1; None: this is the whole query.
         whys: a sentence per image on why it was chosen.
         round: the number of the round.
         model_version: names the weights that detected, such as ``initial`` or ``round-002``; None if none did.
-        again: whether the images are labelled already and their labels in doubt. Then only what people submit after
-            this query is an answer.
+        again: whether the images are labelled already and their labels in doubt, or were skipped and shall not be. Then
+            only what people submit after this query is an answer.
         costs: with `again`, what the images took before this query: ``image_id`` and
             :data:`~al_rotate.workspace.COST_COLUMNS`.
     """

@@ -51,7 +51,8 @@ def build_context(
         request = zlib.crc32("\n".join([*image_ids, *(view.name for view in views)]).encode())
         folder = current.folder / f"views-{request:08x}"
         discard_damaged(folder)
-        return learner.predict_views(weights.path, workspace.paths(image_ids), views, folder)
+        detections = learner.predict_views(weights.path, workspace.paths(image_ids), views, folder)
+        return [workspace.in_current_classes(part) for part in detections]
 
     return QueryContext(
         labels=labels,

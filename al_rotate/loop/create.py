@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -61,7 +61,7 @@ def create_workspace(
     if isinstance(annotator, SimulatedAnnotator):
         _check_held_back(annotator, pool)
     for name, (_, labels) in sets.items():
-        check_outside_pool(name, labels, files_of[name], pool)
+        check_outside_pool(name, labels.image_ids, files_of[name], pool)
     kept = {name: f"{name}.parquet" for name in sets}
     settings = replace(settings, test=kept.get("test"), val=kept.get("val"))
     if detector is not None:
@@ -92,27 +92,23 @@ def check_arguments(
     detector: Detector | None,
     sets: Mapping[SetName, LabelledSet],
 ) -> None:
-    """Refuse arguments that contradict the workspace.
+    """Refuse arguments that contradict the workspace. What it was made with may be given after a change, too.
 
     Raises:
         ValueError: for the first contradiction.
     """
+    settings = LoopSettings.from_json(workspace.settings)
     folder = workspace.folder
-    if classes is not None and tuple(classes) != workspace.classes:
+    if classes is not None and tuple(classes) not in (workspace.classes, *workspace.former_classes()):
         raise ValueError(f"{folder} has the classes {workspace.classes}, got {tuple(classes)}")
     if images is not None:
-        expected = {image_id for status in workspace.counts() for image_id in workspace.ids(status)}
-        got = set(image_files.resolve(images))
-        if expected != got:
-            raise ValueError(
-                f"{folder} was made with {len(expected)} images, got {len(got)} of which {len(expected & got)} are the "
-                f"same ({min(expected ^ got)!r} is not in both); a new pool needs a new folder"
-            )
-    config = folder / "config.py"
-    if detector is not None and config.exists() and config.read_text(encoding="utf-8") != detector.config.pretty_text:
+        _check_same_images(workspace, set(image_files.resolve(images)))
+    configs = [file for name in {"config.py", settings.config} if (file := folder / name).exists()]
+    texts = [file.read_text(encoding="utf-8") for file in configs]
+    if detector is not None and configs and detector.config.pretty_text not in texts:
         raise ValueError(
-            f"{folder} was made with a detector of another config, see {config}; to resume with that one give no "
-            "detector, for another one a new folder"
+            f"{folder} was made with a detector of another config, see {folder / settings.config}; to resume with that "
+            "one give no detector, to go on with another one call set_detector(detector)"
         )
     for name, (_, labels) in sets.items():
         _check_same_set(workspace, name, labels)
@@ -159,7 +155,13 @@ def restore_learner(workspace: Workspace, settings: LoopSettings) -> Learner:
     if not config.exists():
         raise ValueError(f"{workspace.folder} was made with a learner of your own: give it again")
     return MMRotateLearner(
-        config, workspace.classes, settings.device, settings.precision, settings.train_options, settings.seed
+        config,
+        workspace.classes,
+        settings.device,
+        settings.precision,
+        settings.train_options,
+        settings.seed,
+        workspace.former_classes(),
     )
 
 
@@ -178,15 +180,30 @@ def _check_held_back(annotator: SimulatedAnnotator, pool: Mapping[str, Path]) ->
         )
 
 
+def _check_same_images(workspace: Workspace, got: set[str]) -> None:
+    expected = {image_id for status in workspace.counts() for image_id in workspace.ids(status)}
+    changed = {"add_images": set[str](), "remove_images": set[str]()}
+    for what, detail in workspace.changes()[["what", "detail"]].itertuples(index=False):
+        if what in changed:
+            changed[what] |= {*detail["image_ids"]}
+    new, missing = got - expected - changed["remove_images"], expected - got - changed["add_images"]
+    if new or missing:
+        raise ValueError(
+            f"{workspace.folder} has {len(expected)} images, got {len(got)} of which {len(expected & got)} are the "
+            f"same ({min(new | missing)!r} is not in both); to change the pool, call add_images or remove_images"
+        )
+
+
 def _check_same_set(workspace: Workspace, name: SetName, labels: RotatedInstances) -> None:
     kept = labelled_set(workspace, name)
-    if kept is None or kept[0] != labels.as_labels(workspace.classes):
+    same = kept is not None and kept[0] == workspace.in_current_classes(labels.as_labels())
+    if not same and name not in workspace.changes()["what"].str.removeprefix("set_").tolist():
         had = f"no {SETS[name]}" if kept is None else f"another {SETS[name]}"
         raise ValueError(f"{workspace.folder} has {had}; to change it, call set_{name}(images, labels)")
 
 
 def check_outside_pool(
-    name: SetName, labels: RotatedInstances, files: Mapping[str, Path], pool: Mapping[str, Path]
+    name: SetName, image_ids: Iterable[str], files: Mapping[str, Path], pool: Mapping[str, Path]
 ) -> None:
     """Refuse a test or validation set that shares image files with the pool.
 
@@ -194,7 +211,7 @@ def check_outside_pool(
         ValueError: names one of them.
     """
     pool_files = {os.path.realpath(file) for file in pool.values()}
-    shared = [i for i in labels.image_ids if i in files and os.path.realpath(files[i]) in pool_files]
+    shared = [i for i in image_ids if i in files and os.path.realpath(files[i]) in pool_files]
     if shared:
         raise ValueError(
             f"expected images of the {SETS[name]} outside the pool, got {len(shared)} that are in it, e.g. "

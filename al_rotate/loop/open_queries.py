@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
 from ..data import RotatedInstances
 from ..storage.user_warnings import warn_user
-from ..workspace import COST_COLUMNS, REVIEW, STATUSES, Round, Workspace, current_weights
+from ..workspace import REVIEW, STATUSES, Round, Workspace, current_weights
 from ..workspace.artefacts import read_explanations, set_aside, update_tables
 from .annotator import Annotator, Answer, Query
 from .learners import Learner
@@ -30,7 +32,11 @@ def push_open_queries(workspace: Workspace, annotator: Annotator, learner: Learn
         is_open = (query["status"] == "queried") & ~query["image_id"].isin(queried_later)
         queried_later |= {*query["image_id"]}  # an image that is queried again belongs to the later round
         if is_open.any():
-            queries.append(_query_of(workspace, learner, past, query[is_open]))
+            unskipped = query["image_id"].isin(workspace.unskipped(query["image_id"]))
+            for again in (True, False):  # who skipped an image has to submit it once more
+                images = query[is_open & (unskipped == again)]
+                if len(images):
+                    queries.append(_query_of(workspace, learner, past, images, again))
     for open_query in reversed(queries):
         annotator.push(open_query)
 
@@ -42,6 +48,7 @@ def record_answer(workspace: Workspace, current: Round, answer: Answer) -> None:
     """
     queried = {image_id for status in STATUSES[1:] for image_id in workspace.ids(status)}
     answer = answer.only(queried)
+    answer = replace(answer, labels=workspace.in_current_classes(answer.labels))
     recorded = answer.labels, answer.skipped, answer.costs, answer.unanswered
     changed, made = workspace.changed_answers(*recorded), answer.corrections
     new = None if made is None else made[made["image_id"].isin(changed)]
@@ -50,11 +57,11 @@ def record_answer(workspace: Workspace, current: Round, answer: Answer) -> None:
     workspace.record_answers(current.number, *recorded, answer.cursor)
 
 
-def _query_of(workspace: Workspace, learner: Learner, past: Round, images: pd.DataFrame) -> Query:
-    ids, again = images["image_id"].tolist(), past.strategy == REVIEW
-    detections = None if again else _detections_of(workspace, learner, past)
+def _query_of(workspace: Workspace, learner: Learner, past: Round, images: pd.DataFrame, again: bool) -> Query:
+    ids, is_review = images["image_id"].tolist(), past.strategy == REVIEW
+    detections = None if is_review else _detections_of(workspace, learner, past)
     weights = None if detections is None else current_weights(workspace, before_round=past.number)
-    if again:
+    if is_review:
         labels = workspace.labels().subset(ids)
         shown = labels.replace(scores=np.ones(labels.n_boxes))
     else:
@@ -68,9 +75,9 @@ def _query_of(workspace: Workspace, learner: Learner, past: Round, images: pd.Da
         ranks=images["rank"].tolist(),
         whys=[explanations.get(image_id, "") for image_id in ids],
         round=past.number,
-        model_version=f"labels-{past.number:03d}" if again else weights.version if weights else None,
-        again=again,
-        costs=workspace.ledger()[["image_id", *COST_COLUMNS]] if again else None,
+        model_version=f"labels-{past.number:03d}" if is_review else weights.version if weights else None,
+        again=is_review or again,
+        costs=workspace.spent(ids) if is_review or again else None,
     )
 
 
@@ -83,11 +90,11 @@ def _detections_of(workspace: Workspace, learner: Learner, past: Round) -> Rotat
     if not folder.with_suffix(".json").exists() and not folder.exists():
         return None
     try:
-        return RotatedInstances.load(folder, ids)
+        return workspace.in_current_classes(RotatedInstances.load(folder, ids))
     except (ValueError, FileNotFoundError) as error:
         weights = current_weights(workspace, before_round=past.number)
         if weights is None:
             raise
         kept = f", and the rest is kept as {set_aside(folder).name}" if folder.exists() else ""
         warn_user(f"{error}; the detections on the {len(ids)} images of round {past.number} are made again{kept}")
-        return learner.predict(weights.path, workspace.paths(ids), folder)
+        return workspace.in_current_classes(learner.predict(weights.path, workspace.paths(ids), folder))

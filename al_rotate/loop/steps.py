@@ -14,7 +14,7 @@ from ..evaluation import evaluate
 from ..sampling import Budget, QueryContext, Strategy, explain, rank_and_select
 from ..workspace import Round, Weights, Workspace, current_weights
 from ..workspace.artefacts import clear_unless_made_for, discard_damaged
-from ..workspace.versions import labelled_set
+from ..workspace.versions import initial_weights, labelled_set
 from .learners import Learner
 
 
@@ -36,8 +36,8 @@ def detect_candidates(
         return RotatedInstances.empty(pool, workspace.classes)
     folder = current.folder / "detections"
     outputs = {name: True for name in ("class_scores", "features") if name in needs}
-    clear_unless_made_for(folder, outputs, pool)
-    detections = learner.predict(weights.path, workspace.paths(pool), folder, **outputs)
+    clear_unless_made_for(folder, outputs, pool, weights.version)
+    detections = workspace.in_current_classes(learner.predict(weights.path, workspace.paths(pool), folder, **outputs))
     if not len(detections):
         image_id, reason = next(iter(detections.skipped.items()), (pool[0], "not detected on"))
         raise ValueError(f"none of the {len(pool)} unlabelled images can be read, e.g. {image_id!r}: {reason}")
@@ -78,21 +78,26 @@ def train_weights(
     """
     test, val = labelled_set(workspace, "test"), labelled_set(workspace, "val")
     labels = workspace.labels()
-    start = current_weights(workspace, before_round=None if warm_start else 0)
+    start = current_weights(workspace) if warm_start else initial_weights(workspace)
     arguments = start.path if start else None, workspace.paths(labels.image_ids), labels, current.folder / "training"
     if val is None:
         checkpoint, metrics = learner.train(*arguments)
     else:
         checkpoint, metrics = learner.train(*arguments, val=(val[1], val[0]))
-    return checkpoint, {**metrics, **(_evaluate(learner, current, checkpoint, *test) if test else {})}
+    return checkpoint, {**metrics, **(_evaluate(workspace, learner, current, checkpoint, *test) if test else {})}
 
 
 def _evaluate(
-    learner: Learner, current: Round, checkpoint: Path, labels: RotatedInstances, files: Mapping[str, Path]
+    workspace: Workspace,
+    learner: Learner,
+    current: Round,
+    checkpoint: Path,
+    labels: RotatedInstances,
+    files: Mapping[str, Path],
 ) -> dict[str, float]:
     folder = current.folder / "test_detections"
     discard_damaged(folder)
-    detections = learner.predict(checkpoint, files, folder)
+    detections = workspace.in_current_classes(learner.predict(checkpoint, files, folder))
     readable = labels.subset(i for i in labels.image_ids if i not in detections.skipped)
     if len(labels) and not len(readable):
         image_id, reason = next(iter(detections.skipped.items()))

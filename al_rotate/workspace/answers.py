@@ -67,6 +67,18 @@ def join_batches(parts: Sequence[RotatedInstances], classes: tuple[str, ...]) ->
     return labels.subset(sorted(labels.image_ids))
 
 
+def renumbered(boxes: RotatedInstances, numbers: Sequence[int], classes: tuple[str, ...]) -> RotatedInstances:
+    """Return boxes of other classes: class k becomes class ``numbers[k]`` of `classes`; merged class scores add up."""
+    scores = boxes.class_scores
+    if scores is not None:
+        summed = np.zeros((len(scores), len(classes)), np.float32)
+        for old, new in enumerate(numbers):
+            summed[:, new] += scores[:, old]
+        scores = np.minimum(summed, 1)
+    labels = np.array(numbers, np.int32)[boxes.labels]
+    return boxes.replace(labels=labels, class_scores=scores, classes=classes)
+
+
 def _costs_by_image(costs: pd.DataFrame | None, answered: set[str]) -> dict[str, Row]:
     """Return image id -> its values of COST_COLUMNS, as SQLite takes them."""
     if costs is None:

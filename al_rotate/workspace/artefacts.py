@@ -73,23 +73,28 @@ def set_aside(path: Path) -> Path:
     raise AssertionError
 
 
-def clear_unless_made_for(folder: Path, outputs: Mapping[str, bool], image_ids: Iterable[str] = ()) -> None:
-    """Delete a folder of detections that a killed query began for another strategy, or on another pool.
+def clear_unless_made_for(
+    folder: Path, outputs: Mapping[str, bool], image_ids: Iterable[str] = (), weights: str | None = None
+) -> None:
+    """Delete a folder of detections that a killed query began for another strategy, on another pool, or by others.
 
     Args:
         folder: of the detections; ``FOLDER.json`` says what they hold. Damaged ones are deleted in any case.
         outputs: what they shall hold besides boxes, such as ``{"features": True}``.
         image_ids: of the images to detect on.
+        weights: the version of the weights that detect.
     """
     note, wanted = folder.with_suffix(".json"), dict[str, Any](outputs)
     if ids := "\n".join(image_ids):
         wanted["images"] = hashlib.sha256(ids.encode()).hexdigest()[:20]
+    if weights is not None:
+        wanted["weights"] = weights
     try:
         made_for = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
     except ValueError:
         made_for = {"damaged": True}
-    made_for = {"images": wanted.get("images"), **made_for}  # al_rotate 0.2 did not record the images
-    if folder.exists() and made_for != {"images": None, **wanted}:
+    unrecorded = {name: wanted[name] for name in ("images", "weights") if name in wanted}  # by al_rotate 0.2
+    if folder.exists() and {**unrecorded, **made_for} != wanted:
         shutil.rmtree(folder)
     discard_damaged(folder)
     write_json(note, wanted)

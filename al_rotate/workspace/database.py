@@ -115,6 +115,8 @@ def add_change(db: sqlite3.Connection, row: Sequence[str | int]) -> None:
     db.execute("INSERT INTO changes (time, round, what, summary, detail) VALUES (?, ?, ?, ?, ?)", row)
 
 
-def has_changes(db: sqlite3.Connection) -> bool:
-    """Return whether there is a list of changes."""
-    return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'changes'").fetchone() is not None
+def read_changes(db: sqlite3.Connection) -> list[tuple[str, int, str, str, str]]:
+    """Return (time, round, what, summary, detail) of each change, oldest first."""
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'changes'").fetchone() is None:
+        return []
+    return db.execute("SELECT time, round, what, summary, detail FROM changes ORDER BY change").fetchall()

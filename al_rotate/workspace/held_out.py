@@ -43,7 +43,8 @@ def held_out(workspace: Workspace, labels: RotatedInstances, enough: float = ENO
         wanted = {image_id for image_id in candidates if image_id in labels and image_id not in collected}
         if wanted:
             try:
-                parts.append(boxes_and_scores(RotatedInstances.load(folder, wanted)))
+                found = boxes_and_scores(RotatedInstances.load(folder, wanted))
+                parts.append(workspace.in_current_classes(found))
             except ValueError as error:
                 warn_user(f"{error}; nothing is learnt from the detections of round {past.number}: delete {folder}")
     return RotatedInstances.concat(parts) if parts else RotatedInstances.empty(classes=labels.classes)

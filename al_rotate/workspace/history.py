@@ -22,7 +22,11 @@ def history(db: sqlite3.Connection) -> pd.DataFrame:
     rounds = "SELECT round, stage, strategy, started, finished, metrics AS more FROM rounds ORDER BY round"
     frame = pd.read_sql_query(rounds, db)
     answers = pd.read_sql_query("SELECT * FROM answers ORDER BY answer", db)
-    queried = dict(db.execute("SELECT round, count(*) FROM queries GROUP BY round"))
+    queried = dict(
+        db.execute(
+            "SELECT round, count(*) FROM queries JOIN rounds USING (round) WHERE stage != 'undone' GROUP BY round"
+        )
+    )
     totals = []
     for number in frame["round"]:
         latest = answers[answers["round"] <= number].drop_duplicates("image_id", keep="last")
@@ -36,7 +40,9 @@ def history(db: sqlite3.Connection) -> pd.DataFrame:
                 "cost": float(latest["seconds"].astype(float).sum()),
             }
         )
-    metrics = pd.DataFrame([json.loads(text) for text in frame.pop("more")], index=frame.index)
+    counts = frame["stage"] != "undone"  # weights that were given up are on no learning curve
+    more = [json.loads(text) if kept else {} for text, kept in zip(frame.pop("more"), counts, strict=True)]
+    metrics = pd.DataFrame(more, index=frame.index)
     frame = pd.concat([frame, pd.DataFrame(totals, index=frame.index), metrics], axis=1)
     return frame.reindex(columns=[*COLUMNS[:-2], *metrics.columns, *COLUMNS[-2:]])
 

@@ -24,8 +24,8 @@ def advise_on(workspace: Workspace) -> Advice:
     """
     folders = [r.folder / "test_detections" for r in workspace.rounds() if r.stage == "trained"]
     if not any(folder.exists() for folder in folders):
-        folders = [r.folder / "detections" for r in workspace.rounds() if r.stage != "new"]
-    loaded = [_load(folder) for folder in folders[-_COMPARED_ROUNDS:] if folder.exists()]
+        folders = [r.folder / "detections" for r in workspace.rounds() if r.stage not in ("new", "undone")]
+    loaded = [_load(workspace, folder) for folder in folders[-_COMPARED_ROUNDS:] if folder.exists()]
     detections = [part for part in loaded if part is not None]
     agreements = []
     for before, after in pairwise(detections):
@@ -50,12 +50,12 @@ def trains_next(workspace: Workspace) -> bool:
     return weights is None or not weights.is_trained or not workspace.ids("unlabelled")
 
 
-def _load(folder: Path) -> RotatedInstances | None:
+def _load(workspace: Workspace, folder: Path) -> RotatedInstances | None:
     """Load detections to compare; None, with a warning, if they are damaged."""
     parts: list[RotatedInstances] = []
     try:
         for shard in RotatedInstances.stream(folder):
-            parts.append(boxes_and_scores(shard))
+            parts.append(workspace.in_current_classes(boxes_and_scores(shard)))
             if sum(map(len, parts)) >= _COMPARED_IMAGES:
                 break
     except (ValueError, FileNotFoundError) as error:

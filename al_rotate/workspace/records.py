@@ -12,11 +12,12 @@ from typing import Any
 import pandas as pd
 
 from ..data import RotatedInstances
-from . import answers, history
+from . import answers, database, history
 
 STATUSES = ("unlabelled", "queried", "labelled", "skipped")  # of images
+REMOVED = "removed"  # the status of an image that is no longer one of the workspace
 ANSWERED = ("labelled", "skipped")
-STAGES = ("new", "queried", "collected", "trained")  # of rounds
+STAGES = ("new", "queried", "collected", "trained", "undone")  # of rounds; at the last two they are over
 REVIEW = "review"  # the strategy of a round that queries labels in doubt
 IMPORTED = "imported"  # who "answered" with labels that existed already; the strategy of a round that queried nothing
 
@@ -34,7 +35,7 @@ class Round:
 
     @property
     def is_over(self) -> bool:
-        return self.stage == STAGES[-1]
+        return self.stage in ("trained", "undone")
 
 
 class Records:
@@ -84,7 +85,29 @@ class Records:
         ):
             ids_of_file.setdefault(file, []).append(image_id)
         batches = [RotatedInstances.load(self.folder / file).subset(ids) for file, ids in sorted(ids_of_file.items())]
-        return answers.join_batches(batches, self.classes)
+        return answers.join_batches([self.in_current_classes(batch) for batch in batches], self.classes)
+
+    def spent(self, image_ids: Iterable[str]) -> pd.DataFrame:
+        """Return what images have taken so far: image_id and COST_COLUMNS, missing where unknown."""
+        rows = self._image_rows(image_ids, *(f"answers.{name}" for name in answers.COST_COLUMNS))
+        return pd.DataFrame([(i, *row) for i, row in rows.items()], columns=["image_id", *answers.COST_COLUMNS])
+
+    # Classes.
+
+    def former_classes(self) -> dict[tuple[str, ...], tuple[int, ...]]:
+        """Return the class lists that the workspace had before: list -> the number that each class has now."""
+        now, former = tuple(range(len(self.classes))), dict[tuple[str, ...], tuple[int, ...]]()
+        for *_, detail in reversed(database.read_changes(self._db)):
+            change = json.loads(detail)
+            if "classes_before" in change:
+                now = tuple(now[number] for number in change["numbers"])
+                former[tuple(change["classes_before"])] = now
+        return former
+
+    def in_current_classes(self, boxes: RotatedInstances) -> RotatedInstances:
+        """Return boxes that may be of classes that the workspace had before with those it has now."""
+        numbers = None if boxes.classes == self.classes else self.former_classes().get(boxes.classes or ())
+        return boxes if numbers is None else answers.renumbered(boxes, numbers, self.classes)
 
     # Rounds.
 
@@ -129,6 +152,15 @@ class Records:
         n_relabelled, n_deleted; missing where unknown.
         """
         return history.ledger(self._db)
+
+    def changes(self) -> pd.DataFrame:
+        """Return one row per change of the workspace that is no step of a round, oldest first.
+
+        Columns: time (UTC, ISO), round (that was open or came next), what (the method, such as ``add_images``), summary
+        (for people), detail (a dict that depends on `what`).
+        """
+        rows = [(*row[:4], json.loads(row[4])) for row in database.read_changes(self._db)]
+        return pd.DataFrame(rows, columns=["time", "round", "what", "summary", "detail"])
 
     # For the writing half.
 

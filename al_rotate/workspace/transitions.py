@@ -17,7 +17,7 @@ from ..data import RotatedInstances
 from ..storage.files import fsync, sync_tree, utc_now
 from ..storage.locks import FileLock
 from . import answers, history
-from .records import ANSWERED, IMPORTED, STAGES, Records, Round
+from .records import ANSWERED, IMPORTED, REMOVED, Records, Round
 
 
 class Transitions(Records):
@@ -112,7 +112,7 @@ class Transitions(Records):
         """
         labels = answers.check_labels(labels, self.classes)
         rows, before = self._compare_answers(labels, skipped, costs, withdrawn)
-        early = [image_id for image_id, (status, *_) in before.items() if status == "unlabelled"]
+        early = [image_id for image_id, (status, *_) in before.items() if status in ("unlabelled", REMOVED)]
         if early:
             raise ValueError(f"expected answers for images that were queried, got one for {early[0]!r}")
         changed = sorted(image_id for image_id, (_, *row) in before.items() if rows[image_id] != tuple(row))
@@ -223,7 +223,7 @@ class Transitions(Records):
                 f"expected round {number} at stage {before!r}, to make it {after!r}; it is {stage!r}{detail}"
             )
         changes = {**values, "stage": after}
-        if after == STAGES[-1]:
+        if after == "trained":
             changes["finished"] = utc_now()
         with self._transaction() as db:
             for name, value in changes.items():

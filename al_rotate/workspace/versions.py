@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,24 +18,50 @@ class Weights:
     """A checkpoint and the name of its version."""
 
     path: Path
-    version: str  # "initial", or "round-002" for what round 2 trained
+    version: str  # "initial", "round-002" for what round 2 trained, or "detector-001" for one that was set later
     is_trained: bool = True  # False: they are random, and predict nothing
 
 
 def all_weights(workspace: Workspace, before_round: int | None = None) -> list[Weights]:
     """List the weights of a workspace, oldest first: those that it was made with, then one per trained round.
 
+    A detector that was set later follows the rounds that were trained before it. Rounds that were undone have none.
+
     Args:
         workspace: to look at.
         before_round: leave out what this round and later ones trained; None: leave out nothing.
     """
-    initial = workspace.settings.get("checkpoint")
-    is_trained = not workspace.settings.get("cold", True)  # LoopSettings.untrained_start
-    weights = [Weights(workspace.folder / initial, "initial", is_trained)] if initial else []
+    weights = _starts(workspace)
     for past in workspace.rounds()[:before_round]:
-        if past.checkpoint is not None:
-            weights.append(Weights(past.checkpoint, f"round-{past.number:03d}"))
-    return weights
+        if past.checkpoint is not None and past.stage == "trained":
+            weights.append((past.number, Weights(past.checkpoint, f"round-{past.number:03d}")))
+    last = math.inf if before_round is None else before_round
+    # Set before round r queries, a detector comes before what round r trains.
+    return [entry for number, entry in sorted(weights, key=lambda pair: pair[0]) if number <= last]
+
+
+def initial_weights(workspace: Workspace) -> Weights | None:
+    """Return the weights that the workspace was made with, or the detector that was set last; None without one."""
+    starts = _starts(workspace)
+    return starts[-1][1] if starts else None
+
+
+def _starts(workspace: Workspace) -> list[tuple[float, Weights]]:
+    """Return (number of the next round less a half, weights) of each detector that the workspace was given."""
+    set_later = workspace.changes()
+    set_later = set_later[set_later["what"] == "set_detector"]
+    settings = [change["before"] for change in set_later["detail"]][:1] or [workspace.settings]
+    settings += [change["after"] for change in set_later["detail"]]
+    numbers = [0, *set_later["round"]]
+    return [
+        (number - 0.5, Weights(workspace.folder / checkpoint, _version(checkpoint), not each.get("cold", True)))
+        for number, each in zip(numbers, settings, strict=True)
+        if (checkpoint := each.get("checkpoint"))
+    ]
+
+
+def _version(checkpoint: str) -> str:
+    return Path(checkpoint).stem  # initial, or detector-002 for what was set later
 
 
 def current_weights(workspace: Workspace, before_round: int | None = None) -> Weights | None:
@@ -63,7 +90,8 @@ def labelled_set(workspace: Workspace, name: SetName) -> tuple[RotatedInstances,
     if file is None:
         return None
     try:
-        return dataset.read(file)
+        labels, files = dataset.read(file)
+        return workspace.in_current_classes(labels), files
     except (FileNotFoundError, ValueError) as error:
         kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
         raise kind(
@@ -80,3 +108,9 @@ def labelled_set_file(workspace: Workspace, name: SetName) -> Path | None:
     file = workspace.folder / "test.parquet"
     measured = any((past.folder / "test_detections").exists() for past in workspace.rounds())
     return file if name == "test" and (file.exists() or file.with_suffix(".files.json").exists() or measured) else None
+
+
+def labelled_set_files(workspace: Workspace, name: SetName) -> dict[str, Path]:
+    """Return image id -> file of the test or the validation set; empty if there is none."""
+    kept = labelled_set(workspace, name)
+    return {} if kept is None else kept[1]

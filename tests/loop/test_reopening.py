@@ -60,7 +60,7 @@ def test_arguments_that_contradict_the_workspace(tmp_path):
     moved = TEST.replace(boxes=TEST.boxes + 1)
     for changes, message in (
         ({"classes": ("ship", "plane")}, r"has the classes \('ship', 'plane', 'court'\), got"),
-        ({"images": dict(list(FILES.items())[1:])}, r"with 24 images, got 23 .* a new pool needs a new folder"),
+        ({"images": dict(list(FILES.items())[1:])}, r"has 24 images, got 23 .* call add_images or remove_images"),
         ({"images": other}, r"got 24 of which 23 are the same \('image_00' is not in both\)"),
         ({"detector": Start(text="model = 2\n")}, "made with a detector of another config"),
         ({"test": (TEST_FILES, moved)}, "has another test set; to change it, call set_test"),

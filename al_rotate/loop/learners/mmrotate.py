@@ -27,6 +27,8 @@ class MMRotateLearner:
         precision: of predictions, as for Detector.
         train_options: ``cfg_options`` of the trainings.
         seed: of the trainings.
+        former_classes: class names of older checkpoints -> the number of each among `classes`, see
+            :meth:`al_rotate.Workspace.former_classes`. Their weights go where their classes are now.
     """
 
     def __init__(
@@ -37,9 +39,11 @@ class MMRotateLearner:
         precision: Precision = "auto",
         train_options: Mapping[str, Any] | None = None,
         seed: int = 0,
+        former_classes: Mapping[tuple[str, ...], Sequence[int]] | None = None,
     ) -> None:
         self.config, self.classes, self.device, self.precision = Path(config), classes, device, precision
         self.train_options, self.seed = dict(train_options or {}), seed
+        self.former_classes = dict(former_classes or {})
 
     def predict(self, checkpoint: Path, images: Mapping[str, Path], out: Path, **outputs: bool) -> RotatedInstances:
         """See :meth:`Learner.predict`."""
@@ -87,6 +91,7 @@ class MMRotateLearner:
             val=val_labels,
             seed=self.seed,
             keep_checkpoints=False,
+            class_map=self._class_map(checkpoint),
         )
         return result.checkpoint, {_name(name): value for name, value in result.metrics.items()}
 
@@ -94,7 +99,24 @@ class MMRotateLearner:
         """Load the detector with these weights."""
         from ...detection import Detector
 
-        return Detector(self.config, checkpoint, self.device, classes=self.classes, precision=self.precision)
+        return Detector(
+            self.config,
+            checkpoint,
+            self.device,
+            classes=self.classes,
+            precision=self.precision,
+            class_map=self._class_map(checkpoint),
+        )
+
+    def _class_map(self, checkpoint: Path | None) -> dict[str, str] | None:
+        """Return class of a checkpoint -> class now, for those that have another name now."""
+        if checkpoint is None or not self.former_classes:
+            return None
+        from ...detection.checkpoints import read_checkpoint
+
+        names = read_checkpoint(checkpoint).classes or ()
+        pairs = zip(names, self.former_classes.get(names, ()), strict=False)
+        return {name: self.classes[number] for name, number in pairs if name != self.classes[number]} or None
 
 
 def _name(metric: str) -> str:
