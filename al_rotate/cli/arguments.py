@@ -65,11 +65,16 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
 def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--config``, ``--checkpoint``, ``--map``, ``--device`` and ``--cfg-options``."""
     parser.add_argument("--config", required=True, help=CONFIG_HELP)
+    add_start(parser)
+    add_device(parser)
+
+
+def add_start(parser: argparse.ArgumentParser) -> None:
+    """Add ``--checkpoint`` and ``--map``."""
     start = "by default a random head on the pretrained backbone that the config names"
     parser.add_argument("--checkpoint", help=f"{CHECKPOINT_HELP}; {start}")
     mapped = "class of the checkpoint=class that takes its weights, where the names differ: large-vehicle=truck"
     parser.add_argument("--map", nargs="+", metavar="OLD=NEW", help=mapped)
-    add_device(parser)
 
 
 def add_strategy_arguments(parser: argparse.ArgumentParser, default: str | None, with_options: bool = True) -> None:

@@ -25,6 +25,7 @@ STAGES = {
     "queried": "is waiting for answers",
     "collected": "has its labels and is not trained yet",
     "trained": "is trained",
+    "undone": "is undone",
 }
 COLUMNS = {  # of a workspace's history -> of the table printed
     "round": "round",
@@ -90,10 +91,10 @@ def answered_by(folder: Path) -> str | None:
 def next_step(workspace: Workspace, typed: Path) -> str:
     """Name the next command that will work, with the folder as the user typed it."""
     rounds, counts = workspace.rounds(), workspace.counts()
-    stage = rounds[-1].stage if rounds else "trained"
+    stage = rounds[-1].stage if rounds and not rounds[-1].is_over else "new"
     if trains_next(workspace):
         return f"al-rotate train {typed}"
-    if stage in ("new", "trained") and not counts["unlabelled"]:
+    if stage == "new" and not counts["unlabelled"]:
         return (
             f"al-rotate export {typed} --to dota; no image is left to label, al-rotate add {typed} --images adds some"
         )

@@ -17,8 +17,8 @@ from al_rotate.cli.commands import detections as commands
 ROOT = Path(al_rotate.__file__).parents[1]
 PAGES = ["README.md", *(f"docs/{file.name}" for file in sorted((ROOT / "docs").glob("*.md")))]
 COMMANDS = (
-    "init tile render predict rank query review collect train status report add "
-    "demo studio connect serve convert export doctor"
+    "init tile render predict rank query review collect train status report "
+    "add remove unskip classes set undo demo studio connect serve convert export doctor"
 ).split()
 
 
@@ -181,11 +181,12 @@ def test_without_torch_all_but_training_works_and_that_names_the_doctor(work):
 
 
 def commands_in(page):
-    """The commands in the indented blocks of a page, continued lines joined, without comments and sample values."""
+    """The commands in the indented blocks and tables of a page, continued lines joined, without comments."""
     text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
     for line in re.findall(r"^    (al-rotate .*)$", text, re.M):
         if not re.match(r"al-rotate \w+: ", line):  # what a command said
             yield line.partition(" #")[0]
+    yield from re.findall(r"^\|.*\| `(al-rotate [^`.]+)` \|", text, re.M)  # a table's
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 
 from ...data import RotatedInstances, images
 from ...loop import ActiveLoop, SimulatedAnnotator
 from ...loop.settings import LoopSettings
-from ...storage.user_warnings import warn_user
 from ..arguments import (
     CLASSES_HELP,
     AddCommand,
@@ -20,7 +18,7 @@ from ..arguments import (
 )
 from ..wording import in_words, list_classes, many, next_step
 from . import cfg_options
-from .label_files import add_format, read_labels
+from .label_files import add_format, add_set, read_labels, read_set
 
 
 def add(add_command: AddCommand) -> None:
@@ -38,20 +36,14 @@ def add(add_command: AddCommand) -> None:
     add_strategy_arguments(init, default=LoopSettings.strategy, with_options=False)
     init.add_argument("--labels", type=Path, help="labels of some of the images that exist already: a file or a folder")
     init.add_argument("--simulate", type=Path, metavar="LABELS", help="answer the queries from these labels, no people")
-    init.add_argument("--test-images", type=Path, help="images to evaluate each round on, none of the others: a folder")
-    init.add_argument("--test-labels", type=Path, help="their labels")
-    init.add_argument("--val-images", type=Path, help="images to validate each training on: a folder")
-    init.add_argument("--val-labels", type=Path, help="their labels")
+    add_set(init, "test", "images to evaluate each round on, outside the pool")
+    add_set(init, "val", "images to validate each training on, outside the pool")
     add_format(init)
 
 
 def _init(args: argparse.Namespace) -> None:
     from ...detection import Detector
 
-    for name in ("test", "val"):
-        given = (getattr(args, f"{name}_images"), getattr(args, f"{name}_labels"))
-        if None in given and given != (None, None):
-            raise ValueError(f"expected --{name}-images and --{name}-labels together")
     pool = images.resolve(args.images)
     classes = as_classes(args.classes)
     held_back = read_labels(args.simulate, args.format, classes, pool) if args.simulate else None
@@ -60,8 +52,8 @@ def _init(args: argparse.Namespace) -> None:
     if not classes:
         raise ValueError(f"expected --classes: {CLASSES_HELP}")
     cfg_options.check(args.config, args.cfg_options)
-    test = _read_set("test", args.test_images, args.test_labels, args.format, classes)
-    val = _read_set("validation", args.val_images, args.val_labels, args.format, classes)
+    test = read_set(args, "test", classes)
+    val = read_set(args, "val", classes)
     detector = Detector(
         args.config, args.checkpoint, args.device, args.cfg_options, classes, class_map=as_class_map(args.map)
     )
@@ -82,20 +74,3 @@ def _init(args: argparse.Namespace) -> None:
         print(f"{loop.workspace.folder}: {many(sum(counts.values()), 'image')}, {in_words(counts)}")
         print(list_classes(classes))
         print(f"next: {next_step(loop.workspace, args.workspace)}")
-
-
-def _read_set(
-    name: str, folder: Path | None, source: Path | None, format: str | None, classes: tuple[str, ...]
-) -> tuple[Mapping[str, Path], RotatedInstances] | None:
-    """Read the images and labels of a set to measure on; images without labels are told."""
-    if folder is None or source is None:
-        return None
-    files = images.resolve(folder)
-    labels = read_labels(source, format, classes, files)
-    without = sorted(files.keys() - set(labels.image_ids))
-    if without:
-        warn_user(
-            f"{len(without)} of {len(files)} {name} images have no labels in {source} and are not measured on, e.g. "
-            f"{without[0]!r}; an image that shows no object needs an empty label file"
-        )
-    return files, labels

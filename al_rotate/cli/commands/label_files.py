@@ -6,8 +6,11 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ...data import RotatedInstances
+from ...data import RotatedInstances, images
 from ...data.formats import FORMATS, read
+from ...loop.create import SETS
+from ...storage.user_warnings import warn_user
+from ...workspace.versions import SetName
 
 WRITABLE = tuple(name for name, known in FORMATS.items() if known.write)
 MOST_IMAGES = 5  # that are left out, on the screen
@@ -23,10 +26,10 @@ def read_labels(
     source: Path,
     format: str | None = None,
     classes: Sequence[str] | None = None,
-    images: Path | Mapping[str, Path] | None = None,
+    image_files: Mapping[str, Path] | None = None,
 ) -> RotatedInstances:
     """Read labels by :func:`al_rotate.data.formats.read`, and print the account of it."""
-    imported = read(source, format, classes, images)
+    imported = read(source, format, classes, image_files)
     print(f"{source}: {imported}")
     left_out = imported.labels.skipped
     for image_id, reason in list(left_out.items())[:MOST_IMAGES]:
@@ -34,6 +37,38 @@ def read_labels(
     if len(left_out) > MOST_IMAGES:
         print(f"  left out: and {len(left_out) - MOST_IMAGES} more images")
     return imported.labels
+
+
+def add_set(parser: argparse.ArgumentParser, name: str, what: str) -> None:
+    """Add ``--NAME-images`` and ``--NAME-labels``."""
+    parser.add_argument(f"--{name}-images", type=Path, help=f"{what}: a folder")
+    parser.add_argument(f"--{name}-labels", type=Path, help="their labels: a file or a folder")
+
+
+def read_set(
+    args: argparse.Namespace, name: SetName, classes: Sequence[str]
+) -> tuple[Mapping[str, Path], RotatedInstances] | None:
+    """Read the images and labels of a set to measure on, of the arguments of :func:`add_set`.
+
+    Returns:
+        image id -> file, and labels; None where the set is not given. A warning tells images without labels.
+
+    Raises:
+        ValueError: if only one of the two arguments is given.
+    """
+    folder, source = getattr(args, f"{name}_images"), getattr(args, f"{name}_labels")
+    if folder is None and source is None:
+        return None
+    if folder is None or source is None:
+        raise ValueError(f"expected --{name}-images and --{name}-labels together")
+    files = images.resolve(folder)
+    labels = read_labels(source, args.format, classes, files)
+    if without := sorted(files.keys() - set(labels.image_ids)):
+        warn_user(
+            f"{len(without)} of {len(files)} images of the {SETS[name]} have no labels in {source} and are not "
+            f"measured on, e.g. {without[0]!r}; an image that shows no object needs an empty label file"
+        )
+    return files, labels
 
 
 def is_label_studio(source: Path) -> bool:

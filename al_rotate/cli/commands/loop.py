@@ -28,6 +28,8 @@ from ..arguments import (
 from ..wording import STAGES, answered_by, history_table, in_words, list_classes, many, metrics_text, next_step
 from . import cfg_options
 
+LAST_CHANGES = 10  # that status prints
+
 
 def add(add_command: AddCommand) -> None:
     """Add the commands to the parser."""
@@ -107,7 +109,7 @@ def _collect(args: argparse.Namespace) -> None:
     with open_loop(args.workspace) as loop:
         rounds = loop.workspace.rounds()
         stage = rounds[-1].stage if rounds else "new"
-        if stage in ("new", "trained"):
+        if stage not in ("queried", "collected"):
             raise ValueError(f"nothing has been asked for yet; next: {next_step(loop.workspace, args.workspace)}")
         if stage == "queried" and loop.annotator is None:
             raise ValueError(f"nobody answers this workspace yet; next: {next_step(loop.workspace, args.workspace)}")
@@ -117,10 +119,10 @@ def _collect(args: argparse.Namespace) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
-    config = args.workspace / "config.py"
-    if config.is_file():
-        cfg_options.check(config, args.cfg_options)
     with open_loop(args.workspace, train_options=args.cfg_options) as loop:
+        config = loop.workspace.folder / loop.settings.config
+        if config.is_file():
+            cfg_options.check(config, args.cfg_options)
         workspace, before = loop.workspace, loop.workspace.rounds()
         is_open = bool(before) and before[-1].stage == "queried"
         statuses = workspace.query(before[-1].number)["status"].tolist() if is_open else []
@@ -149,6 +151,10 @@ def _status(args: argparse.Namespace) -> None:
         if rounds:
             print(f"round {rounds[-1].number} {STAGES[rounds[-1].stage]}")
             print(history_table(history))
+        if len(changes := workspace.changes()):
+            print("changes besides the rounds:")
+        for change in changes.tail(LAST_CHANGES).itertuples():
+            print(f"  {change.time} {change.what}: {change.summary}")
         if any(past.stage == "trained" for past in rounds):
             print(advise_on(workspace).reason)
         print(f"next: {next_step(workspace, args.workspace)}")

@@ -26,7 +26,7 @@ CONFIG = "rotated_rtmdet_tiny-3x-dota"
 )
 def test_what_is_there(key):
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         cfg_options.check(CONFIG, {key: 1})
         cfg_options.check(CONFIG, None)
 

@@ -50,8 +50,8 @@ def test_sets_to_measure_on(init, tmp_path, kind):
     code, out, err = init("--classes", "ship,truck", f"--{kind}-images", images, f"--{kind}-labels", labels)
     assert code == 0
     assert f"{labels}: dota: 2 images, 2 boxes\n" in out
-    name = {"test": "test", "val": "validation"}[kind]
-    assert f"warning: 1 of 3 {name} images have no labels in {labels} and are not measured on, e.g. 'c'" in err
+    name = {"test": "test set", "val": "validation set"}[kind]
+    assert f"warning: 1 of 3 images of the {name} have no labels in {labels} and are not measured on, e.g. 'c'" in err
 
 
 @pytest.mark.parametrize("format", label_files.WRITERS)
