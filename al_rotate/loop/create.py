@@ -68,7 +68,9 @@ def create_workspace(
         settings = replace(
             settings,
             checkpoint="initial.pth",
-            untrained_start=detector.untrained,  # also where a checkpoint knows none of the classes
+            untrained_start=getattr(
+                detector, "untrained", detector.checkpoint is None
+            ),  # also where a checkpoint knows none of the classes
             device=str(detector.device),
             precision=detector.precision,
         )

@@ -226,7 +226,9 @@ def test_the_metric_that_configs_name(mode, samples):
     from mmrotate.registry import METRICS
     from mmrotate.structures.bbox import RotatedBoxes
 
-    from al_rotate.detection.openmmlab import components as registered  # noqa: F401  (it puts RotatedMAP into the registry)
+    from al_rotate.detection.openmmlab import (
+        components as registered,  # noqa: F401  (it puts RotatedMAP into the registry)
+    )
 
     detections, labels, made = samples
     metric = METRICS.build({"type": "RotatedMAP", "iou_thrs": [0.5, 0.75], "eval_mode": mode})
