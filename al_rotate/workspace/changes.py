@@ -29,6 +29,22 @@ class Changes(Transitions):
     find what it began with. Where an image changes, it gets a new row in the table of answers.
     """
 
+    def round_to_change(self, between_rounds: bool = False) -> int:
+        """Return the number of the open round, or of the next one.
+
+        Args:
+            between_rounds: the change cannot wait for answers to a query either.
+
+        Raises:
+            ValueError: while a round is collected and not trained; between rounds also while it is queried.
+        """
+        rounds = self.rounds()
+        if rounds and rounds[-1].stage == "collected":
+            raise ValueError(f"round {rounds[-1].number} has its labels and is not trained yet: train() first")
+        if rounds and rounds[-1].stage == "queried" and between_rounds:
+            raise ValueError(f"round {rounds[-1].number} waits for answers: train or undo it first")
+        return len(rounds) if not rounds or rounds[-1].is_over else rounds[-1].number
+
     # Labels.
 
     def answered_by_people(self, image_ids: Collection[str]) -> set[str]:
@@ -54,7 +70,7 @@ class Changes(Transitions):
                 and not trained.
             KeyError: for an image that is not in the workspace.
         """
-        number = self._round_to_change()
+        number = self.round_to_change()
         labels = answers.check_labels(labels, self.classes)
         costs = pd.DataFrame({"image_id": labels.image_ids, "annotator": IMPORTED})
         costs = costs.assign(**dict.fromkeys(answers.COST_COLUMNS[1:], 0))
@@ -99,7 +115,7 @@ class Changes(Transitions):
         Raises:
             ValueError: for images that are not skipped, or while a round is collected and not trained.
         """
-        number, skipped = self._round_to_change(), {*self.ids("skipped")}
+        number, skipped = self.round_to_change(), {*self.ids("skipped")}
         ids = sorted(skipped if image_ids is None else {*image_ids})
         if others := [image_id for image_id in ids if image_id not in skipped]:
             raise ValueError(f"expected skipped images, got {len(others)} others, e.g. {others[0]!r}")
@@ -128,7 +144,7 @@ class Changes(Transitions):
             ValueError: for an id that has another file already, an invalid id, or while a round is collected and not
                 trained.
         """
-        number = self._round_to_change()
+        number = self.round_to_change()
         paths = {image_id: os.fspath(file) for image_id, file in images.items()}
         if invalid := [image_id for image_id in paths if not isinstance(image_id, str) or not image_id]:
             raise ValueError(f"expected images with non-empty strings as ids, got {invalid[0]!r}")
@@ -162,7 +178,7 @@ class Changes(Transitions):
             ValueError: when no image would be left, or while a round is collected and not trained.
             KeyError: for an image that is not in the workspace.
         """
-        number = self._round_to_change()
+        number = self.round_to_change()
         statuses = self._image_rows(sorted({*image_ids}), "images.status")
         ids = [image_id for image_id, (status,) in statuses.items() if status != REMOVED]
         if ids and len(ids) == sum(self.counts().values()):
@@ -218,7 +234,7 @@ class Changes(Transitions):
             ValueError: for invalid names, for a list that the workspace had before with other meanings, or while a
                 round is queried or collected.
         """
-        number = self._round_between()
+        number = self.round_to_change(between_rounds=True)
         names = RotatedInstances.empty(classes=classes).classes or ()
         former = {old: tuple(numbers[k] for k in now) for old, now in self.former_classes().items()}
         former[self.classes] = tuple(numbers)
@@ -244,7 +260,7 @@ class Changes(Transitions):
         Raises:
             ValueError: while a round is collected and not trained.
         """
-        number = self._round_between() if between_rounds else self._round_to_change()
+        number = self.round_to_change(between_rounds)
         before = {name: self.settings.get(name) for name in settings}
         updated = {**self.settings, **settings}
         for file in [*filter(Path.is_file, self.folder.iterdir()), self.folder]:
@@ -268,28 +284,6 @@ class Changes(Transitions):
         # An answer that was withdrawn left its image waiting; now nobody is asked for it.
         row = ("unlabelled" if status == "queried" else status, *rest)
         self._insert_answer(db, image_id, number, file, row)
-
-    def _round_between(self) -> int:
-        """Return the number of the next round.
-
-        Raises:
-            ValueError: while a round is queried or collected.
-        """
-        rounds = self.rounds()
-        if rounds and rounds[-1].stage == "queried":
-            raise ValueError(f"round {rounds[-1].number} waits for answers: train or undo it first")
-        return self._round_to_change()
-
-    def _round_to_change(self) -> int:
-        """Return the number of the open round, or of the next one.
-
-        Raises:
-            ValueError: while a round is collected and not trained.
-        """
-        rounds = self.rounds()
-        if rounds and rounds[-1].stage == "collected":
-            raise ValueError(f"round {rounds[-1].number} has its labels and is not trained yet: train() first")
-        return len(rounds) if not rounds or rounds[-1].is_over else rounds[-1].number
 
     @contextmanager
     def _change(self, what: str, number: int, summary: str, detail: Mapping[str, Any]) -> Iterator[sqlite3.Connection]:

@@ -104,6 +104,7 @@ class Start:
 
     def __init__(self, taught=0, classes=CLASSES, text="model = 1\n"):
         self.taught, self.classes, self.untrained = taught, classes, not taught
+        self.checkpoint = "pretrained.pth" if taught else None
         self.config, self.pretty_text = self, text
 
     def save(self, path):

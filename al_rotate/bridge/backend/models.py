@@ -79,8 +79,10 @@ class WorkspaceModels:
         self.folder = self.workspace / "backend"
         with Workspace.open(self.workspace, read_only=True) as state:
             self._settings, self._classes = LoopSettings.from_json(state.settings), state.classes
-        if not (self.workspace / "config.py").is_file():
-            raise FileNotFoundError(f"expected {self.workspace / 'config.py'}: only workspaces of MMRotate are served")
+        if not (self.workspace / self._settings.config).is_file():
+            raise FileNotFoundError(
+                f"expected {self.workspace / self._settings.config}: only workspaces of MMRotate are served"
+            )
         self._device = self._settings.device if device == "auto" else device
         self._cfg_options = dict(cfg_options or {})
         self.connection = Connection.load(self.workspace)
@@ -98,13 +100,13 @@ class WorkspaceModels:
             return [weights.version for weights in all_weights(state)]
 
     def is_trained(self, weights: Weights) -> bool:
-        return weights.version != "initial" or not self._settings.untrained_start
+        return weights.is_trained
 
     def detector(self, weights: Weights) -> Detector:
         from ...detection.detector import Detector
 
         return Detector(
-            self.workspace / "config.py",
+            self.workspace / self._settings.config,
             weights.path,
             self._device,
             classes=self._classes,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def keep_set(workspace: Workspace, name: SetName, images: Images, labels: RotatedInstances) -> None:
     """See :meth:`al_rotate.ActiveLoop.set_test`; the set before stays in the folder."""
+    workspace.round_to_change()  # before anything is written
     files = image_files.resolve(images)
     labels = with_classes_of(workspace, labels)
     pool = workspace.paths(i for status in workspace.counts() for i in workspace.ids(status))
@@ -36,6 +37,7 @@ def keep_detector(workspace: Workspace, detector: Detector) -> None:
             f"expected a detector of the classes {workspace.classes}, got {detector.classes}: "
             "Detector(..., classes=loop.classes) fits it to them"
         )
+    workspace.round_to_change(between_rounds=True)  # before anything is written
     file = _unused(workspace, "detector", ".pth")
     config = file.with_name(f"config-{file.stem}.py")
     detector.save(file)
