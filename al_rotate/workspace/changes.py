@@ -70,7 +70,6 @@ class Changes(Transitions):
                 and not trained.
             KeyError: for an image that is not in the workspace.
         """
-        number = self.round_to_change()
         labels = answers.check_labels(labels, self.classes)
         costs = pd.DataFrame({"image_id": labels.image_ids, "annotator": IMPORTED})
         costs = costs.assign(**dict.fromkeys(answers.COST_COLUMNS[1:], 0))
@@ -80,6 +79,7 @@ class Changes(Transitions):
         changed = sorted(i for i, (status, *row) in before.items() if (status, *row) != ("labelled", *rows[i]))
         if not changed:
             return []
+        number = self.round_to_change()
         batch = labels.subset(changed)
         file = f"labels/imported-{answers.batch_name(rows, changed)}.parquet"
         batch.save(self.folder / file)
@@ -115,11 +115,12 @@ class Changes(Transitions):
         Raises:
             ValueError: for images that are not skipped, or while a round is collected and not trained.
         """
-        number, skipped = self.round_to_change(), {*self.ids("skipped")}
+        skipped = {*self.ids("skipped")}
         ids = sorted(skipped if image_ids is None else {*image_ids})
         if others := [image_id for image_id in ids if image_id not in skipped]:
             raise ValueError(f"expected skipped images, got {len(others)} others, e.g. {others[0]!r}")
         if ids:
+            number = self.round_to_change()
             with self._change("unskip", number, f"{len(ids)} images", {"image_ids": ids}) as db:
                 for image_id, spent in self._spent(ids).items():
                     self._insert_answer(db, image_id, number, None, ("unlabelled", UNSKIPPED, None, 0, *spent))
@@ -144,7 +145,6 @@ class Changes(Transitions):
             ValueError: for an id that has another file already, an invalid id, or while a round is collected and not
                 trained.
         """
-        number = self.round_to_change()
         paths = {image_id: os.fspath(file) for image_id, file in images.items()}
         if invalid := [image_id for image_id in paths if not isinstance(image_id, str) or not image_id]:
             raise ValueError(f"expected images with non-empty strings as ids, got {invalid[0]!r}")
@@ -161,6 +161,7 @@ class Changes(Transitions):
         new = sorted(paths.keys() - known.keys())
         if not new and not back:
             return []
+        number = self.round_to_change()
         summary = f"{len(new) + len(back)} images" + (f", {len(back)} of them removed before" if back else "")
         with self._change("add_images", number, summary, {"image_ids": sorted([*new, *back])}) as db:
             db.executemany("INSERT INTO images (image_id, path) VALUES (?, ?)", ((i, paths[i]) for i in new))
@@ -178,12 +179,12 @@ class Changes(Transitions):
             ValueError: when no image would be left, or while a round is collected and not trained.
             KeyError: for an image that is not in the workspace.
         """
-        number = self.round_to_change()
         statuses = self._image_rows(sorted({*image_ids}), "images.status")
         ids = [image_id for image_id, (status,) in statuses.items() if status != REMOVED]
         if ids and len(ids) == sum(self.counts().values()):
             raise ValueError(f"expected images to be left, got all {len(ids)} to remove")
         if ids:
+            number = self.round_to_change()
             with self._change("remove_images", number, f"{len(ids)} images", {"image_ids": ids}) as db:
                 for image_id, spent in self._spent(ids).items():
                     self._insert_answer(db, image_id, number, None, (REMOVED, None, None, 0, *spent))

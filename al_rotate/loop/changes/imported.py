@@ -19,7 +19,6 @@ def import_labels(workspace: Workspace, labels: RotatedInstances, overwrite: boo
     Returns:
         The account: image_id, action (``left out``, ``kept``) and detail, one row per image that is not taken over.
     """
-    workspace.round_to_change()
     labels = with_classes_of(workspace, labels)
     pool = {image_id for status in workspace.counts() for image_id in workspace.ids(status)}
     known = [image_id for image_id in labels.image_ids if image_id in pool]

@@ -44,3 +44,27 @@ def turning_points(changes):
 
 def play_all(root):
     play_killed(play, root, turning_points)
+
+
+def play_changes(folder):
+    """Labels that exist already, a round, images, a class and a test set more, and a round that is undone."""
+    first = {image_id: FILES[image_id] for image_id in POOL.image_ids[:16].tolist()}
+    with make(folder, images=first, labels=POOL.subset([*first][:4])) as loop:
+        if not any(past.stage == "trained" for past in loop.workspace.rounds()):
+            loop.train()
+        done = loop.workspace.changes()["what"].tolist()
+        if "merge_classes" not in done:
+            loop.merge_classes(["court"], into="ship")
+        if "add_images" not in done:
+            loop.add_images(FILES)
+        if "set_test" not in done:
+            loop.set_test(TEST_FILES, TEST.replace(labels=TEST.labels % 2, classes=CLASSES[:2]))
+        loop.remove_images(POOL.image_ids[-2:].tolist())
+        if "undo_last_round" not in done:
+            loop.query()
+            loop.undo_last_round()
+        loop.run(2)
+
+
+def play_all_changes(root):
+    play_killed(play_changes, root, lambda changes: turning_points(changes)[::3])
