@@ -159,7 +159,7 @@ def test_report(run, tmp_path):
     annotator, learner = SimulatedAnnotator(POOL), NoisyLearner(POOL)
     with ActiveLoop(tmp_path / "work", files, CLASSES, Start(), annotator=annotator, learner=learner, budget=4) as loop:
         loop.run(1)
-    assert "4 unlabelled, 0 queried, 4 labelled" in run("al-rotate", "status", tmp_path / "work")
+    assert "8 images: 4 not labelled yet, 4 labelled" in run("al-rotate", "status", tmp_path / "work")
     assert run("al-rotate", "report", tmp_path / "work") == f"{tmp_path / 'work' / 'report.html'}\n"
     report = (tmp_path / "work" / "report.html").read_text(encoding="utf-8")
     assert "Round 0: 4 of 8 images" in report
