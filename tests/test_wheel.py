@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 import al_rotate
-from al_rotate.cli.pins import pin
+from al_rotate.cli.installation.pins import pin
 from al_rotate.loop import ActiveLoop, SimulatedAnnotator
 from al_rotate.sampling import rank
 

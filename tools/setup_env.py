@@ -31,7 +31,7 @@ CONSTRAINTS = ROOT / "al_rotate" / "cli" / "constraints.txt"
 REQUIREMENTS = ROOT / "requirements"
 EXTRAS = "mm,fast,studio,geo,dev"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "al_rotate" / "wheels"
-SUPPORTED = ((3, 10), (3, 12))
+SUPPORTED = ((3, 10), (3, 14))
 NEXT = "Ready. Next: `make demo` for three rounds on rendered scenes, or `. .venv/bin/activate && al-rotate --help`."
 
 

@@ -13,7 +13,7 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     try:
         if words[:1] == ["doctor"]:
-            from .doctor import main as doctor
+            from .installation.doctor import main as doctor
 
             return doctor(words[1:])
         from .parser import run

@@ -94,6 +94,6 @@ def _demo(args: argparse.Namespace) -> None:
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    from . import doctor
+    from .installation import doctor
 
     return doctor.main([])

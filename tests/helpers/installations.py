@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from al_rotate.cli.installation import CHECKS, CORE, Check, Facts
+from al_rotate.cli.installation.facts import CHECKS, CORE, Check, Facts
 
 PIP = "/env/bin/python -m pip"
 TOOLS = f"{PIP} install setuptools==80.9.0 wheel ninja psutil"

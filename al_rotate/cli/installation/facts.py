@@ -19,7 +19,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PYTHONS = ((3, 10), (3, 12))
+from .pins import PYTHONS
+
 CORE = {  # import name -> the distribution that holds it
     "numpy": "numpy",
     "scipy": "scipy",

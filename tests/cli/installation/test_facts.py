@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 from helpers.installations import BUILD, PIP, REBUILD, TOOLS
 
-from al_rotate.cli.installation import CORE
-from al_rotate.cli.pins import pin
+from al_rotate.cli.installation.facts import CORE
+from al_rotate.cli.installation.pins import pin
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def run(
-    python: Path | str, cwd: Path, *path: Path, arguments: tuple[str, ...] = ("-m", "al_rotate.cli.doctor")
+    python: Path | str, cwd: Path, *path: Path, arguments: tuple[str, ...] = ("-m", "al_rotate.cli.installation.doctor")
 ) -> tuple[int, str]:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*path, ROOT]))}
     process = subprocess.run([str(python), *arguments], cwd=cwd, env=env, capture_output=True, text=True)
@@ -97,7 +97,7 @@ def test_survives_a_crash_and_a_hang(bare: tuple[Path, Path], tmp_path: Path) ->
     install(site, "tqdm", "4.67.1", "tqdm", "import time; time.sleep(600)")
     install(site, "torchvision", "0.25.0", requires="torch (==2.10.0)")
     show = (
-        "from al_rotate.cli.installation import gather; facts = gather(timeout=3);"
+        "from al_rotate.cli.installation.facts import gather; facts = gather(timeout=3);"
         "print(({name: check.error for name, check in facts.checks.items()}, facts.torchvision_needs))"
     )
     code, text = run(python, tmp_path, arguments=("-c", show))

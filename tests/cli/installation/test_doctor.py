@@ -23,10 +23,10 @@ from helpers.installations import (
     failed,
 )
 
-from al_rotate.cli.doctor import diagnose, report
-from al_rotate.cli.installation import CORE, Check
+from al_rotate.cli.installation.doctor import diagnose, report
+from al_rotate.cli.installation.facts import CORE, Check
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 FAULTS = {
     "mmcv without ops": (
@@ -193,9 +193,9 @@ FAULTS = {
         f"{PIP} install --force-reinstall --no-deps pyarrow==22.0.0",
     ),
     "Python too new": (
-        dataclasses.replace(HEALTHY, python=(3, 13, 0), checks={}, versions={}, other_python="/usr/bin/python3.12"),
-        "Python 3.13 is not supported",
-        "3.10, 3.11 and 3.12 are",
+        dataclasses.replace(HEALTHY, python=(3, 15, 0), checks={}, versions={}, other_python="/usr/bin/python3.12"),
+        "Python 3.15 is not supported",
+        "3.10, 3.11, 3.12, 3.13 or 3.14 is needed",
         f"make -C {ROOT} PYTHON=/usr/bin/python3.12 setup",
     ),
 }

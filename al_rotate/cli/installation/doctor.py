@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .installation import CORE, OWNERS, PYTHONS, Check, Facts, gather
-from .pins import VERSIONS, pin
+from .facts import CORE, OWNERS, Check, Facts, gather
+from .pins import PYTHONS, VERSIONS, name_pythons, pin
 
 STACK = {  # import name -> the import names that it builds on
     "cv2": ("numpy",),
@@ -67,11 +67,11 @@ def diagnose(facts: Facts) -> list[Problem]:
 
 
 def _other_python(facts: Facts) -> Problem:
-    python, root = shlex.quote(facts.other_python or "/path/to/python3.12"), Path(__file__).resolve().parents[2]
+    python, root = shlex.quote(facts.other_python or "/path/to/python3.13"), Path(__file__).resolve().parents[3]
     repair = f"{python} -m venv .venv && .venv/bin/python -m pip install al_rotate"
     if (root / "Makefile").exists():
         repair = f"make -C {shlex.quote(str(root))} PYTHON={python} setup"
-    why = "3.10, 3.11 and 3.12 are" + ("" if facts.other_python else "; none is on the PATH: install one first")
+    why = f"{name_pythons()} is needed" + ("" if facts.other_python else "; none is on the PATH: install one first")
     return Problem(f"Python {facts.python[0]}.{facts.python[1]} is not supported", why, repair)
 
 
