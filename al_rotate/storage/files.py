@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
-_LONGEST_NAME = 255  # bytes of a file's name, on every file system in common use
+LONGEST_NAME = 255  # bytes of a file's name, on every file system in common use
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def temporary_sibling(path: Path) -> Path:
     so that a file whose own name just fits can be written.
     """
     suffix = f".{secrets.token_hex(6)}.tmp"
-    start = os.fsencode(path.name)[: _LONGEST_NAME - len(suffix) - 1].decode("utf-8", "ignore")
+    start = os.fsencode(path.name)[: LONGEST_NAME - len(suffix) - 1].decode("utf-8", "ignore")
     return path.with_name(f".{start}{suffix}")
 
 

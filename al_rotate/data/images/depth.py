@@ -7,6 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+
+class Undecided(ValueError):
+    """An image that can be read once it is said which bands, or which stretch, are meant."""
+
+
 Stretch = Sequence[float]  # two percentiles
 
 STRETCH = (2.0, 98.0)  # of images that use little of their range
@@ -29,18 +34,21 @@ def to_8_bits(
         (H, W, K).
 
     Raises:
-        ValueError: without `stretch`, for values that need more than 16 bits, negative ones and fractions.
+        Undecided: without `stretch`, for values that need more than 16 bits, negative ones and fractions.
+        ValueError: for complex numbers.
     """
     if values.dtype == np.uint8:
         return values
     if values.dtype == bool:
         return values.astype(np.uint8) * np.uint8(255)
+    if values.dtype.kind == "c":
+        raise ValueError(f"expected real numbers, got {values.dtype}: write their magnitudes to a file first")
     nothing = np.nan if nodata is None else nodata  # equal to no value
     if stretch is None:
         shown = values if nodata is None else values[values != nothing]
         if values.dtype.kind not in "iu" or shown.min(initial=0) < 0 or shown.max(initial=0) >= 1 << 16:
-            raise ValueError(
-                f"expected 8 or 16 bits per channel, got {values.dtype} with larger values or fractions; "
+            raise Undecided(
+                f"expected 8 or 16 bits per channel, got {values.dtype} with negative or larger values, or fractions; "
                 "say how to show them: stretch=(2, 98)"
             )
         if shown.max(initial=0) >= LEAST_USED:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..columns import require_unicode
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".jp2", ".bmp", ".webp")
 
 
 def find(root: str | Path) -> dict[str, Path]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from . import raster
-from .depth import LEAST_USED, Stretch, to_8_bits
+from .depth import LEAST_USED, Stretch, Undecided, to_8_bits
 
 _LARGEST_SCENE = 20_000**2  # pixels
 _ORIENTATION, _NODATA = 0x0112, 42113  # tags of EXIF and of GDAL
@@ -26,6 +26,10 @@ class UnreadableImage(ValueError):
     """An image file that cannot be decoded completely; the message names the file and the reason."""
 
 
+class UndecidedImage(UnreadableImage):
+    """An image file that can be decoded once it is said which bands, or which stretch, are meant."""
+
+
 def read(
     path: str | Path,
     order: Literal["RGB", "BGR"] = "RGB",
@@ -35,8 +39,8 @@ def read(
 ) -> NDArray[np.uint8]:
     """Decode an image as a browser shows it, and as MMRotate's OpenCV loader reads it.
 
-    EXIF orientation is applied, alpha is dropped, palettes and grey become colour. Truncated files are refused, where
-    OpenCV silently fills the missing part with grey.
+    EXIF orientation is applied, alpha is dropped, palettes and grey become colour, and of several pages or frames the
+    first is read. Truncated files are refused, where OpenCV silently fills the missing part with grey.
 
     Of 16 bits the upper 8 are kept, as OpenCV does, if they are used: if the largest value is at least a quarter of the
     range (16,384). Images that use less, such as 11-bit satellite images, would be nearly black. They are stretched: in
@@ -47,7 +51,8 @@ def read(
         path: the file.
         order: of the channels; MMDetection's pipelines start from BGR.
         bands: numbers, from 1, of the bands to show as red, green and blue, such as (4, 3, 2), or of one to show as
-            grey. An image of two bands, or of more than four, needs it, and needs rasterio or tifffile.
+            grey. An image of several bands needs it unless it says which are red, green and blue, or has three. Needs
+            rasterio or tifffile.
         stretch: percentiles that become 0 and 255 in each channel of an image of more than 8 bits, instead of the rule
             above. Images of 8 bits stay as they are.
 
@@ -55,6 +60,7 @@ def read(
         (H, W, 3) uint8.
 
     Raises:
+        UndecidedImage: for a file that can be read once `bands` or `stretch` is given; it is an UnreadableImage.
         UnreadableImage: for a file that is missing, empty, truncated, too large or no image, or without those bands.
         ValueError: for `bands` or `stretch` that cannot be.
     """
@@ -70,7 +76,8 @@ def read(
         if pixels is not None:
             return pixels
         values, nodata = raster.read(path, wanted)
-        rgb = _oriented(to_8_bits(values, percentiles, nodata), _orientation_of(path))
+        shown = to_8_bits(values, percentiles, nodata)
+        rgb = _oriented(255 - shown if raster.is_negative(path) else shown, orientation_of(path))
         return np.array(np.broadcast_to(rgb, (*rgb.shape[:2], 3))[..., :: 1 if order == "RGB" else -1], order="C")
 
 
@@ -104,6 +111,15 @@ def size(path: str | Path) -> tuple[int, int]:
             return raster.size(path)
 
 
+def orientation_of(path: str | Path) -> int:
+    """Return the EXIF orientation, from 1 to 8, of an image file."""
+    try:
+        with Image.open(path) as image:
+            return int(image.getexif().get(_ORIENTATION, 1))
+    except UnidentifiedImageError:
+        return 1
+
+
 def is_deep(image: Image.Image) -> bool:
     """Tell whether an open image has more than 8 bits per channel."""
     tiles = getattr(image, "tile", None)  # what is to be decoded, with the mode in the file as its last entry
@@ -123,15 +139,20 @@ def allow_large_images() -> Iterator[None]:
 
 
 def _by_pillow(path: str | Path, order: str, stretch: tuple[float, float] | None) -> NDArray[np.uint8] | None:
-    """Decode by Pillow; None for colour of 16 bits, of which Pillow drops the lower 8, where these are needed."""
+    """Decode by Pillow; None where it would not do so rightly.
+
+    Of colour of 16 bits Pillow drops the lower 8, which are needed where the upper ones are hardly used.
+    """
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it since
     with Image.open(path) as image:
+        if not raster.is_read_by_pillow(image, path):
+            return None
         if image.mode.startswith(("I", "F")):
             # Pillow's own conversion would clip at 255.
             tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
             nodata = raster.as_nodata(tags.get(_NODATA))
             grey = to_8_bits(np.asarray(ImageOps.exif_transpose(image))[..., None], stretch, nodata)
-            return np.repeat(grey, 3, axis=2)
+            return np.repeat(255 - grey if raster.is_negative(path) else grey, 3, axis=2)
         deep = is_deep(image)
         if deep and stretch is not None:
             return None
@@ -141,14 +162,6 @@ def _by_pillow(path: str | Path, order: str, stretch: tuple[float, float] | None
         packed = np.frombuffer(bytearray(shown.tobytes("raw", order)), np.uint8)
         pixels = packed.reshape(shown.height, shown.width, 3)
         return None if deep and pixels.max(initial=0) < LEAST_USED >> 8 else pixels
-
-
-def _orientation_of(path: str | Path) -> int:
-    try:
-        with Image.open(path) as image:
-            return int(image.getexif().get(_ORIENTATION, 1))
-    except UnidentifiedImageError:
-        return 1
 
 
 def _oriented(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
@@ -170,5 +183,7 @@ def _refused(path: str | Path) -> Iterator[None]:
         raise UnreadableImage(f"{path}: {'empty file' if n_bytes == 0 else 'not an image'} ({n_bytes} bytes)") from None
     except Image.DecompressionBombError as error:
         raise UnreadableImage(f"{path}: {error} Raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file.") from error
+    except Undecided as error:
+        raise UndecidedImage(f"{path}: {error}") from error
     except (OSError, SyntaxError, ValueError, OverflowError, MemoryError) as error:
         raise UnreadableImage(f"{path}: {error}") from error

@@ -16,6 +16,7 @@ from ...storage.files import atomic_write, path_for_image, temporary_sibling
 from . import raster
 from .depth import Stretch
 from .files import resolve
+from .georeference import Copier
 from .pixels import UnreadableImage, allow_large_images, as_stretch, is_deep, read
 
 _SHOWN_BY_BROWSERS = {"JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF"}
@@ -30,7 +31,8 @@ def rendition(
 
     Args:
         path: an image.
-        folder: for the rendition, if one is needed: TIFFs, and images of more than 8 bits.
+        folder: for the rendition, if one is needed: of TIFFs and JPEG 2000, and of images of more than 8 bits, that
+            are partly transparent, animated, or CMYK, which browsers show otherwise.
         bands, stretch: as for :func:`al_rotate.images.read`.
 
     Returns:
@@ -49,7 +51,7 @@ def rendition(
     made = Path(folder) / f"{stem}.{key[:12]}.png"
     if not made.is_file():
         with allow_large_images():
-            write_png(read(path, bands=bands, stretch=stretch), made)
+            _make(path, made, Copier(), bands, stretch)
     return made
 
 
@@ -61,6 +63,8 @@ def render(
     stretch: Stretch | None = None,
 ) -> dict[str, Path]:
     """Write a PNG of 8 bits of every image, so that people, detector and training see the same pixels.
+
+    A PNG of a georeferenced image says where it lies in an ``.aux.xml`` beside it, as GIS read it; that needs rasterio.
 
     Args:
         images: a folder, files, or image id -> file.
@@ -79,11 +83,12 @@ def render(
     record = folder / _RECORD
     made_from = manifest.read(record)
     files = {image_id: (file, path_for_image(folder, image_id, ".png")) for image_id, file in resolve(images).items()}
+    copier = Copier()
     with allow_large_images():
         for image_id, (file, png) in files.items():
             facts = _made_from(file, bands, stretch)
             if made_from.get(image_id) != facts or not png.is_file():
-                write_png(read(file, bands=bands, stretch=stretch), png)
+                _make(file, png, copier, bands, stretch)
                 made_from[image_id] = facts
                 with atomic_write(record) as written:
                     json.dump(made_from, written, indent=0)
@@ -94,9 +99,21 @@ def is_shown_by_browsers(path: str | Path) -> bool:
     """Tell whether a browser shows an image file as :func:`al_rotate.images.read` reads it."""
     try:
         with Image.open(path) as image:
-            return image.format in _SHOWN_BY_BROWSERS and not is_deep(image)
+            if image.format not in _SHOWN_BY_BROWSERS or is_deep(image) or image.mode == "CMYK":
+                return False
+            if image.format != "MPO" and getattr(image, "is_animated", False):
+                return False
+            # Through what is transparent people would see the page, and the detector the colours below.
+            has_alpha = "A" in image.getbands() or "transparency" in image.info
+            return not has_alpha or image.convert("RGBA").getchannel("A").getextrema() == (255, 255)
     except (OSError, SyntaxError, ValueError):
         return False
+
+
+def _make(path: Path, png: Path, copier: Copier, bands: int | Sequence[int] | None, stretch: Stretch | None) -> None:
+    pixels = read(path, bands=bands, stretch=stretch)
+    copier.write(copier.find(path), png)
+    write_png(pixels, png)
 
 
 def write_png(pixels: NDArray[np.uint8], path: Path) -> None:

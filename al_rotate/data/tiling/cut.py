@@ -28,7 +28,8 @@ def cut(
     """Write every tile as an image of its own, so that tiles can be ranked, labelled and trained on.
 
     The folder records in ``tiles.json`` how its tiles were cut, and from what. A scene whose tiles are there is not cut
-    again, so a run that was interrupted resumes. The tiles of a scene that has changed since are replaced.
+    again, so a run that was interrupted resumes. The tiles of a scene that has changed since are replaced. Tiles of a
+    georeferenced scene say where they lie in an ``.aux.xml`` beside them, as GIS read it; that needs rasterio.
 
     Args:
         scenes: a folder, files, or a mapping scene id -> file.
@@ -44,7 +45,7 @@ def cut(
         ValueError: for a folder with tiles of another tiling, or of a scene that had another size: two sets of tiles,
             and of their labels, would be mixed.
     """
-    tiling, folder = tiling or Tiling(), Path(out)
+    tiling, folder, copier = tiling or Tiling(), Path(out), images.Copier()
     files = images.resolve(scenes)
     with images.allow_large_images():
         sizes = {scene_id: images.size(file) for scene_id, file in files.items()}
@@ -55,7 +56,9 @@ def cut(
             of_scene = {tile.id: path_for_image(folder, tile.id, ".png") for tile in tiles[scene_id]}
             if not record.is_cut(scene_id, file) or not all(path.is_file() for path in of_scene.values()):
                 pixels = images.read(file, bands=bands, stretch=stretch)
+                where = copier.find(file)
                 for tile in tiles[scene_id]:
+                    copier.write(where and where.of_window(tile.x, tile.y), of_scene[tile.id])
                     images.write_png(window(pixels, tile), of_scene[tile.id])
                 record.add(scene_id, file)
             paths |= of_scene

@@ -45,6 +45,28 @@ def test_the_rendition_is_what_the_detector_sees(tmp_path: Path, name: str, high
     np.testing.assert_array_equal(np.asarray(Image.open(made)), images.read(path))
 
 
+def test_what_browsers_show_otherwise(tmp_path: Path) -> None:
+    """A film instead of its first frame, the page through transparent pixels, inks by a profile of their own."""
+    frames = [Image.fromarray(np.random.default_rng(seed).integers(0, 255, (20, 30, 4), np.uint8)) for seed in (0, 1)]
+    for name in ("film.png", "film.webp"):
+        frames[0].convert("RGB").save(tmp_path / name, save_all=True, append_images=[frames[1].convert("RGB")])
+    frames[0].save(tmp_path / "alpha.png")
+    frames[0].convert("RGB").quantize(16).save(tmp_path / "palette.png", transparency=3)
+    Image.fromarray(np.asarray(frames[0]), "CMYK").save(tmp_path / "ink.jpg")
+    for name in ("film.png", "film.webp", "alpha.png", "palette.png", "ink.jpg"):
+        path = tmp_path / name
+        made = images.rendition(path, tmp_path / "made")
+        assert made != path, name
+        np.testing.assert_array_equal(np.asarray(Image.open(made)), images.read(path))
+    frames[0].putalpha(255)
+    frames[0].save(tmp_path / "opaque.png")
+    assert images.is_shown_by_browsers(tmp_path / "opaque.png")
+    Image.open(tmp_path / "opaque.png").convert("RGB").save(
+        tmp_path / "camera.jpg", "MPO", save_all=True, append_images=[frames[1].convert("RGB")]
+    )
+    assert images.is_shown_by_browsers(tmp_path / "camera.jpg")  # the first picture
+
+
 def test_an_8_bit_tiff_with_orientation(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
