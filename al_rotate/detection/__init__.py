@@ -1,13 +1,17 @@
 """MMRotate detectors: inference, training, configs and checkpoints. torch and OpenMMLab load at the first use."""
 
-# Nothing is imported here: the command line asks for its process number without waiting for torch.
+# Nothing that takes time is imported here: the command line asks for its process number without waiting for torch.
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .openmmlab.ops import install_finder
+
 # OpenMP reads this when torch loads it. By default PyTorch's threads spin while they wait for each other: next to other
 # work on the same cores (a browser is enough) a training takes ten times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+install_finder()  # before anything imports mmcv.ops
 
 _HOMES = {
     "Detector": "detector",

@@ -17,6 +17,7 @@ from . import configs
 from .checkpoints import Checkpoint, init_weights_quietly
 from .checkpoints.class_rows import ClassLayers, adapt, fits
 from .checkpoints.fetching import fetch_pretrained
+from .openmmlab import ops
 
 
 def build(config: Config, n_classes: int) -> nn.Module:
@@ -24,12 +25,15 @@ def build(config: Config, n_classes: int) -> nn.Module:
 
     Raises:
         ValueError: when it cannot be built; says why.
+        OpsMissing: when it needs ops of mmcv that are not compiled here.
     """
     model = copy.deepcopy(config.model)
     configs.set_class_count(model, n_classes)
     init_default_scope(config.default_scope)
     with configs.explained(config, "a model that can be built"):
-        return revert_sync_batchnorm(MODELS.build(model))
+        built = revert_sync_batchnorm(MODELS.build(model))
+    ops.require(built)
+    return built
 
 
 def start(config: Config, classes: Sequence[str] | None = None) -> tuple[nn.Module, tuple[str, ...]]:

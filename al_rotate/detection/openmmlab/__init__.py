@@ -13,6 +13,9 @@ def install() -> None:
     - :mod:`.instance_data`: ``InstanceData.__getitem__`` with a mask or indices. MMEngine indexes the boxes of a box
       type one by one.
 
+    Where mmcv's ops are not compiled, :mod:`.ops` provides some of them in PyTorch. ``al_rotate.detection`` sees to
+    that when it is imported, since ``mmcv.ops`` cannot be imported without.
+
     What a single prediction needs (class scores, features, precision, an ONNX graph) is patched for its duration only,
     by the context managers in :mod:`al_rotate.detection.networks`.
     """

@@ -12,15 +12,18 @@ import mmcv.ops.diff_iou_rotated as mmcv_iou
 import torch
 from torch import Tensor
 
+from . import ops
+
 
 def install() -> None:
-    """Use :func:`sort_vertices` for CPU tensors; CUDA tensors keep mmcv's kernel. Calling it again changes nothing."""
+    """Use :func:`sort_vertices`, except for CUDA tensors where mmcv's kernel is compiled. Once is enough."""
     if isinstance(mmcv_iou.ext_module, SimpleNamespace):
         return
+    compiled = ops.in_use() == "compiled"
     kernel = mmcv_iou.ext_module.diff_iou_rotated_sort_vertices_forward
 
     def sort(vertices: Tensor, mask: Tensor, num_valid: Tensor) -> Tensor:
-        return (kernel if vertices.is_cuda else sort_vertices)(vertices, mask, num_valid)
+        return (kernel if compiled and vertices.is_cuda else sort_vertices)(vertices, mask, num_valid)
 
     mmcv_iou.ext_module = SimpleNamespace(diff_iou_rotated_sort_vertices_forward=sort)
 
