@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from .costs import ExpectedCost
 
 __all__ = ["Budget"]
+
+_FOLLOWED = 4  # tries that follow what was bought, before the range is halved
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,59 @@ class Budget:
         charges = np.sort(self._charges(n_boxes), axis=0).cumsum(axis=0)
         return int((charges <= self._limits()).all(axis=1).sum())
 
+    def settle(self, order_for: Callable[[int], ArrayLike], n_boxes: ArrayLike) -> int:
+        """Find how many images this buys in an order that depends on their number itself.
+
+        Quotas, shortlists and clusters are made for n images, and what n images cost is known once they are chosen: a
+        strategy that asks for crowded ones gets fewer than one that asks for small ones. Wanted is the n of which the
+        budget buys n, in the order made for n. The first try is what it buys at the mean price; each next one is what
+        was bought, as long as that lies between the largest n known to be too small and the smallest known to be too
+        large; after four tries, or where that leads outside (as a cycle does), the middle of the two. So it ends after
+        a few tries, at most 4 plus the binary logarithm of the images that could fit. If several n will do, the first
+        that is found is taken.
+
+        Args:
+            order_for: n -> (M,) all rows, best first, as the strategy orders them for n images.
+            n_boxes: (M,) boxes of each that people are shown.
+
+        Returns:
+            n, which `order_for` was called with, or 0 if no image fits. If the budget buys more than n in the order for
+            n and fewer than n + 1 in that for n + 1, there is none such near by, and n is the answer: nothing that was
+            wanted is left out, and what is left of the budget goes to the images behind.
+
+        >>> Budget(boxes=6).settle(lambda n: [0, 1, 2, 3], [3, 2, 1, 1])
+        3
+        """
+        counts = np.asarray(n_boxes)
+        if not (most := self.most(counts)):
+            return 0
+        mean = self._charges(counts).mean(axis=0)
+        n = int(np.clip(np.min(self._limits() / np.maximum(mean, 1e-9)), 1, most))
+        low, high = 0, most + 1  # at `low` at least as many are bought, at `high` fewer
+        for tries in itertools.count(1):
+            order = np.asarray(order_for(n), np.int64)
+            bought = len(self.take(map(str, order), counts[order]))
+            if bought == n:
+                break
+            low, high = (n, high) if bought > n else (low, n)
+            if high - low <= 1:
+                return low
+            n = bought if low < bought < high and tries < _FOLLOWED else (low + high) // 2
+        return n
+
+    def price(self, n_boxes: ArrayLike) -> NDArray[np.float64]:
+        """Return the share of this budget that each image takes, by its boxes, (M,): what their value is divided by.
+
+        With several limits it is the sum of the shares of each, as in greedy heuristics for knapsacks with several
+        constraints (Kellerer, Pferschy and Pisinger, Knapsack Problems, 2004, chapter 9).
+
+        >>> Budget(boxes=4).price([2, 0]).tolist()
+        [0.5, 0.25]
+        >>> Budget(images=5).price([2, 0]).tolist()
+        [0.2, 0.2]
+        """
+        return (self._charges(n_boxes) / self._limits()).sum(axis=1)
+
     def _limits(self) -> NDArray[np.float64]:
         """(3,) images, boxes, seconds."""
         # Seconds are sums of floats: allow for rounding.
@@ -109,7 +165,7 @@ class Budget:
 
     def _charges(self, n_boxes: ArrayLike) -> NDArray[np.float64]:
         """(M, 3) of each image."""
-        counts = np.asarray(n_boxes, np.int64)
+        counts = np.asarray(n_boxes, np.float64)
         return np.column_stack(
             [np.ones(len(counts)), np.maximum(1, counts), (self.cost or ExpectedCost()).seconds(counts)]
         )

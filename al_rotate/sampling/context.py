@@ -13,10 +13,11 @@ from ..data import RotatedInstances
 from ..data.views import DIHEDRAL, View
 from ..evaluation import calibration, evaluate
 from ..storage.user_warnings import warn_user
+from .budget import Budget
 from .costs import ExpectedCost
 from .deprecated import warn_renamed
 
-__all__ = ["NotCalibrated", "QueryContext", "Views"]
+__all__ = ["NotCalibrated", "QueryContext", "Views", "remember_views"]
 
 Views = Callable[[Sequence[str], Sequence[View]], Sequence[RotatedInstances]]
 
@@ -39,6 +40,8 @@ class QueryContext:
         views: ``(image ids, views)`` -> detections in each view, mapped back into the images, as
             :meth:`al_rotate.Detector.predict_views` returns them.
         cost: of images by their predicted boxes.
+        budget: of this query, for pickers that weigh what an image teaches against what it takes of the budget. A
+            `BatchStrategy` fills it in.
 
     Raises:
         ValueError: for detections on an image without labels.
@@ -49,6 +52,7 @@ class QueryContext:
     features: NDArray | None = None
     views: Views | None = None
     cost: ExpectedCost = field(default_factory=ExpectedCost)
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
         if unlabelled := [i for i in self.detections.image_ids if i not in self.labels]:
@@ -108,3 +112,18 @@ class QueryContext:
         """The old name of `predict_views`."""
         warn_renamed("QueryContext.seen()", "QueryContext.predict_views()")
         return self.predict_views(image_ids, views)
+
+
+def remember_views(views: Views) -> Views:
+    """Return a function like `views` that detects in the same view of an image once only."""
+    made: dict[tuple[View, ...], list[RotatedInstances]] = {}
+
+    def remembered(image_ids: Sequence[str], wanted: Sequence[View]) -> Sequence[RotatedInstances]:
+        known = made.get(tuple(wanted))
+        if missing := [image_id for image_id in image_ids if known is None or image_id not in known[0]]:
+            new = views(missing, wanted)
+            known = list(new) if known is None else list(map(RotatedInstances.concat, zip(known, new, strict=True)))
+            made[tuple(wanted)] = known
+        return [part.subset(image_ids) for part in known or ()]
+
+    return remembered

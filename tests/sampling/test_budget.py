@@ -96,3 +96,80 @@ def test_limits_are_integers(limit):
 def test_lengths_agree():
     with pytest.raises(ValueError, match="expected n_boxes for each of 2 images, got 1"):
         Budget(images=5).take(["a", "b"], [1])
+
+
+class TestSettle:
+    """How many images a budget buys in an order that depends on their number."""
+
+    CROWDED = (6, 6, 6, 6, 1, 1, 1, 1, 1, 1, 1, 1)  # boxes; the smallest eight images and no more fit into twelve
+
+    def orders(self, of_n):
+        tried = []
+
+        def order_for(n):
+            tried.append(n)
+            return of_n(n)
+
+        return order_for, tried
+
+    def test_the_order_decides_and_not_the_smallest_images(self):
+        """Twelve boxes buy two crowded images, where eight small ones would fit; the first try is at the mean price."""
+        budget = Budget(boxes=12)
+        assert budget.most(self.CROWDED) == 8
+        order_for, tried = self.orders(lambda n: range(12))
+        assert budget.settle(order_for, self.CROWDED) == 2
+        assert tried == [4, 2]  # twelve by 32 / 12
+        order_for, tried = self.orders(lambda n: range(11, -1, -1))
+        assert budget.settle(order_for, self.CROWDED) == 8
+        assert tried == [4, 8]
+
+    def test_images_need_one_try(self):
+        order_for, tried = self.orders(lambda n: range(12))
+        assert Budget(images=5).settle(order_for, self.CROWDED) == 5
+        assert Budget(images=99).settle(order_for, self.CROWDED) == 12
+        assert Budget(images=3, boxes=99).settle(order_for, self.CROWDED) == 3
+        assert tried == [5, 12, 3]
+
+    def test_an_order_that_depends_on_the_number(self):
+        """One crowded image for each three asked for, then small ones: 6 + 6 * 1 for n = 3 to 5, 6 + 6 for n = 6."""
+
+        def order(n):
+            return [*range(n // 3), *range(4, 12), *range(n // 3, 4)]
+
+        budget = Budget(boxes=12)
+        bought = [len(budget.take(map(str, order(n)), np.array(self.CROWDED)[order(n)])) for n in range(1, 9)]
+        assert bought == [8, 8, 7, 7, 7, 2, 2, 2]
+        order_for, tried = self.orders(order)
+        assert (
+            budget.settle(order_for, self.CROWDED) == 5
+        )  # seven are bought in the order for five, two in that for six
+        assert tried == [4, 7, 5, 6]
+
+    def test_a_cycle_ends(self):
+        """Up to five images are small, which buys eight; more are crowded, which buys two: five is what there is."""
+        small, crowded = range(11, -1, -1), range(12)
+        order_for, tried = self.orders(lambda n: small if n <= 5 else crowded)
+        assert Budget(boxes=12).settle(order_for, self.CROWDED) == 5
+        assert tried == [4, 8, 6, 5]
+        order_for, tried = self.orders(lambda n: small if n <= 1 else crowded)
+        assert Budget(boxes=12).settle(order_for, self.CROWDED) == 2
+
+    def test_seconds(self):
+        """Five seconds an image and a box each: 35 for a crowded image, 10 for a small one."""
+        budget = Budget(seconds=80, cost=ExpectedCost(image=5, box=5, correction=0))
+        order_for, _ = self.orders(lambda n: range(12))
+        assert budget.settle(order_for, self.CROWDED) == 3  # 35 + 35 + 10
+        assert budget.most(self.CROWDED) == 8
+
+    def test_nothing_fits(self):
+        order_for, tried = self.orders(lambda n: [0])
+        assert Budget(boxes=5).settle(order_for, [9]) == Budget(boxes=5).settle(order_for, []) == 0
+        assert tried == []
+
+
+def test_price_is_what_the_budget_counts():
+    cost = ExpectedCost(image=5, box=1, correction=0)
+    assert Budget(images=4).price([0, 9]).tolist() == [0.25, 0.25]
+    assert Budget(boxes=10).price([0, 1, 5, 7.5]).tolist() == [0.1, 0.1, 0.5, 0.75]
+    np.testing.assert_allclose(Budget(seconds=100, cost=cost).price([0, 15]), [0.05, 0.2])
+    np.testing.assert_allclose(Budget(images=4, boxes=10).price([0, 5]), [0.35, 0.75])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...data import RotatedInstances
 from ..budget import Budget
-from ..context import QueryContext
+from ..context import QueryContext, remember_views
 from ..deprecated import renamed_argument, renamed_field, renamed_key
 from ..measures.aggregate import Empty, place_empty
 from ..measures.per_image import shown, sums
@@ -144,7 +144,8 @@ class BatchStrategy(RankingStrategy):
         picker: ``(candidates, n, rng, context)`` -> the rows of the n images in the order picked (fewer if it wants no
             more), and columns of (M,) values. It sees at least one candidate, sorted by id, and ``1 <= n <= M``. The
             column ``fallback_score``, higher is better, orders the images that were not picked, behind those that
-            were; it does not go into the table.
+            were; it does not go into the table. Under a budget of boxes or seconds it is called for several n, each
+            time with the generator in the same state.
         needs: what it uses besides boxes and scores, some of `NEEDS`; a loop provides it.
     """
 
@@ -162,26 +163,48 @@ class BatchStrategy(RankingStrategy):
         """Rank all candidates, those picked first, see :func:`al_rotate.sampling.rank`.
 
         ``score`` falls evenly from 1 over the picked images and is 0 for all others. As many are picked as the budget
-        can cover if it goes to the smallest images; without a budget, all.
+        buys in the order in which they are picked, see :meth:`al_rotate.sampling.Budget.settle`; without a budget, all.
         """
         context = context or QueryContext()
         pool = candidates if isinstance(candidates, RotatedInstances) else RotatedInstances.concat(candidates)
         by_id = np.argsort(pool.image_ids, kind="stable")
         if (by_id[1:] < by_id[:-1]).any():  # the picks must not depend on the order in which images come
             pool = pool.subset(pool.image_ids[by_id])
-        n = len(pool) if budget is None else min(len(pool), budget.most(shown(pool)))
-        rows, values = self.picker(pool, n, rng, context) if n else ((), {})
-        picked: NDArray = np.asarray(rows, np.int64)
-        columns = {name: np.asarray(column) for name, column in values.items()}
-        renamed_key(columns, "otherwise", "fallback_score")
-        fallback = columns.pop("fallback_score", np.zeros(len(pool)))
-        rest = np.setdiff1d(np.arange(len(pool)), picked)
-        order = np.concatenate([picked, rest[np.argsort(-fallback[rest], kind="stable")]])
+        order, n_picked, columns = self._order(pool, rng, context, budget)
+        picked = order[:n_picked]
         score = np.zeros(len(pool))
-        score[picked] = 1 - np.arange(len(picked)) / max(len(picked), 1)
+        score[picked] = 1 - np.arange(n_picked) / max(n_picked, 1)
         table = _table(pool, np.round(score, DECIMALS), context, columns)
         table.insert(5, "placement", pd.Series(np.where(score > 0, "picked", "rest"), dtype=object))
         return _number(table.take(order))
+
+    def _order(
+        self, pool: RotatedInstances, rng: Rng, context: QueryContext, budget: Budget | None
+    ) -> tuple[NDArray[np.int64], int, Columns]:
+        """All rows, best first, how many of them were picked, and the picker's columns."""
+        views = None if context.views is None else remember_views(context.views)
+        context = replace(context, budget=budget, views=views)
+        state = None if rng is None else rng.bit_generator.state
+        tried: dict[int, tuple[NDArray[np.int64], int, Columns]] = {0: (np.arange(len(pool)), 0, {})}
+
+        def order_for(n: int) -> NDArray[np.int64]:
+            if rng is not None and state is not None:
+                rng.bit_generator.state = state
+            rows, values = self.picker(pool, n, rng, context)
+            picked: NDArray = np.asarray(rows, np.int64)
+            columns: Columns = {name: np.asarray(column) for name, column in values.items()}
+            renamed_key(columns, "otherwise", "fallback_score")
+            fallback = columns.pop("fallback_score", np.zeros(len(pool)))
+            rest = np.setdiff1d(np.arange(len(pool)), picked)
+            order = np.concatenate([picked, rest[np.argsort(-fallback[rest], kind="stable")]])
+            tried[n] = order, len(picked), columns
+            return order
+
+        if budget is None and len(pool):
+            order_for(n := len(pool))
+        else:
+            n = 0 if budget is None else budget.settle(order_for, shown(pool))
+        return tried[n]
 
 
 def _table(candidates: RotatedInstances, score: NDArray, context: QueryContext, columns: Columns) -> pd.DataFrame:

@@ -1,10 +1,12 @@
 """What strategies with quotas for the classes prefer, on built cases."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from helpers.built import labelled, overconfident, pool
 
-from al_rotate.sampling import QueryContext, rank, select
+from al_rotate.sampling import Budget, QueryContext, rank, select
 
 
 def test_mus_cdb_by_hand():
@@ -43,3 +45,30 @@ def test_pal_is_calibrated():
 
 def test_no_box():
     assert select(pool({"a": [], "b": []}), "mus-cdb", 1) == ["a"]
+
+
+@pytest.mark.filterwarnings("ignore::al_rotate.sampling.NotCalibrated")
+@pytest.mark.parametrize("name", ["mus-cdb", "pal"])
+def test_quotas_bind_whatever_the_budget_counts(name):
+    """Crowded images of doubtful ships and of courts, a rare class, and many small images of one sure ship.
+
+    Ten images of this strategy hold sixty boxes, and so do entropy's. Under a budget of sixty boxes, or of the time
+    that these take, each must ask for the same ten. As many as sixty small images would fit: of quotas for so many all
+    the ships come first, and the query would be entropy's.
+    """
+    ships = {f"s{i}": [(0, 0.5 - 0.01 * i)] * 6 for i in range(10)}
+    courts = {f"c{i}": [(2, 0.8 - 0.01 * i)] * 6 for i in range(10)}
+    sure = {f"x{i:02d}": [(0, 0.97 - 0.0001 * i)] for i in range(80)}
+    candidates = pool({**ships, **courts, **sure})
+    candidates = candidates.replace(class_scores=np.eye(3)[candidates.labels] * candidates.scores[:, None])
+    ask = partial(select, candidates, context=QueryContext(labelled([200, 200, 5])))
+    by_images, entropy = ask(name, 10), ask("entropy", 10)
+    alike = jaccard(by_images, entropy)
+    assert alike == pytest.approx(8 / 12)
+    for budget in (Budget(boxes=60), Budget(seconds=5 * 10 + 390)):
+        assert ask(name, budget) == by_images
+        assert jaccard(ask(name, budget), ask("entropy", budget)) == alike
+
+
+def jaccard(a, b):
+    return len({*a} & {*b}) / len({*a, *b})

@@ -1,5 +1,7 @@
 """The conformance test that every named strategy passes."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -142,11 +144,32 @@ class TestConformance:
 
 
 @pytest.mark.parametrize("name", BATCHES)
-def test_batches_pick_no_more_than_the_budget_can_cover(name):
-    ranking = rank(MIXED, name, rng(), context_of(MIXED, 40), Budget(boxes=4))
-    assert (ranking["placement"] == "picked").sum() == 4  # four images of one box, or none, would fit
-    assert (ranking["score"][:4] == [1, 0.75, 0.5, 0.25]).all()
-    assert (ranking["score"][4:] == 0).all()
+@pytest.mark.parametrize("budget", [Budget(boxes=4), Budget(boxes=17), Budget(seconds=90)], ids=str)
+def test_batches_pick_as_many_as_the_budget_buys(name, budget):
+    """Of four boxes, the smallest images would be four; in the order of the strategy it is usually one or two."""
+    context = context_of(MIXED, 40)
+    ranking = rank(MIXED, name, rng(), context, budget)
+    n = (ranking["placement"] == "picked").sum()
+    bought = len(budget.take(ranking["image_id"], ranking["n_shown"]))
+    assert 1 <= n <= bought
+    if n < bought:  # no number of images is what the budget buys in the order for that number
+        more = rank(MIXED, name, rng(), context, int(n + 1))
+        assert len(budget.take(more["image_id"], more["n_shown"])) < n + 1
+    assert ranking["score"].tolist() == [round(1 - k / n, 10) for k in range(n)] + [0] * (len(MIXED) - n)
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_views_are_made_once(name):
+    asked = []
+    context = context_of(MIXED, 40)
+
+    def views(ids, wanted):
+        asked.extend(ids)
+        return context.predict_views(ids, wanted)
+
+    options = {"views": True} if name == "hybrid" else {}
+    rank(MIXED, name, rng(), dataclasses.replace(context, views=views), Budget(boxes=9), **options)
+    assert len(asked) == len({*asked})
 
 
 @pytest.mark.parametrize("name", [name for name in RANKED if make_strategy(name).per_image])

@@ -66,3 +66,16 @@ class TestPpal:
         assert {i[0] for i in select(candidates, "ppal", 2, shortlist=2.0)} == {"u"}
         with pytest.raises(ValueError, match="expected a shortlist of at least 1"):
             select(candidates, "ppal", Budget(images=1), shortlist=0)
+
+
+@pytest.mark.parametrize("name", ["ppal", "cald"])
+def test_the_shortlist_is_of_what_the_budget_buys(name):
+    """Ten boxes buy two crowded images; ten small ones would fit, and a shortlist for ten lets sure ones in."""
+    crowded = {f"u{i:02d}": [(0, 0.5 + 0.01 * i)] * 5 for i in range(30)}
+    candidates = pool({**crowded, **{f"s{i:02d}": [(1, 0.99)] for i in range(40)}})
+    candidates = candidates.replace(box_features=np.eye(candidates.n_boxes))
+    context = QueryContext(labelled([5, 0, 0]), views=lambda ids, views: [candidates.subset(ids)])
+    by_images, by_boxes = (
+        select(candidates, name, budget, context=context, shortlist=4.0) for budget in (2, Budget(boxes=10))
+    )
+    assert by_boxes == by_images
