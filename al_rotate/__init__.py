@@ -21,6 +21,7 @@ _MODULES = {
     "dota": "data.formats.dota",
     "evaluation": "evaluation",
     "formats": "data.formats",
+    "geojson": "data.geojson",
     "images": "data.images",
     "instances": "data.instances",
     "plots": "report.plots",
@@ -72,7 +73,7 @@ if TYPE_CHECKING:
     from . import boxes, bridge, evaluation, sampling
     from .bridge import LabelStudio, LabelStudioAnnotator
     from .cli import demo
-    from .data import RotatedInstances, formats, images, instances, synthetic, tiling
+    from .data import RotatedInstances, formats, geojson, images, instances, synthetic, tiling
     from .data.formats import coco, dota, yolo_obb
     from .data.formats.dota import DOTA_V1, DOTA_V2, DOTA_V15
     from .detection import Detector, finetune
