@@ -85,7 +85,8 @@ def read(path: str | Path, classes: Sequence[str] | None = None, notes: Notes | 
 
     The box of an annotation is the first available of: `attributes.rotated_box`; the rectangle of least area around
     its polygons; `bbox` rotated about its centre by `attributes.rotation` degrees clockwise, as CVAT writes it;
-    `bbox` as it is. Masks (RLE) and crowds are refused: they are regions, not objects with a box.
+    `bbox` as it is. An image with a mask (RLE) or a crowd is held back: these are regions, not objects with a box, and
+    without them the labels would be incomplete.
 
     Args:
         path: a COCO file with images, categories and annotations. An id may be a number in one place and a text in
@@ -96,6 +97,7 @@ def read(path: str | Path, classes: Sequence[str] | None = None, notes: Notes | 
     Returns:
         Images in the order of the file, those without an annotation too. An image id is the `file_name` without its
         suffix. With `image_sizes` (0 if the file has none), and with `scores` and `difficult` if annotations have them.
+        Images held back are in `skipped` instead.
 
     Raises:
         FileNotFoundError: when the file does not exist.
@@ -119,6 +121,7 @@ def read(path: str | Path, classes: Sequence[str] | None = None, notes: Notes | 
     rows: list[tuple[int, int, int]] = []
     shapes: list[list[float]] = []
     scores: list[float | None] = []
+    held_back: dict[str, str] = {}
     for annotation in annotations:
         try:
             image = position.get(_key(annotation.get("image_id"), "image_id"))
@@ -128,6 +131,9 @@ def read(path: str | Path, classes: Sequence[str] | None = None, notes: Notes | 
             if number not in labels:
                 got = names.get(number, annotation["category_id"])
                 raise ValueError(f"expected one of the classes {', '.join(order)}, got {got!r}")
+            if region := _region(annotation):
+                held_back.setdefault(ids[image], f"{path}: annotation {annotation.get('id')!r} is {region}")
+                continue
             score = annotation.get("score")
             scores.append(None if score is None else as_number(score, "score", 0, 1))
             shape, taken_as = _shape(annotation)
@@ -146,7 +152,7 @@ def read(path: str | Path, classes: Sequence[str] | None = None, notes: Notes | 
         raise ValueError(f"{path}: expected a score in all annotations or in none, got none in {lacking.get('id')!r}")
     flags = table[by_image, 2]
     try:
-        return RotatedInstances(
+        labels_of_all = RotatedInstances(
             ids,
             np.concatenate([[0], np.cumsum(np.bincount(table[:, 0], minlength=len(ids)))]).astype(np.int64),
             boxes_of(shapes)[by_image],
@@ -158,6 +164,10 @@ def read(path: str | Path, classes: Sequence[str] | None = None, notes: Notes | 
         )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+    for image_id, reason in held_back.items():
+        notes.add("images held back, for a crowd or a mask (RLE) on them is no rectangle", f"{image_id}: {reason}")
+    complete = labels_of_all.subset(image_id for image_id in ids if image_id not in held_back)
+    return complete.replace(skipped=held_back)
 
 
 def _annotations(instances: RotatedInstances) -> Iterator[dict[str, Any]]:
@@ -237,18 +247,24 @@ def _ascending(key: str) -> tuple[bool, int, str]:
     return (False, int(key), "") if key.isascii() and key.isdecimal() and len(key) < 20 else (True, 0, key)
 
 
+def _region(annotation: dict[str, Any]) -> str:
+    """Say what an annotation is if it is a region rather than an object with a box, else nothing."""
+    crowd = annotation.get("iscrowd")
+    if crowd is True or as_count(crowd or 0, "iscrowd", 1):
+        return "a crowd (iscrowd 1)"
+    outline = annotation.get("segmentation")
+    is_mask = isinstance(outline, dict) and "counts" in outline and "rotated_box" not in _attributes(annotation)
+    return "a mask (RLE); export polygons instead" if is_mask else ""
+
+
 def _shape(annotation: dict[str, Any]) -> tuple[list[float], str]:
     """Return an annotation's rotated box (5 numbers) or its corners (8), and what is odd about it."""
     attributes, outline = _attributes(annotation), annotation.get("segmentation")
-    if annotation.get("iscrowd"):
-        raise ValueError("expected single objects, got a crowd; remove the annotations with iscrowd 1")
     if "rotated_box" in attributes:
         box = as_numbers(attributes["rotated_box"], "rotated_box", 5)
         if min(box[2:4]) < 0:
             raise ValueError(f"expected rotated_box with sides w, h >= 0, got {box}")
         return box, ""
-    if isinstance(outline, dict) and outline:
-        raise ValueError("expected a polygon or a box, got a mask (RLE); export polygons instead")
     if outline:
         if not isinstance(outline, list):
             raise ValueError(f"expected segmentation to be a list of polygons, got {str(outline)[:200]!r}")
@@ -259,7 +275,13 @@ def _shape(annotation: dict[str, Any]) -> tuple[list[float], str]:
         if broken and annotation.get("bbox") is None:
             raise ValueError(f"expected polygons of at least 3 points, got {broken[0]} numbers")
         # Some exporters write an empty or broken outline beside a good bbox.
-    x, y, w, h = as_numbers(annotation.get("bbox"), "bbox", 4)
+    bbox = annotation.get("bbox")
+    if isinstance(bbox, list) and len(bbox) == 5:
+        raise ValueError(
+            f"expected bbox as x, y, w, h, got {bbox}: COCO has no angle there, and tools that put one differ in its "
+            "sense and in the point it goes with; write attributes.rotated_box: cx, cy, w, h, radians clockwise"
+        )
+    x, y, w, h = as_numbers(bbox, "bbox", 4)
     if w < 0 or h < 0:
         raise ValueError(f"expected bbox as x, y, w, h with w, h >= 0, got {[x, y, w, h]}")
     rotation = attributes.get("rotation")

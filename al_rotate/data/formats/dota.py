@@ -15,7 +15,10 @@ from ...boxes import from_corners, to_corners
 from ...storage.files import atomic_write, path_for_image
 from ..columns import as_classes
 from ..instances import RotatedInstances
+from .reading import files_of
 from .values import LARGEST
+
+Source = str | Path | Iterable[str | Path] | Mapping[str, str | Path]
 
 # In the order of MMRotate's datasets, so that labels agree with its configs and checkpoints.
 DOTA_V1: tuple[str, ...] = (
@@ -43,7 +46,7 @@ _ROWS_AT_ONCE = 10_000
 _HEADERS = ("imagesource:", "gsd:", "acquisition dates:")
 
 
-def read(source: str | Path | Iterable[str | Path], classes: Sequence[str] | None = None) -> RotatedInstances:
+def read(source: Source, classes: Sequence[str] | None = None) -> RotatedInstances:
     """Read DOTA labels.
 
     A line is eight numbers, the class (which may have spaces), and the difficulty, an integer from 0 to 255 that may be
@@ -55,8 +58,8 @@ def read(source: str | Path | Iterable[str | Path], classes: Sequence[str] | Non
     (:func:`al_rotate.boxes.from_corners`).
 
     Args:
-        source: a folder with ``.txt`` files, or one with such a folder ``labelTxt`` in it; or one file, or several.
-            The image id is the path below that folder, for single files the name, without ``.txt``.
+        source: a folder with ``.txt`` files, or one with such a folder ``labelTxt`` in it; one file, or several; or
+            image id -> file. The image id is the path below that folder, for single files the name, without ``.txt``.
         classes: the class names in order; None takes those in the files, sorted.
 
     Returns:
@@ -76,39 +79,37 @@ def read(source: str | Path | Iterable[str | Path], classes: Sequence[str] | Non
     return labels.replace(labels=rank[labels.labels], classes=names)
 
 
-def stream(
-    source: str | Path | Iterable[str | Path], classes: Sequence[str], images_at_once: int = 256
-) -> Iterator[RotatedInstances]:
+def stream(source: Source, classes: Sequence[str], images_at_once: int = 256) -> Iterator[RotatedInstances]:
     """Read as :func:`read` does, yielding some images at a time, for labels larger than memory."""
     index = {name: position for position, name in enumerate(as_classes(classes) or ())}
     for shard in _shards(find(source), index, images_at_once):
         yield shard.replace(classes=classes)
 
 
-def find(source: str | Path | Iterable[str | Path]) -> dict[str, Path]:
+def find(source: Source) -> dict[str, Path]:
     """Find the label files of a source of :func:`read`: image id -> file.
 
     Raises:
         FileNotFoundError: when there are none.
         ValueError: when two files of a list have the same id.
     """
-    files: dict[str, Path] = {}
-    if isinstance(source, (str, Path)) and not Path(source).is_file():
+    if isinstance(source, Mapping):
+        return {image_id: Path(file) for image_id, file in source.items()}
+    if isinstance(source, (str, Path)):
         root = Path(source) / "labelTxt" if (Path(source) / "labelTxt").is_dir() else Path(source)
-        for file in root.rglob("*.txt"):
-            path = file.relative_to(root).with_suffix("")
-            if file.is_file() and not any(part.startswith(".") for part in path.parts):
-                files[path.as_posix()] = file
-        files = dict(sorted(files.items()))
-    else:
-        for file in map(Path, [source] if isinstance(source, (str, Path)) else source):
-            if file.stem in files:
-                raise ValueError(
-                    f"expected one file per image id, got {files[file.stem]} and {file}; give their folder"
-                )
-            files[file.stem] = file
+        try:
+            return files_of(root, ".txt")
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"expected DOTA labels: .txt files, their folder or one with labelTxt/, got {source}"
+            ) from None
+    files: dict[str, Path] = {}
+    for file in map(Path, source):
+        if file.stem in files:
+            raise ValueError(f"expected one file per image id, got {files[file.stem]} and {file}; give their folder")
+        files[file.stem] = file
     if not files:
-        raise FileNotFoundError(f"expected DOTA labels: .txt files, their folder or one with labelTxt/, got {source}")
+        raise FileNotFoundError("expected DOTA labels: .txt files, got none")
     return files
 
 

@@ -79,7 +79,7 @@ def _object(shape: Any) -> tuple[str, LabelledObject | None]:
     """Return a shape's kind, and its object if the kind has a box."""
     if not isinstance(shape, dict):
         raise ValueError(f"expected an object with label, points and shape_type, got {str(shape)[:200]}")
-    kind = as_text(shape.get("shape_type") or "polygon", "shape_type")
+    kind = "_".join(as_text(shape.get("shape_type") or "polygon", "shape_type").lower().split())
     if kind not in ("polygon", "rectangle", "circle", *_ROTATED):
         return kind, None
     name = as_text(shape.get("label"), "label")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -12,13 +13,11 @@ from .. import images
 from ..dataset import require_same_sizes
 from ..instances import RotatedInstances
 from .reading import Notes
+from .values import image_id_of
 
 
 def match_images(labels: RotatedInstances, files: Mapping[str, Path], notes: Notes) -> RotatedInstances:
-    """Give labels the ids and sizes of the images that they belong to.
-
-    An image's labels are those of its id; else the only ones whose id ends in it, or in which it ends (``P1`` and
-    ``train/P1``).
+    """Give labels the ids and sizes of the images that they belong to (:func:`pair`).
 
     Args:
         labels: as a reader made them.
@@ -26,56 +25,108 @@ def match_images(labels: RotatedInstances, files: Mapping[str, Path], notes: Not
         notes: collects what is odd.
 
     Returns:
-        The labels of images in `files`, with their `image_sizes`. Others are in `skipped`, with the reason.
+        The labels of images in `files`, with their `image_sizes`. Others are in `skipped` with the reason: labels of
+        no image or of several, of an image of another size than the one that was labelled, and of an image whose size
+        cannot be read.
 
     Raises:
-        ValueError: when no image has labels, two images could have the same labels, or labels were drawn on an image
-            of another size; names the images.
-        UnreadableImage: for a labelled image whose size cannot be read.
+        ValueError: when there are labels, and none of an image in `files`.
     """
-    of_label = _matches([*labels.image_ids, *labels.skipped], files)
-    known = [label_id for label_id in labels.image_ids if label_id in of_label]
+    image_of, left_out = pair([*labels.image_ids, *labels.skipped], files)
+    known = [label_id for label_id in labels.image_ids if label_id in image_of]
     if len(labels) and not known:
+        reasons = {left_out[label_id] for label_id in labels.image_ids}
         raise ValueError(
             f"expected labels of the images {', '.join(list(files)[:3])}..., got labels of "
-            f"{', '.join(labels.image_ids[:3])}...: no id is the same"
+            f"{', '.join(labels.image_ids[:3])}...: {min(reasons)}"
         )
-    unknown = {label_id: "not among the images" for label_id in labels.image_ids if label_id not in of_label}
-    notes.add("labelled images that are not among the images: left out", next(iter(unknown), ""), len(unknown))
-    renamed = {of_label.get(label_id, label_id): reason for label_id, reason in {**labels.skipped, **unknown}.items()}
-    kept = labels.subset(known).replace(image_ids=[of_label[label_id] for label_id in known], skipped=renamed)
-    with images.allow_large_images():
-        sizes = require_same_sizes(kept, files)
-    return kept.replace(image_sizes=np.array([sizes[image_id] for image_id in kept.image_ids]).reshape(-1, 2))
+    skipped = {image_of.get(label_id, label_id): reason for label_id, reason in labels.skipped.items()}
+    for label_id in labels.image_ids:
+        if label_id in left_out:
+            skipped[label_id] = left_out[label_id]
+            notes.add(f"labelled images left out: {_kind(left_out[label_id])}", label_id)
+    kept = labels.subset(known).replace(image_ids=[image_of[label_id] for label_id in known])
+    sizes: dict[str, tuple[int, int]] = {}
+    for image_id, image in kept:
+        try:
+            with images.allow_large_images():
+                sizes |= require_same_sizes(image, files)
+        except (ValueError, images.UnreadableImage) as error:
+            skipped[image_id] = str(error)
+            notes.add("labelled images left out: of another size than when they were labelled, or damaged", image_id)
+    fitting = kept.subset(sizes)
+    return fitting.replace(image_sizes=np.array([*sizes.values()], int).reshape(-1, 2), skipped=skipped)
 
 
-def _matches(label_ids: Iterable[str], files: Mapping[str, Path]) -> dict[str, str]:
-    """Return label id -> image id, for those that match."""
+def pair(label_ids: Iterable[str], image_ids: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Find the image that labels belong to: the one of their id, else the only one whose id ends in theirs.
+
+    Or whose id is the end of theirs: ``P1`` and ``train/P1`` belong together, either way round. An image's suffix in a
+    label's id, and the way in which Unicode composes its letters, do not count.
+
+    Returns:
+        Label id -> image id for those that have one, and label id -> reason for the others: no such image, several, or
+        one that other labels claim too.
+    """
+    known = set(image_ids)
     by_name: defaultdict[str, list[str]] = defaultdict(list)
-    for image_id in files:
-        by_name[image_id.rpartition("/")[2]].append(image_id)
-    matches: dict[str, str] = {}
-    taken: dict[str, str] = {}
+    for image_id in sorted(known):
+        by_name[_plain(image_id).rpartition("/")[2]].append(image_id)
+    wanted = {}
+    left_out = {}
     for label_id in label_ids:
-        if label_id in files:
-            candidates = [label_id]
+        candidates = [label_id] if label_id in known else _candidates(label_id, by_name)
+        if len(candidates) == 1:
+            wanted[label_id] = candidates[0]
+        elif candidates:
+            left_out[label_id] = f"expected one image of these labels, got {', '.join(candidates[:3])}"
         else:
-            same_name = by_name.get(label_id.rpartition("/")[2], [])
-            candidates = [i for i in same_name if f"/{label_id}".endswith(f"/{i}") or f"/{i}".endswith(f"/{label_id}")]
-        if len(candidates) > 1:
-            raise ValueError(f"expected one image for the labels of {label_id!r}, got {', '.join(candidates)}")
-        for image_id in candidates:
-            if image_id in taken:
-                raise ValueError(
-                    f"expected one set of labels for the image {image_id!r}, got {taken[image_id]!r} and {label_id!r}"
-                )
-            matches[label_id] = taken[image_id] = image_id
-            taken[image_id] = label_id
-    return matches
+            left_out[label_id] = "not among the images"
+    claims = Counter(wanted.values())
+    matches = {}
+    for label_id, image_id in wanted.items():
+        if label_id == image_id or claims[image_id] == 1:
+            matches[label_id] = image_id
+        else:
+            others = [other for other, of in wanted.items() if of == image_id and other != label_id]
+            left_out[label_id] = f"expected one set of labels of the image {image_id!r}, got also {others[0]!r}"
+    return matches, left_out
+
+
+def _candidates(label_id: str, by_name: Mapping[str, list[str]]) -> list[str]:
+    label = f"/{_plain(label_id)}"
+    found = []
+    for image_id in by_name.get(label.rpartition("/")[2], []):
+        image = f"/{_plain(image_id)}"
+        if label.endswith(image) or image.endswith(label):
+            found.append(image_id)
+    return found
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", image_id_of(name))
+
+
+def _kind(reason: str) -> str:
+    """Return what many reasons have in common, for the notes."""
+    for start, kind in (
+        ("expected one image", "several images could be meant"),
+        ("expected one set", "labelled twice"),
+    ):
+        if reason.startswith(start):
+            return kind
+    return reason
+
+
+def without_empty(labels: RotatedInstances, notes: Notes) -> RotatedInstances:
+    """Return the images that have an object; the others are noted as not labelled yet."""
+    blank = labels.image_ids[labels.counts == 0]
+    notes.add("images without an object, taken as not labelled yet", "".join(blank[:1]), len(blank))
+    return labels.subset(labels.image_ids[labels.counts > 0]).replace(skipped=labels.skipped)
 
 
 def note_oddities(labels: RotatedInstances, notes: Notes) -> None:
-    """Note boxes without an area, and boxes whose centre is outside the image."""
+    """Note boxes without an area, boxes whose centre is outside the image, and images without an object."""
     of_box = labels.image_index
     flat = np.flatnonzero((labels.boxes[:, 2:4] <= 0).any(axis=1))
     if len(flat):
@@ -86,6 +137,5 @@ def note_oddities(labels: RotatedInstances, notes: Notes) -> None:
         outside = np.flatnonzero((sizes > 0).all(axis=1) & ((centres < 0) | (centres > sizes)).any(axis=1))
         if len(outside):
             notes.add("boxes whose centre is outside their image", labels.image_ids[of_box[outside[0]]], len(outside))
-    empty = np.flatnonzero(labels.counts == 0)
-    if len(empty):
-        notes.add("labelled images without an object, taken as empty", labels.image_ids[empty[0]], len(empty))
+    blank = labels.image_ids[labels.counts == 0]
+    notes.add("labelled images without an object, taken as empty", "".join(blank[:1]), len(blank))

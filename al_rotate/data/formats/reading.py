@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...boxes import canonical, from_corners
-from ..columns import as_classes
+from ..columns import as_classes, require_unicode
 from ..instances import RotatedInstances
 
 HORIZONTAL = "horizontal boxes, taken as rotated boxes of angle 0"
+_LISTINGS = ("classes.txt", "readme", "license", "train.txt", "val.txt", "test.txt", "trainval.txt", "notes.json")
 POLYGONS = "polygons, taken as their rectangles of least area"
 
 
@@ -142,6 +143,11 @@ class Gathered:
         )
 
 
+def is_listing(file: Path) -> bool:
+    """Tell from its name whether a text file lists classes or images, or is for people: it holds no labels."""
+    return file.name.lower().startswith(_LISTINGS)
+
+
 def boxes_of(shapes: Sequence[Sequence[float]]) -> NDArray[np.float32]:
     """Make canonical boxes (N, 5) of boxes (5 numbers) and corners (8 numbers)."""
     is_corners = np.array([len(shape) == 8 for shape in shapes], bool)
@@ -164,17 +170,21 @@ def files_of(source: Path, suffix: str) -> dict[str, Path]:
 
     Raises:
         FileNotFoundError: when there is no such file or folder, or no file in it.
-        ValueError: for a name that is not UTF-8.
+        ValueError: for two files that differ in the case of their suffix alone, or a name that is not UTF-8.
     """
     if source.is_file():
         return {source.stem: source}
-    files = {
-        relative.with_suffix("").as_posix(): file
-        for file in source.rglob("*")
-        if file.suffix.lower() == suffix and file.is_file()
-        for relative in [file.relative_to(source)]
-        if not any(part.startswith(".") for part in relative.parts)
-    }
+    files: dict[str, Path] = {}
+    for file in source.rglob("*"):
+        relative = file.relative_to(source)
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if hidden or file.suffix.lower() != suffix or not file.is_file():
+            continue
+        require_unicode(str(relative), f"the names of label files in {source}")
+        image_id = relative.with_suffix("").as_posix()
+        if image_id in files:
+            raise ValueError(f"expected one label file per image, got {files[image_id]} and {file}; delete one")
+        files[image_id] = file
     if not files:
         raise FileNotFoundError(f"expected {suffix} files with labels in {source}, got none")
     return dict(sorted(files.items()))

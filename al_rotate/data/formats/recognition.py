@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import voc
+from .reading import files_of, is_listing
 from .ultralytics import find_yaml
 from .values import load_json, load_xml
 
@@ -36,16 +37,22 @@ def guess(source: str | Path) -> Guess:
         raise FileNotFoundError(f"expected a file or folder of labels, got {source}, and there is no such file")
     if source.suffix.lower() == ".zip":
         raise ValueError(f"expected labels, got the archive {source}; unpack it first")
-    if (source.is_dir() or source.suffix.lower() in (".yaml", ".yml")) and (file := find_yaml(source)) is not None:
-        return Guess("ultralytics", f"{file.name} names the classes and the images")
+    if source.suffix.lower() == ".parquet":
+        return Guess("parquet", f"{source.name} is a Parquet file")
     guesses: dict[str, str] = {}
+    if (source.is_dir() or source.suffix.lower() in (".yaml", ".yml")) and (file := find_yaml(source)) is not None:
+        guesses["ultralytics"] = f"{file.name} names the classes and the images"
     for of_file, files in (
-        (_of_text, _label_files(source, ".txt")),
+        (guess_of_text, _label_files(source, ".txt")),
         (_of_xml, _label_files(source, ".xml")),
         (_of_json, _label_files(source, ".json")),
     ):
         for found in _first_guesses(of_file, files):
             guesses.setdefault(found.format, found.reason)
+    if "ultralytics" in guesses:  # whatever its lines are
+        guesses = {name: reason for name, reason in guesses.items() if not name.startswith("yolo")}
+    elif {"yolo", "yolo-obb"} <= guesses.keys():
+        guesses = {"ultralytics": f"{guesses.pop('yolo')}; {guesses.pop('yolo-obb')}", **guesses}
     if len(guesses) > 1:
         what = "; ".join(f"{name}: {reason}" for name, reason in guesses.items())
         raise ValueError(f"expected labels of one format in {source}, got {what}; name the format or one folder")
@@ -59,9 +66,10 @@ def guess(source: str | Path) -> Guess:
 def _label_files(source: Path, suffix: str) -> list[Path]:
     if source.is_file():
         return [source] if source.suffix.lower() == suffix else []
-    hidden = (".", "classes.txt", "readme", "license", "train.txt", "val.txt", "test.txt", "trainval.txt", "notes.json")
-    files = (file for file in source.rglob("*") if file.suffix.lower() == suffix and file.is_file())
-    return sorted(file for file in files if not file.name.lower().startswith(hidden))
+    try:
+        return [file for file in files_of(source, suffix).values() if not is_listing(file)]
+    except FileNotFoundError:
+        return []
 
 
 def _first_guesses(of_file: Callable[[Path], Guess | None], files: list[Path]) -> Iterator[Guess]:
@@ -72,7 +80,8 @@ def _first_guesses(of_file: Callable[[Path], Guess | None], files: list[Path]) -
             yield found
 
 
-def _of_text(file: Path) -> Guess | None:
+def guess_of_text(file: Path) -> Guess | None:
+    """Tell the format of a text file from its first line that is a label; None without such a line."""
     with open(file, encoding="utf-8-sig", errors="replace") as lines:
         for line in lines.read(_START).splitlines():
             words = line.split()
@@ -83,8 +92,10 @@ def _of_text(file: Path) -> Guess | None:
                 in_labels = "labels" in file.parts[:-1]
                 if len(words) == 5 and (within or in_labels):
                     return Guess("yolo", f"{file.name} has a class number and four fractions")
-                if (len(words) == 9 or (len(words) > 9 and len(words) % 2)) and (within or in_labels):
-                    return Guess("yolo-obb", f"{file.name} has a class number and eight or more fractions")
+                if len(words) == 9 and (within or in_labels):
+                    return Guess("yolo-obb", f"{file.name} has a class number and eight fractions")
+                if len(words) >= 7 and len(words) % 2 and (within or in_labels):
+                    return Guess("ultralytics", f"{file.name} has a class number and polygons as fractions")
             if len(words) >= 9 and leading >= 8:
                 return Guess("dota", f"{file.name} has four corners and a class")
     return None
@@ -96,7 +107,7 @@ def _of_xml(file: Path) -> Guess | None:
         return Guess("cvat", f"{file.name} has the root <annotations>")
     if root.tag == "annotation" and voc.has_rotated_boxes(root):
         return Guess("rolabelimg", f"{file.name} has rotated boxes (robndbox)")
-    if root.tag == "annotation" and root.find("object") is not None:
+    if root.tag == "annotation" and voc.has_objects(root):
         return Guess("voc", f"{file.name} has horizontal boxes (bndbox)")
     return None
 
@@ -109,7 +120,7 @@ def _of_json(file: Path) -> Guess | None:
         return Guess("labelme", f"{file.name} has shapes")
     if isinstance(content, list) and content and isinstance(content[0], dict) and "data" in content[0]:
         raise ValueError(
-            f"{file} is Label Studio's export; convert it first: al-rotate convert {file} --to dota --out ..."
+            f"{file} is Label Studio's export: read it by al_rotate.bridge.export.read_labels, or give it to a command"
         )
     return None
 

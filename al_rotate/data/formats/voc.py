@@ -3,7 +3,9 @@
 In ``<robndbox>``, (cx, cy) is the centre, w and h are the sides in pixels, and the angle is in radians, clockwise on
 the screen from the x axis to the side w. That is how roLabelImg itself turns the corners when it reads a file
 (``rotatePoint`` in its ``pascal_voc_io.py``, called with the negative angle), and how this package does. It writes
-angles from 0 to pi; any other is taken modulo pi.
+angles from 0 to pi; any other is taken modulo pi. DIOR-R has the four corners in ``<robndbox>`` instead
+(``<x_left_top>``...), and CVAT's VOC export an attribute ``rotation`` beside ``<bndbox>``: degrees, clockwise about its
+centre.
 
 ``<bndbox>`` is horizontal. Its numbers are taken as they are, as labelImg and roLabelImg write them; VOC's own files
 count pixels from 1, which shifts their boxes by one pixel.
@@ -18,6 +20,8 @@ from xml.etree.ElementTree import Element
 from ..instances import RotatedInstances
 from .reading import HORIZONTAL, Gathered, LabelledObject, Notes, files_of
 from .values import as_difficult, as_text, image_id_of, load_xml, number_in, turned_box
+
+_CORNERS = [f"{axis}_{corner}" for corner in ("left_top", "right_top", "right_bottom", "left_bottom") for axis in "xy"]
 
 
 def read(
@@ -52,12 +56,12 @@ def read(
             except ValueError as error:
                 raise ValueError(f"{file}: object {number}: {error}") from None
             objects.append(found)
-            if element.find("robndbox") is None:
-                notes.add(HORIZONTAL, file)
-            elif rotated is False:
-                raise ValueError(f"{file}: object {number} is a rotated box; read the files as rolabelimg")
-            else:
+            if element.find("robndbox") is not None:
+                if rotated is False:
+                    raise ValueError(f"{file}: object {number} is a rotated box; read the files as rolabelimg")
                 n_rotated += 1
+            elif _rotation(element) is None:
+                notes.add(HORIZONTAL, file)
         named = image_id_of(root.findtext("filename", "").strip() or "?").rpartition("/")[2]
         if named not in ("?", image_id.rpartition("/")[2]):
             notes.add("files of another name than their <filename>; the file's own name is taken", file)
@@ -72,10 +76,18 @@ def has_rotated_boxes(root: Element) -> bool:
     return root.find("object/robndbox") is not None
 
 
+def has_objects(root: Element) -> bool:
+    """Tell whether a file has an object at all."""
+    return root.find("object") is not None
+
+
 def _object(element: Element) -> LabelledObject:
     name = as_text(element.findtext("name"), "name")
     difficult = as_difficult(element.findtext("difficult"))
     rotated, level = element.find("robndbox"), element.find("bndbox")
+    if rotated is not None and rotated.find("x_left_top") is not None:
+        corners = [number_in(rotated.findtext(part), part) for part in _CORNERS]
+        return LabelledObject(name, corners, difficult)
     if rotated is not None:
         centre = [number_in(rotated.findtext(part), part) for part in ("cx", "cy")]
         sides = [number_in(rotated.findtext(part), part, 0) for part in ("w", "h")]
@@ -83,10 +95,19 @@ def _object(element: Element) -> LabelledObject:
             name, [*centre, *sides, number_in(rotated.findtext("angle"), "angle", -100, 100)], difficult
         )
     if level is not None:
-        edges = [number_in(level.findtext(part), part) for part in ("xmin", "ymin", "xmax", "ymax")]
-        return LabelledObject(name, turned_box(*edges), difficult)
+        left, top, right, bottom = (number_in(level.findtext(part), part) for part in ("xmin", "ymin", "xmax", "ymax"))
+        degrees = number_in(_rotation(element) or "0", "rotation", -36_000, 36_000)
+        return LabelledObject(name, turned_box(left, top, right, bottom, degrees), difficult)
     got = ", ".join(f"<{child.tag}>" for child in element) or "nothing"
     raise ValueError(f"expected <bndbox> or <robndbox>, got {got}")
+
+
+def _rotation(element: Element) -> str | None:
+    """Return the text of an object's attribute ``rotation``."""
+    for attribute in element.iterfind("attributes/attribute"):
+        if attribute.findtext("name", "").strip() == "rotation":
+            return attribute.findtext("value", "").strip() or None
+    return None
 
 
 def _size(root: Element, file: Path) -> tuple[int, int]:

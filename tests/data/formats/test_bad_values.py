@@ -34,7 +34,7 @@ ALLOWED: dict[tuple[str, str], list[Any]] = {
     ("annotations", "bbox"): [],
     ("annotations", "segmentation"): [None, [], {}, ""],
     ("annotations", "score"): [None],
-    ("annotations", "iscrowd"): [None, [], {}, ""],
+    ("annotations", "iscrowd"): [None, [], {}, ""],  # and True, see below
 }
 
 
@@ -50,6 +50,11 @@ def test_coco(tmp_path: Path, part: str, key: str, wrong: Any) -> None:
     content[part][0][key] = wrong
     if any(type(wrong) is type(value) and wrong == value for value in ALLOWED[part, key]):
         assert read(tmp_path, content).n_boxes == 1
+        return
+    if key == "iscrowd" and wrong is True:
+        assert read(tmp_path, content).skipped == {
+            "a": f"{tmp_path / 'c.json'}: annotation 1 is a crowd (iscrowd 1)"
+        }
         return
     with pytest.raises(ValueError, match=r"c\.json: ") as caught:
         read(tmp_path, content)
@@ -142,7 +147,7 @@ def test_any_value_anywhere_is_read_or_refused_by_name(tmp_path: Path, changes: 
     if labels is None:
         assert refusal.startswith(f"ValueError: {tmp_path / 'c.json'}: ")
     else:
-        assert len(labels) == labels.n_boxes == 1
+        assert len(labels) == labels.n_boxes == 1 - len(labels.skipped)
         assert np.isfinite(labels.boxes).all()
 
 

@@ -191,11 +191,8 @@ def test_the_box_of_an_annotation(tmp_path: Path, annotation: dict[str, Any], ex
 @pytest.mark.parametrize(
     ("annotation", "message"),
     [
-        (
-            {"segmentation": {"size": [9, 9], "counts": "abc"}, "bbox": [1, 1, 2, 2]},
-            "got a mask (RLE); export polygons",
-        ),
-        ({"iscrowd": 1, "segmentation": {"size": [9, 9], "counts": [1, 80]}}, "got a crowd; remove the annotations"),
+        ({"iscrowd": 2, "bbox": [1, 2, 3, 4]}, "expected iscrowd to be a number from 0 to 1, got 2"),
+        ({"bbox": [1, 2, 3, 4, 0.5]}, "expected bbox as x, y, w, h, got [1, 2, 3, 4, 0.5]: COCO has no angle there"),
         ({"segmentation": [[0, 0, 1, 1]]}, "expected polygons of at least 3 points, got 4 numbers"),
         ({"segmentation": [[0, 0, 1, 1, 2, 2, 3]]}, "expected polygons of at least 3 points, got 7 numbers"),
         ({"segmentation": [0, 0, 4, 0, 4, 4]}, "expected polygon of finite numbers, got 0"),

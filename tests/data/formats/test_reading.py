@@ -87,12 +87,14 @@ WRITERS: dict[str, Callable[[RotatedInstances, Path], object]] = {
     "voc": as_xml(rotated=False),
     "labelme": as_labelme,
     "yolo": as_yolo,
+    "parquet": lambda given, out: given.save(out),
 }
 
 
 @pytest.mark.parametrize("name", sorted(formats.FORMATS))
 def test_every_format_is_recognised_and_read(tmp_path: Path, files: dict[str, Path], name: str) -> None:
     given, out = labels(level=name in ("voc", "yolo")), tmp_path / "labels of others"
+    out = out.with_suffix(".parquet") if name == "parquet" else out
     if name in WRITERS:
         WRITERS[name](given, out)
     else:
@@ -137,21 +139,47 @@ def test_labels_are_matched_with_images_by_the_end_of_their_ids(tmp_path: Path, 
     imported = formats.read(tmp_path / "out", images=tmp_path / "pool")
     assert sorted(imported.labels.image_ids) == ["P1", "part/P2"]
     assert imported.labels.skipped == {"elsewhere": "not among the images"}
-    assert "1 labelled images that are not among the images: left out, e.g. in elsewhere" in imported.notes
-    with pytest.raises(ValueError, match=r"expected labels of the images z\.\.\., got labels of P2, elsewhere, x/P1"):
+    assert "1 labelled images left out: not among the images, e.g. in elsewhere" in imported.notes
+    with pytest.raises(ValueError, match=r"expected labels of the images z\.\.\., got labels of P2, elsewhere, x/P1\.\.\.: not "):
         formats.read(tmp_path / "out", images={"z": files["P1"]})
-    with pytest.raises(ValueError, match="expected one image for the labels of 'P2', got a/P2, b/P2"):
+    with pytest.raises(ValueError, match=r"expected one image of these labels, got a/P2, b/P2"):
         formats.read(tmp_path / "out", images={"a/P2": files["P1"], "b/P2": files["P1"]})
-    formats.write(labels().replace(image_ids=["a/P1", "b/P1", "P3"]), "dota", tmp_path / "twice")
-    with pytest.raises(ValueError, match="expected one set of labels for the image 'P1', got 'a/P1' and 'b/P1'"):
-        formats.read(tmp_path / "twice", images=files)
 
 
-def test_labels_drawn_on_another_size_are_refused(tmp_path: Path, files: dict[str, Path]) -> None:
+def test_what_cannot_be_matched_is_left_out_alone(tmp_path: Path, files: dict[str, Path]) -> None:
+    formats.write(labels().replace(image_ids=["a/P1", "b/P1", "P3"]), "dota", tmp_path / "out")
+    imported = formats.read(tmp_path / "out", images=files)
+    assert imported.labels.image_ids.tolist() == ["P3"]
+    assert imported.labels.skipped == {
+        "a/P1": "expected one set of labels of the image 'P1', got also 'b/P1'",
+        "b/P1": "expected one set of labels of the image 'P1', got also 'a/P1'",
+    }
+    assert "2 labelled images left out: labelled twice, e.g. in a/P1" in imported.notes
+
+
+def test_labels_of_another_size_or_a_damaged_image_are_left_out(tmp_path: Path, files: dict[str, Path]) -> None:
     formats.write(labels(), "coco", tmp_path / "out")
     Image.new("RGB", (100, 50)).save(files["P1"])
-    with pytest.raises(ValueError, match=r"expected the image 'P1' to be of 200 x 100 pixels, .* got 100 x 50"):
+    files["P3"].write_bytes(b"no image")
+    imported = formats.read(tmp_path / "out", images=files)
+    assert imported.labels.image_ids.tolist() == ["part/P2"]
+    assert imported.labels.skipped["P1"].startswith(
+        "expected the image 'P1' to be of 200 x 100 pixels, as when it was labelled, got 100 x 50"
+    )
+    assert str(files["P3"]) in imported.labels.skipped["P3"]
+    files["part/P2"].write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"out: expected labels that can be taken over, got none: .* \(and 2 others\)"):
         formats.read(tmp_path / "out", images=files)
+
+
+def test_images_without_an_object_that_nobody_has_looked_at(tmp_path: Path, files: dict[str, Path]) -> None:
+    formats.write(labels(), "cvat", tmp_path / "out")
+    assert any("empty='unlabelled'" in note for note in formats.read(tmp_path / "out", images=files).notes)
+    imported = formats.read(tmp_path / "out", images=files, empty="unlabelled")
+    assert imported.labels.image_ids.tolist() == ["P1", "part/P2"]
+    assert "1 images without an object, taken as not labelled yet, e.g. in P3" in imported.notes
+    with pytest.raises(ValueError, match="expected empty to be one of labelled, unlabelled, got 'no'"):
+        formats.read(tmp_path / "out", images=files, empty="no")
 
 
 def test_several_coco_files_in_a_folder(tmp_path: Path) -> None:
@@ -177,7 +205,7 @@ def test_boxes_without_an_area_or_outside_are_noted(tmp_path: Path, files: dict[
         ({"a.zip": "PK"}, ValueError, "unpack it first"),
         ({"a.txt": "", "b.json": "{}", "readme.txt": "1 2 3"}, ValueError, "empty or of no known format"),
         ({"a.txt": "1 1 2 1 2 2 1 2 s 0", "b.xml": "<annotations/>"}, ValueError, "of one format in .*dota.*; cvat"),
-        ({"a.json": '[{"id": 1, "data": {}}]'}, ValueError, "Label Studio's export; convert it first"),
+        ({"a.json": '[{"id": 1, "data": {}}]'}, ValueError, "Label Studio's export: read it by"),
         ({"a.json": "{"}, ValueError, r"a\.json: expected JSON"),
         ({"a.xml": "<x"}, ValueError, r"a\.xml: expected XML"),
     ],

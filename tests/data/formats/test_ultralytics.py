@@ -109,8 +109,9 @@ def test_a_folder_without_yaml(tmp_path: Path) -> None:
     labels, (note,) = read(tmp_path)
     assert labels.image_ids.tolist() == ["a"]
     assert labels.classes == ("ship", "plane")
-    assert note == f"1 label files left out, for there is no image of their name, for its size, e.g. in " \
-                   f"{tmp_path / 'labels' / 'alone.txt'}"  # fmt: skip
+    reason = f"{tmp_path / 'labels' / 'alone.txt'}: not among the images"
+    assert note == f"1 label files left out, for the size of their image is not known, e.g. in {reason}"
+    assert labels.skipped == {"alone": reason}
     assert read(tmp_path / "labels")[0] == labels
 
 
