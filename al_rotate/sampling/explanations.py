@@ -19,7 +19,7 @@ _PARTS = {
     "missing_rate": "boxes lost in other views",
     "class_divergence": "distance from the labelled classes",
     "gradient": "expected gradient",
-    "value": "uncertainty for a second of labelling",
+    "value": "uncertainty for what it takes of the budget",
     "diversity_gain": "distance from all labelled or picked before",
 }
 _COMMON = {

@@ -15,7 +15,7 @@ from ..measures import consistency, coverage, diversity, quotas, uncertainty
 from ..measures.aggregate import place_empty
 from ..measures.distances import gain, unit
 from ..measures.per_image import features_of, n_classes, shown, sums, sums_by_class
-from .base import DECIMALS, BatchStrategy, Picks, Rng
+from .base import DECIMALS, BatchStrategy, Columns, Picks, Rng
 
 __all__ = ["HybridPicker", "hybrid"]
 
@@ -27,7 +27,7 @@ def hybrid(
     weak_below: float = 0.1,
     class_gain: Literal["log", "root"] = "log",
 ) -> BatchStrategy:
-    """Pick images with the most to learn from for each second of labelling, unlike each other.
+    """Pick images with the most to learn from for what they take of the budget, unlike each other.
 
     Ours. **While the detector is weak** its doubts are worth nothing, and the most typical images unlike the labelled
     ones are picked: diversity first, as Hacohen et al. (ICML 2022) advise. It is weak if its scores cannot be
@@ -38,8 +38,9 @@ def hybrid(
        of each class, ``mean_c log(1 + h_c / (1 + n_c))``: thirty cars teach less than thirty times what one does, and
        little where there are hundreds; a class counts as much as any other, as in mAP. An image without a box counts
        the mean image times the rate at which such images held something.
-    2. That is divided by the seconds that the image is expected to take, by the boxes that people are shown or, if
-       these are fewer, the objects that it is expected to hold: crowded images are no bargain, nor is what looks empty.
+    2. That is divided by what the image takes of the budget: of its boxes or its seconds, by the boxes that people are
+       shown or, if these are fewer, the objects that it is expected to hold, so that neither crowded images are a
+       bargain nor what only looks empty. A budget of images takes the same of each, and nothing is divided.
     3. The best ``shortlist * n`` images are kept, the first `per_scene` of each scene before the next ones.
     4. With `views`, their boxes count up to twice as much the more they move in the seven flips and quarter turns.
     5. n of them are picked by a determinantal point process: good ones that differ in their features and in the
@@ -98,26 +99,28 @@ class HybridPicker:
         features, p = unit(features_of(candidates)), context.calibration(candidates)
         entropy = uncertainty.entropy(p)
         # An image may hold more than people are shown: as many objects as the probabilities of all its boxes add up to.
-        seconds = context.cost.seconds(np.maximum(shown(candidates), sums(p, candidates)))
+        n_boxes = np.maximum(shown(candidates), sums(p, candidates))
+        price = np.ones(len(candidates)) if context.budget is None else context.budget.price(n_boxes)
         taught = self._teach(entropy, candidates, context)
-        value = np.round(taught / seconds, DECIMALS)
+        value = np.round(taught / price, DECIMALS)
         best_first = np.argsort(-value, kind="stable")
         shortlist = np.sort(self._spread_over_scenes(best_first, candidates)[: self._shortlisted(n)])
-        columns = {}
+        columns: Columns = {}
         if self.views and candidates.n_boxes:
             moved = _instability(candidates, shortlist, context)
-            value = np.round(self._teach(entropy * (1 + moved), candidates, context) / seconds, DECIMALS)
+            value = np.round(self._teach(entropy * (1 + moved), candidates, context) / price, DECIMALS)
             columns["instability"] = np.full(len(candidates), np.nan)
             mean = sums(moved * p, candidates) / np.maximum(sums(p, candidates), 1e-9)
             columns["instability"][shortlist] = mean[shortlist]
+        if self.views or np.ptp(price):  # else it would order images as what they teach does
+            columns["value"] = value
         rows = shortlist[_diverse(candidates, features, shortlist, value, n, context)]
         return rows, {
             "uncertainty": taught,
-            "value": value,
             **columns,
             "diversity_gain": gain(features, rows, _labelled_features(context)),
             "expected_boxes": sums(p, candidates),
-            "expected_seconds": seconds,
+            "expected_seconds": context.cost.seconds(n_boxes),
             "fallback_score": value,
         }
 

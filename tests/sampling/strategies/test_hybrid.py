@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers.built import overconfident, pool
 
-from al_rotate.sampling import QueryContext, rank, select
+from al_rotate.sampling import Budget, QueryContext, rank, select
 from al_rotate.sampling.costs import ExpectedCost
 
 FOUND, TRUTH = overconfident()
@@ -32,7 +32,6 @@ def test_diversity_first_while_the_detector_is_weak():
         table = rank(seen(images, features), "hybrid", rng(), weak, budget=2)
         assert table["image_id"][:2].str[0].tolist() in (["a", "b"], ["b", "a"])
         assert (table["start"] == "diversity first").all()
-        assert "value" not in table
     table = rank(seen(images, features), "hybrid", rng(), context(), budget=2)
     assert "start" not in table
 
@@ -40,24 +39,38 @@ def test_diversity_first_while_the_detector_is_weak():
 def test_weak_is_by_the_map_before_training():
     """Half of the ships and nearly all planes: their mAP is far above 0.1 and below 0.95."""
     images = {"a": [(0, 0.9)], "b": [(1, 0.6)]}
-    assert "value" in rank(seen(images), "hybrid", rng(), context(), budget=1)
+    assert "start" not in rank(seen(images), "hybrid", rng(), context(), budget=1)
     assert "start" in rank(seen(images), "hybrid", rng(), context(), budget=1, weak_below=0.95)
 
 
-def test_value_is_calibrated_and_by_the_second():
-    """A ship at 0.9 is right every second time; ten sure planes cost more and teach less."""
-    images = {"planes": [(1, 0.6)] * 10, "ship": [(0, 0.9)]}
+def test_value_is_calibrated_and_for_what_it_takes_of_the_budget():
+    """A ship at 0.9 is right every second time; ten sure planes take more and teach less."""
     cost = ExpectedCost(image=5, box=0, correction=5, corrections_per_box=1)
-    table = rank(seen(images), "hybrid", rng(), context(cost=cost), budget=1).set_index("image_id")
-    assert table.index[0] == "ship"
-    assert table["expected_seconds"].to_dict() == {"ship": 10, "planes": 55}
-    faint = rank(seen({"faint": [(1, 0.2)] * 9, "ship": [(0, 0.9)]}), "hybrid", rng(), context(cost=cost), budget=1)
-    faint = faint.set_index("image_id").loc["faint"]  # none of them is shown
-    assert faint["expected_seconds"] == pytest.approx(5 + 5 * faint["expected_boxes"])
-    assert faint["n_shown"] == 0
-    np.testing.assert_allclose(table["value"], table["uncertainty"] / table["expected_seconds"], rtol=1e-6)
+    an_hour, ten_boxes = Budget(seconds=3600, cost=cost), Budget(boxes=10)
+    images = {"planes": [(1, 0.6)] * 10, "ship": [(0, 0.9)]}
+    for budget, takes in ((an_hour, {"ship": 10 / 3600, "planes": 55 / 3600}), (ten_boxes, {"ship": 0.1, "planes": 1})):
+        table = rank(seen(images), "hybrid", rng(), context(cost=cost), budget).set_index("image_id")
+        assert table.index[0] == "ship"
+        assert table["expected_seconds"].to_dict() == {"ship": 10, "planes": 55}
+        assert (table["uncertainty"] / table["value"]).to_dict() == pytest.approx(takes, rel=1e-6)
     assert table.loc["ship", "expected_boxes"] == pytest.approx(0.5, abs=0.03)
     assert table.loc["planes", "expected_boxes"] == pytest.approx(9.7, abs=0.3)
+    images = {"faint": [(1, 0.2)] * 9, "ship": [(0, 0.9)]}
+    faint = rank(seen(images), "hybrid", rng(), context(cost=cost), ten_boxes).set_index("image_id").loc["faint"]
+    assert faint["n_shown"] == 0
+    assert faint["expected_seconds"] == pytest.approx(5 + 5 * faint["expected_boxes"])
+    assert faint["uncertainty"] / faint["value"] == pytest.approx(faint["expected_boxes"] / 10)
+
+
+def test_a_budget_of_images_does_not_shun_crowded_ones():
+    """Nine doubtful ships teach more than one does and take as much of a budget of images; of boxes nine times that."""
+    images = {"nine": [(0, 0.9)] * 9, "one": [(0, 0.9)]}
+    for budget in (1, Budget(images=1), None):
+        table = rank(seen(images), "hybrid", rng(), context(), budget, shortlist=1.0)
+        assert table["image_id"][0] == "nine"
+        assert "value" not in table
+    table = rank(seen(images), "hybrid", rng(), context(), Budget(boxes=9), shortlist=1.0)
+    assert table["image_id"][0] == "one"
 
 
 IMAGES = {"one": [(0, 0.9)], "nine": [(0, 0.9)] * 9, "both": [(0, 0.9), (1, 0.6)], "plane": [(1, 0.6)]}
@@ -111,7 +124,7 @@ def test_near_duplicates_do_not_come_together():
 
 
 def test_tiles_of_one_scene_do_not_fill_a_batch():
-    tiles = {f"P1__{i}": [(0, 0.9)] for i in range(6)}
+    tiles = {f"P1__{i}": [(0, 0.9)] * 3 for i in range(6)}
     others = {f"P{k}__0": [(0, 0.9), (1, 0.6)] for k in range(2, 6)}
     candidates = seen({**tiles, **others})
     picked = select(candidates, "hybrid", 4, rng(), context(), shortlist=1.0, per_scene=1)
@@ -138,8 +151,7 @@ def test_views_raise_what_moves():
     assert requests == [(["calm", "moves"], 7)]
     overlap = 20 / 60
     assert table["instability"].to_dict() == pytest.approx({"calm": 0, "moves": 1 - overlap}, abs=1e-6)
-    classes, seconds = len(TRUTH.classes), table["expected_seconds"]
-    counted = np.expm1(classes * (table["value"] * seconds))
+    counted = np.expm1(len(TRUTH.classes) * table["value"])
     assert counted["moves"] / counted["calm"] == pytest.approx(2 - overlap, abs=1e-6)
 
 
@@ -161,7 +173,7 @@ def test_images_without_a_box_count_what_such_images_held():
     truth = pool({"e1": [(0, 1.0)], "e2": [(0, 1.0)]}).replace(scores=None)
     both = QueryContext(TRUTH.concat([TRUTH, truth]), FOUND.concat([FOUND, held]))
     table = rank(seen({"a": [(0, 0.9)], "n": []}), "hybrid", rng(), both, budget=1).set_index("image_id")
-    assert table.loc["n", "value"] == pytest.approx(table.loc["a", "uncertainty"] * 0.75 / 5)
+    assert table.loc["n", "uncertainty"] == pytest.approx(table.loc["a", "uncertainty"] * 0.75)
 
 
 @pytest.mark.parametrize("options", [{"shortlist": 0.5}, {"per_scene": 0}, {"weak_below": 2}])
