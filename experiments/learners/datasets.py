@@ -107,7 +107,7 @@ DATASETS: dict[str, Callable[[Path, int, Path | None], Parts]] = {
 
 
 def _near_copies(folder: Path, size: int, n: int) -> list[al.RotatedInstances]:
-    """The labels of `n` windows on scenes, four on each, written to ``again/``."""
+    """The labels of `n` windows on scenes, four on each, written to ``again/`` and named as tiles are, ``00__3``."""
     rng = np.random.default_rng(103)
     (folder / "again").mkdir(parents=True, exist_ok=True)
     margin, copies = 16, []
@@ -117,7 +117,7 @@ def _near_copies(folder: Path, size: int, n: int) -> list[al.RotatedInstances]:
         window = scene[y : y + size, x : x + size] * rng.uniform(0.85, 1.15) + rng.normal(0, 4, (size, size, 3))
         boxes[:, :2] -= [x, y]
         inside = ((boxes[:, :2] >= 0) & (boxes[:, :2] < size)).all(axis=1)
-        image_id, n_boxes = f"again/{k // 4:02d}_{k % 4}", int(inside.sum())
+        image_id, n_boxes = f"again/{k // 4:02d}__{k % 4}", int(inside.sum())
         pixels = np.clip(np.rint(window), 0, 255).astype(np.uint8)
         cv2.imwrite(str(folder / f"{image_id}.png"), pixels[..., ::-1])
         copies.append(

@@ -6,6 +6,7 @@ It is measured on predicted boxes, never on labels that are held back.
 from __future__ import annotations
 
 import heapq
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
@@ -103,12 +104,21 @@ def cover(
     return np.array(picked, np.int64)
 
 
-def scene_of(image_id: str) -> str:
-    """Return the scene that a tile was cut from, by MMRotate's and DOTA's names: ``P0001__1024__0___824`` -> ``P0001``.
+def scene_of(image_id: str, pattern: str | None = None) -> str:
+    """Return the scene that an image shows a part of; an image that is no part of one is its own scene.
 
-    An image that is not a tile is its own scene.
+    Args:
+        image_id: of a tile, or of a frame of a video.
+        pattern: a regular expression for the whole id; its first group is the scene. None: MMRotate's and DOTA's names
+            of tiles, ``P0001__1024__0___824`` is of ``P0001``.
+
+    >>> scene_of("flight/00012", "(.*)/.*")
+    'flight'
     """
-    return image_id.partition("__")[0] or image_id
+    if pattern is None:
+        return image_id.partition("__")[0] or image_id
+    match = re.fullmatch(pattern, image_id)
+    return (match and match[1]) or image_id
 
 
 def spread_over_scenes(image_ids: Iterable[str], most: int, scene: Callable[[str], str] = scene_of) -> list[str]:

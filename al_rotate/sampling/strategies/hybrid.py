@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -26,6 +28,7 @@ def hybrid(
     views: bool = False,
     weak_below: float = 0.1,
     class_gain: Literal["log", "root"] = "log",
+    scene: str | None = None,
 ) -> BatchStrategy:
     """Pick images with the most to learn from for what they take of the budget, unlike each other.
 
@@ -48,7 +51,9 @@ def hybrid(
 
     Args:
         shortlist: images kept for each one picked, at least 1.
-        per_scene: tiles of one scene before the other scenes have had theirs, see
+        per_scene: images of one scene before the other scenes have had theirs.
+        scene: a regular expression for a whole image id, whose first group is the scene that it is of, such as
+            ``(.*)/.*`` for frames in one folder per video; None: MMRotate's names of tiles, see
             :func:`al_rotate.sampling.coverage.scene_of`.
         views: whether to detect in views of the shortlist: seven more forward passes for each of its images.
         weak_below: mAP in [0, 1].
@@ -58,7 +63,7 @@ def hybrid(
     Raises:
         ValueError: for options out of range; later, for detections without image_features.
     """
-    picker = HybridPicker(shortlist, per_scene, views, weak_below, class_gain)
+    picker = HybridPicker(shortlist, per_scene, views, weak_below, class_gain, scene)
     return BatchStrategy(picker, frozenset(["features", "labels", "labelled_features", *["views"] * views]))
 
 
@@ -71,6 +76,7 @@ class HybridPicker:
     views: bool
     weak_below: float
     class_gain: Literal["log", "root"]
+    scene: str | None = None
 
     def __post_init__(self) -> None:
         if self.class_gain not in ("log", "root"):
@@ -80,6 +86,8 @@ class HybridPicker:
                 "expected shortlist and per_scene >= 1 and weak_below in [0, 1], "
                 f"got {self.shortlist}, {self.per_scene} and {self.weak_below}"
             )
+        if self.scene is not None and not _groups(self.scene):
+            raise ValueError(f"expected scene to be a regular expression with a group, got {self.scene!r}")
 
     def __call__(self, candidates: RotatedInstances, n: int, rng: Rng, context: QueryContext) -> Picks:
         if context.calibration.notice or context.held_out_map < self.weak_below:
@@ -128,7 +136,8 @@ class HybridPicker:
         return int(np.ceil(self.shortlist * n))
 
     def _spread_over_scenes(self, rows: NDArray, candidates: RotatedInstances) -> NDArray[np.int64]:
-        ids = coverage.spread_over_scenes(candidates.image_ids[rows], self.per_scene)
+        scene = partial(coverage.scene_of, pattern=self.scene)
+        ids = coverage.spread_over_scenes(candidates.image_ids[rows], self.per_scene, scene)
         return np.array([candidates.position(image_id) for image_id in ids], np.int64)
 
     def _teach(self, of_boxes: NDArray, candidates: RotatedInstances, context: QueryContext) -> NDArray[np.float64]:
@@ -140,6 +149,14 @@ class HybridPicker:
         else:
             taught = np.sqrt(of_classes) @ quotas.class_balance(counts, n)
         return place_empty(taught, candidates.counts == 0, "missed", context.missed_object_rate)
+
+
+def _groups(pattern: str) -> int:
+    """How many groups a regular expression has; 0 if it is none."""
+    try:
+        return re.compile(pattern).groups
+    except re.error:
+        return 0
 
 
 def _labelled_features(context: QueryContext) -> NDArray | None:

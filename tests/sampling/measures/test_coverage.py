@@ -91,6 +91,9 @@ def test_scenes():
     assert scene_of("train/P0001__1__0___0") == "train/P0001"
     assert scene_of("harbour") == "harbour"
     assert scene_of("__x") == "__x"
+    assert [scene_of(i, r"(clip\d)/\d+") for i in ("clip1/07", "clip1/08", "clip2/07", "port")] == [
+        *("clip1", "clip1", "clip2", "port")
+    ]
     tiles = ["a__1", "a__2", "b__1", "a__3", "c", "b__2"]
     assert spread_over_scenes(tiles, 1) == ["a__1", "b__1", "c", "a__2", "b__2", "a__3"]
     assert spread_over_scenes(tiles, 2) == ["a__1", "a__2", "b__1", "c", "b__2", "a__3"]

@@ -133,6 +133,17 @@ def test_tiles_of_one_scene_do_not_fill_a_batch():
     assert sum(i.startswith("P1") for i in select(candidates, "hybrid", 4, rng(), context(), per_scene=6)) > 1
 
 
+def test_scenes_may_be_named_otherwise():
+    """Frames of two clips, all alike: two of each clip, not the first four."""
+    candidates = seen({f"clip{k}/{i}": [(0, 0.9)] for k in range(2) for i in range(4)})
+    for weak in (context(), QueryContext()):
+        picked = select(candidates, "hybrid", 4, rng(), weak, shortlist=1.0, scene="(.*)/.*")
+        assert sorted(i.partition("/")[0] for i in picked) == ["clip0", "clip0", "clip1", "clip1"]
+    for wrong in ("clip.*", "("):
+        with pytest.raises(ValueError, match=r"expected scene to be a regular expression with a group, got '"):
+            rank(candidates, "hybrid", scene=wrong)
+
+
 def test_views_raise_what_moves():
     """The same two images; in the views one of them has moved."""
     images = {"calm": [(0, 0.9)], "moves": [(0, 0.9)]}
