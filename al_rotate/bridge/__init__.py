@@ -27,6 +27,7 @@ _NAMES = {
     "NotAllowed": "client",
     "addresses": "client",
     "connect": "connection",
+    "read_export": "label_exports",
 }
 
 __all__ = sorted([*_MODULES, *_NAMES, "restore_annotator"])
@@ -60,4 +61,5 @@ if TYPE_CHECKING:
     from .client import LabelStudio, LabelStudioError, NotAllowed, addresses
     from .connection import Connection, connect
     from .conversion import annotations, geometry, label_config, tasks
+    from .label_exports import read_export
     from .local_server import LocalServer

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from al_rotate.data import RotatedInstances
+
 CLASSES = ("ship", "truck")
 SIZE = (200, 100)
 ANGLE = 0.5  # of the ship, in radians; clockwise, as y points down
@@ -146,6 +148,32 @@ def labelme(root: Path) -> Path:
     return texts(root / "labelme", ".json", files)
 
 
+def label_studio(root: Path) -> Path:
+    """An export of three tasks: answered, answered without a box, and not answered yet."""
+    result = []
+    for name, box, angle in OBJECTS:
+        (x, y), (_, _, w, h) = corners(box, angle)[0], box  # the corner that the rotation leaves in its place
+        value = {"x": x / 2, "y": y, "width": w / 2, "height": h, "rotation": math.degrees(angle)}
+        region = {"id": name, "type": "rectanglelabels", "from_name": "label", "to_name": "image"}
+        sizes = {"original_width": 200, "original_height": 100, "image_rotation": 0}
+        result.append({**region, **sizes, "value": {**value, "rectanglelabels": [name]}})
+    answers = {"a": [{"id": 1, "result": result}], "b": [{"id": 2, "result": []}], "c": []}
+    tasks = [
+        {"id": number, "data": {"image": f"/data/upload/1/0123abcd-{name}.png"}, "annotations": annotations}
+        for number, (name, annotations) in enumerate(answers.items(), 1)
+    ]
+    file = root / "project-1-at-2026-01-01.json"
+    file.write_text(json.dumps(tasks))
+    return file
+
+
+def parquet(root: Path) -> Path:
+    rows = [[*box, angle] for _, box, angle in OBJECTS]
+    sizes = [SIZE, SIZE]
+    labels = RotatedInstances(["a", "b"], [0, 2, 2], rows, [0, 1], classes=CLASSES, image_sizes=sizes)
+    return labels.save(root / "labels.parquet")
+
+
 def texts(folder: Path, suffix: str, contents: dict[str, str]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
@@ -163,4 +191,6 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "voc": voc,
     "cvat": cvat,
     "labelme": labelme,
+    "label-studio": label_studio,
+    "parquet": parquet,
 }

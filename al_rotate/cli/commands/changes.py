@@ -101,7 +101,7 @@ def _add(args: argparse.Namespace) -> None:
             print(f"{args.images}: {many(len(loop.add_images(args.images)), 'image')} added")
         if args.labels is not None:
             pool = workspace.paths(i for status in workspace.counts() for i in workspace.ids(status))
-            labels = read_labels(args.labels, args.format, workspace.classes, images.resolve(pool))
+            labels = read_labels(args.labels, args.format, workspace.classes, images.resolve(pool), args.empty)
             loop.add_labels(labels, args.overwrite)
         _print_state(loop, args.workspace)
 

@@ -46,8 +46,8 @@ def _init(args: argparse.Namespace) -> None:
 
     pool = images.resolve(args.images)
     classes = as_classes(args.classes)
-    held_back = read_labels(args.simulate, args.format, classes, pool) if args.simulate else None
-    labels = read_labels(args.labels, args.format, classes, pool) if args.labels else None
+    held_back = read_labels(args.simulate, args.format, classes, pool, args.empty) if args.simulate else None
+    labels = read_labels(args.labels, args.format, classes, pool, args.empty) if args.labels else None
     classes = classes or (held_back or labels or RotatedInstances.empty()).classes
     if not classes:
         raise ValueError(f"expected --classes: {CLASSES_HELP}")

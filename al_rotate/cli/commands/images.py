@@ -67,7 +67,7 @@ def add_tiling_arguments(parser: argparse.ArgumentParser) -> None:
 def _tile(args: argparse.Namespace) -> None:
     tiling = as_tiling(args)
     scenes = images.resolve(args.scenes)
-    labels = read_labels(args.labels, args.format, as_classes(args.classes)) if args.labels else None
+    labels = read_labels(args.labels, args.format, as_classes(args.classes), empty=args.empty) if args.labels else None
     if labels and (missing := [image_id for image_id in labels.image_ids if image_id not in scenes]):
         raise ValueError(f"expected a scene for every label file, got none of {missing[0]!r} in {args.scenes}")
     files = cut(scenes, args.out / "images", tiling, **_depth(args))

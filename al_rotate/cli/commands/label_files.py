@@ -7,19 +7,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...data import RotatedInstances, images
-from ...data.formats import FORMATS, read
+from ...data.formats import EMPTY, FORMATS, Empty, read
 from ...loop.create import SETS
 from ...storage.user_warnings import warn_user
 from ...workspace.versions import SetName
 
 WRITABLE = tuple(name for name, known in FORMATS.items() if known.write)
+LABEL_STUDIO = "label-studio"
 MOST_IMAGES = 5  # that are left out, on the screen
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:
-    """Add ``--format``, of the labels that a command reads."""
-    help = "of the labels; by default guessed, and told"
-    parser.add_argument("--format", choices=tuple(FORMATS), help=help)
+    """Add ``--format`` and ``--empty``, of the labels that a command reads."""
+    help = f"of the labels; by default guessed, and told. {LABEL_STUDIO} is its JSON export"
+    parser.add_argument("--format", choices=(LABEL_STUDIO, *FORMATS), help=help)
+    help = (
+        "what images without an object are: labelled, for they show none, or unlabelled, as nobody has looked at them"
+    )
+    parser.add_argument("--empty", choices=EMPTY, default=EMPTY[0], help=f"{help} (default: {EMPTY[0]})")
 
 
 def read_labels(
@@ -27,9 +32,15 @@ def read_labels(
     format: str | None = None,
     classes: Sequence[str] | None = None,
     image_files: Mapping[str, Path] | None = None,
+    empty: Empty = "labelled",
 ) -> RotatedInstances:
-    """Read labels by :func:`al_rotate.data.formats.read`, and print the account of it."""
-    imported = read(source, format, classes, image_files)
+    """Read labels of any format, Label Studio's JSON export too, and print the account of it."""
+    if format == LABEL_STUDIO or (format is None and is_label_studio(source)):
+        from ...bridge import read_export
+
+        imported = read_export(source, classes, image_files)
+    else:
+        imported = read(source, format, classes, image_files, empty)
     print(f"{source}: {imported}")
     left_out = imported.labels.skipped
     for image_id, reason in list(left_out.items())[:MOST_IMAGES]:
@@ -62,7 +73,7 @@ def read_set(
     if folder is None or source is None:
         raise ValueError(f"expected --{name}-images and --{name}-labels together")
     files = images.resolve(folder)
-    labels = read_labels(source, args.format, classes, files)
+    labels = read_labels(source, args.format, classes, files, args.empty)
     if without := sorted(files.keys() - set(labels.image_ids)):
         warn_user(
             f"{len(without)} of {len(files)} images of the {SETS[name]} have no labels in {source} and are not "

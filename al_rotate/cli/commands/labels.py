@@ -10,13 +10,11 @@ from ...data import RotatedInstances, images
 from ...data.formats import FORMATS
 from ..arguments import CLASSES_HELP, AddCommand, add_workspace, as_classes, as_pairs
 from ..wording import list_classes, many
-from .label_files import WRITABLE, is_label_studio, read_labels
+from .label_files import LABEL_STUDIO, WRITABLE, is_label_studio, read_labels
 from .label_studio import POLICIES, POLICY_HELP, POLYGONS_HELP
 
 if TYPE_CHECKING:
     from ...bridge.export import Exported
-
-LABEL_STUDIO = "label-studio"
 
 
 def add(add_command: AddCommand) -> None:

@@ -111,7 +111,7 @@ def read(
     there is nothing on the image. COCO and CVAT list images. All that are listed count as labelled, unless `empty` says
     that those without an object are not: CVAT lists images that nobody has opened, too.
 
-    Label Studio's export is read by :func:`al_rotate.bridge.export.read_labels`.
+    Label Studio's export is read by :func:`al_rotate.bridge.read_export`.
 
     Args:
         source: a file or folder. YOLO's labels need `images`, or the images beside them, for the sizes.

@@ -120,7 +120,7 @@ def _of_json(file: Path) -> Guess | None:
         return Guess("labelme", f"{file.name} has shapes")
     if isinstance(content, list) and content and isinstance(content[0], dict) and "data" in content[0]:
         raise ValueError(
-            f"{file} is Label Studio's export: read it by al_rotate.bridge.export.read_labels, or give it to a command"
+            f"{file} is Label Studio's export: read it by al_rotate.bridge.read_export, or give it to a command"
         )
     return None
 

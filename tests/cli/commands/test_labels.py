@@ -26,8 +26,8 @@ def test_convert(al, tmp_path, source_format, to):
     images = ["--images", tmp_path / "images" if source_format == "ultralytics" else pool]
     code, out, err = al("convert", source, "--to", to, "--out", tmp_path / "out", *images)
     assert (code, err) == (0, "")
-    assert f"read as {source_format}, for " in out
-    assert out.endswith(f"{tmp_path / 'out'}: 2 images, 2 boxes\n2 classes: ship, truck\n")
+    assert source_format == "label-studio" or f"read as {source_format}, for " in out
+    assert f"{tmp_path / 'out'}: 2 images, 2 boxes\n2 classes: ship, truck\n" in out
     horizontal = source_format in label_files.HORIZONTAL
     assert ("taken as rotated boxes of angle 0" in out) == horizontal
     read = formats.read(tmp_path / "out", classes=label_files.CLASSES).labels
