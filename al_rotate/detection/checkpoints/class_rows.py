@@ -132,13 +132,13 @@ def adapt(
         names = None
     _check_map(class_map or {}, names, classes, checkpoint)
     sources, by_place = _sources(names, count, classes, class_map or {})
-    old = names or tuple(map(str, range(count or 0)))
+    old: Sequence[str] | range = names or range(count or 0)
     state, expected = dict(checkpoint.state), model.state_dict()
     for name, rows in layers.rows.items():
         weight = state.get(name, expected[name])
         of_classes = weight.shape[1:] == expected[name].shape[1:] and rows.count(len(weight)) == len(old)
-        state[name] = _moved(weight, expected[name], rows, sources, old) if of_classes else expected[name]
-    taken = {name: tuple(old[number] for number in numbers) for name, numbers in sources.items()}
+        state[name] = _moved(weight, expected[name], rows, sources, len(old)) if of_classes else expected[name]
+    taken = {name: tuple(str(old[number]) for number in numbers) for name, numbers in sources.items()}
     if names:
         changes = _describe(taken, names)
         said = f"{path} is of other classes: {changes}" if changes else ""
@@ -164,9 +164,9 @@ def _sources(
     return sources, by_place
 
 
-def _moved(old: Tensor, new: Tensor, rows: Rows, sources: Mapping[str, Sequence[int]], names: Sequence[str]) -> Tensor:
+def _moved(old: Tensor, new: Tensor, rows: Rows, sources: Mapping[str, Sequence[int]], n_old: int) -> Tensor:
     """Return the rows of `new` with those of `old` in the places of their classes."""
-    before, after = rows.table(len(names)), rows.table(len(sources))
+    before, after = rows.table(n_old), rows.table(len(sources))
     moved = new.detach().to(old.device, old.dtype, copy=True)
     for place, taken in enumerate(sources.values()):
         if taken:

@@ -6,7 +6,9 @@ Neither ``torch.load`` nor ``torch.jit.load`` is called, so a file has no way to
 from __future__ import annotations
 
 import io
+import math
 import mmap
+import pickle
 import struct
 import sys
 import zipfile
@@ -16,7 +18,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from .unpickling import Storage, Stored, load
+from .unpickling import Storage, Stored, Unreadable, load
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a file without an archive
 _PROTOCOL = 1001
@@ -32,24 +34,27 @@ class Records(ABC):
     content: Any
 
     def __init__(self, size: int) -> None:
-        self._left = size  # bytes: all storages together are no larger than the file
-        self._storages: dict[str | int, Tensor] = {}
+        self._size = size  # bytes: no tensor is larger than the file
+        self._left = size  # nor are all storages together
+        self._storages: dict[str, Tensor] = {}
 
     def tensor(self, stored: Stored) -> Tensor:
         """Read a tensor. Tensors that share values in the file do so again.
 
         Raises:
-            ValueError: when its values are not all there.
+            Unreadable: when its values are not all there; when it repeats them to more than the file's size.
         """
         storage = stored.storage
+        if math.prod(stored.size) * storage.dtype.itemsize > self._size:
+            raise Unreadable(f"a tensor that is larger than the file, of {' x '.join(map(str, stored.size))} values")
         if storage.key not in self._storages:
             n_bytes = storage.count * storage.dtype.itemsize
             self._left -= n_bytes
             if self._left < 0:
-                raise ValueError(f"tensors that are larger than the file, with {n_bytes} bytes for {storage.key!r}")
+                raise Unreadable(f"tensors that are larger than the file, with {n_bytes} bytes for {storage.key!r}")
             values = torch.empty(n_bytes, dtype=torch.uint8)
             if n_bytes and self._read_into(storage, values.numpy().data) != n_bytes:
-                raise ValueError(f"fewer than {n_bytes} bytes for the tensor {storage.key!r}")
+                raise Unreadable(f"fewer than {n_bytes} bytes for the tensor {storage.key!r}")
             self._storages[storage.key] = values
         values = self._storages[storage.key].view(storage.dtype)
         return values.as_strided(stored.size, stored.stride, stored.offset)  # which checks that it lies inside
@@ -68,19 +73,19 @@ class Archive(Records):
         names = self._archive.namelist()
         pickles = [name for name in names if name.endswith("/data.pkl")]
         if any(name.endswith("/constants.pkl") for name in names):
-            raise ValueError("a TorchScript archive, which holds a program: save its state_dict() instead")
+            raise Unreadable("a TorchScript archive, which holds a program: save its state_dict() instead")
         if len(pickles) != 1 or len({*names}) != len(names):
-            raise ValueError(f"an archive with {len(pickles)} data.pkl and {len(names) - len({*names})} doubled names")
+            raise Unreadable(f"an archive with {len(pickles)} data.pkl and {len(names) - len({*names})} doubled names")
         self._folder = pickles[0].removesuffix("data.pkl")
         order = f"{self._folder}byteorder"
         if order in names and self._archive.read(self._record(order, 6)) != sys.byteorder.encode():
-            raise ValueError("weights that were saved on a machine with another byte order")
+            raise Unreadable("weights that were saved on a machine with another byte order")
         self.content = load(io.BytesIO(self._archive.read(self._record(pickles[0], size))))
 
     def _record(self, name: str, at_most: int) -> zipfile.ZipInfo:
         info = self._archive.getinfo(name)
         if info.compress_type != zipfile.ZIP_STORED or info.file_size > at_most:
-            raise ValueError(f"{name} compressed or too large; torch.save compresses nothing")
+            raise Unreadable(f"{name} compressed or too large; torch.save compresses nothing")
         return info
 
     def _read_into(self, storage: Storage, values: memoryview) -> int:
@@ -97,22 +102,26 @@ class Legacy(Records):
         self._file = file
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             if load(content) != _MAGIC or load(content) != _PROTOCOL:
-                raise ValueError("no file of torch.save")
+                raise Unreadable("a pickle that torch.save did not write")
             machine = load(content)
             if isinstance(machine, dict) and machine.get("little_endian", True) != (sys.byteorder == "little"):
-                raise ValueError("weights that were saved on a machine with another byte order")
-            storages: dict[str | int, Storage] = {}
+                raise Unreadable("weights that were saved on a machine with another byte order")
+            storages: dict[str, Storage] = {}
             self.content = load(content, storages)
-            self._starts: dict[str | int, int] = {}
+            self._starts: dict[str, int] = {}
             keys, position = load(content), content.tell()
+            if not isinstance(keys, list) or {*map(type, keys)} - {str} or not {*keys} <= {*storages}:
+                raise Unreadable("a list of storages that are not those of its tensors")
             for key in keys:
                 (count,) = struct.unpack("<q", content[position : position + 8])
                 if count != storages[key].count or key in self._starts:
-                    raise ValueError(f"{count} values for the tensor {key!r}, which has {storages[key].count}")
+                    raise Unreadable(f"{count} values for the tensor {key!r}, which has {storages[key].count}")
                 self._starts[key] = position + 8
                 position += 8 + count * storages[key].dtype.itemsize
 
     def _read_into(self, storage: Storage, values: memoryview) -> int:
+        if storage.key not in self._starts:
+            return 0
         self._file.seek(self._starts[storage.key])
         return _fill(self._file, values)
 
@@ -125,11 +134,15 @@ def open_records(file: BinaryIO) -> Records:
     """
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
-    if not size:
-        raise ValueError("an empty file")
-    is_archive = file.read(4) == b"PK\3\4"
+    start = file.read(32)
     file.seek(0)
-    return Archive(file, size) if is_archive else Legacy(file, size)
+    if start[:2] == b"PK":
+        return Archive(file, size)
+    if start[:1] == pickle.PROTO:
+        return Legacy(file, size)
+    if start[8:10] == b'{"':
+        raise Unreadable("a file of safetensors: load it with that library, and save the dict with torch.save")
+    raise Unreadable(f"no file of torch.save, it begins with {start!r}" if size else "an empty file")
 
 
 def _fill(file: Any, values: memoryview) -> int:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import pickle
 import pickletools
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 
 MAX_OPERATIONS = 4_000_000  # of one pickle: the checkpoint of a large model has some 100,000
+_DIMENSIONS = 64  # of a tensor, at most: PyTorch names no more
 _DTYPES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -27,6 +28,10 @@ _DTYPES = {
     "ComplexFloatStorage": torch.complex64,
     "ComplexDoubleStorage": torch.complex128,
 }
+
+
+class Unreadable(ValueError):
+    """What a file holds is not what a checkpoint holds; the message is fit for its reader."""
 
 
 class Readable(Protocol):
@@ -53,13 +58,21 @@ class Inert:
     __setstate__ = __setitem__ = append = extend = add = __init__  # type: ignore[assignment]
 
 
-class Ordered(dict[Any, Any]):
-    """Stands for ``collections.OrderedDict``, without the attributes of one."""
+class Named(dict[str, Any]):
+    """Stands for ``dict`` and ``collections.OrderedDict``: the entries whose keys are text; others are dropped.
+
+    Nothing else of a file is hashed. A tuple of tuples could take forever, or more of the stack than there is, which
+    ends the process.
+    """
 
     def __init__(self, *content: Any) -> None:
         if content:  # a copy for each of the few bytes that ask for it would outgrow the file
-            raise pickle.UnpicklingError("an OrderedDict as Python 2 wrote it; load and save it with PyTorch once")
+            raise Unreadable("an OrderedDict as Python 2 wrote it; load and save it with PyTorch once")
         super().__init__()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if type(key) is str:
+            super().__setitem__(key, value)
 
     def __setstate__(self, *state: Any) -> None: ...
 
@@ -73,7 +86,7 @@ class Storage(Inert):
         count: of the values.
     """
 
-    def __init__(self, dtype: torch.dtype, key: str | int, count: int) -> None:
+    def __init__(self, dtype: torch.dtype, key: str, count: int) -> None:
         self.dtype, self.key, self.count = dtype, key, count
 
 
@@ -97,8 +110,9 @@ class _StorageType(Inert):
 class _RebuildTensor(Inert):
     def __call__(self, storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Stored:
         whole = [offset, *size, *stride] if isinstance(size, tuple) and isinstance(stride, tuple) else [None]
-        if not isinstance(storage, Storage) or not all(type(number) is int and number >= 0 for number in whole):
-            raise pickle.UnpicklingError("a tensor without a storage, an offset, a size or strides")
+        plain = all(type(number) is int and number >= 0 for number in whole) and len(whole) <= 2 * _DIMENSIONS + 1
+        if not isinstance(storage, Storage) or not plain:
+            raise Unreadable("a tensor without a storage, an offset, a size or strides")
         return Stored(storage, offset, size, stride)
 
 
@@ -111,7 +125,7 @@ def _stand_in(module: str, name: str) -> Any:
     if module.split(".")[0] == "torch" and name in _DTYPES:
         return _StorageType(_DTYPES[name])
     known = {
-        ("collections", "OrderedDict"): Ordered,
+        ("collections", "OrderedDict"): Named,
         ("torch._utils", "_rebuild_tensor"): _RebuildTensor(),
         ("torch._utils", "_rebuild_tensor_v2"): _RebuildTensor(),
         ("torch._utils", "_rebuild_parameter"): _RebuildParameter(),
@@ -119,10 +133,36 @@ def _stand_in(module: str, name: str) -> Any:
     return known.get((module, name), Inert)
 
 
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: Readable, storages: dict[str | int, Storage]) -> None:
-        super().__init__(file, encoding="utf-8")  # type: ignore[arg-type]
+_InPython: Any = pickle._Unpickler  # type: ignore[attr-defined]
+
+
+class _Unpickler(_InPython):
+    """The standard library's other unpickler: the one in C makes dicts and sets without asking."""
+
+    dispatch: ClassVar = dict(_InPython.dispatch)
+
+    def __init__(self, file: Readable, storages: dict[str, Storage]) -> None:
+        super().__init__(file, encoding="utf-8")
         self._storages = storages
+
+    def load_empty_dict(self) -> None:
+        self.append(Named())
+
+    def load_dict(self) -> None:
+        items, content = self.pop_mark(), Named()
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            content[key] = value
+        self.append(content)
+
+    def load_empty_set(self) -> None:
+        self.append(Inert())
+
+    def load_frozenset(self) -> None:
+        self.pop_mark()
+        self.append(Inert())
+
+    dispatch[pickle.EMPTY_DICT[0]], dispatch[pickle.DICT[0]] = load_empty_dict, load_dict
+    dispatch[pickle.EMPTY_SET[0]], dispatch[pickle.FROZENSET[0]] = load_empty_set, load_frozenset
 
     def find_class(self, module: str, name: str) -> Any:
         return _stand_in(module, name)
@@ -132,16 +172,16 @@ class _Unpickler(pickle.Unpickler):
         if isinstance(saved, tuple) and saved and saved[0] == "module":
             return Inert()
         if not isinstance(saved, tuple) or len(saved) not in (5, 6) or saved[0] != "storage":
-            raise pickle.UnpicklingError("a storage without a type, a key or a length")
+            raise Unreadable("a storage without a type, a key or a length")
         kind, key, count, view = saved[1], saved[2], saved[4], saved[5:]
-        if not isinstance(kind, _StorageType) or not isinstance(key, str | int) or type(count) is not int or count < 0:
-            raise pickle.UnpicklingError("a storage of an unknown type, key or length")
+        if not isinstance(kind, _StorageType) or type(key) is not str or type(count) is not int or count < 0:
+            raise Unreadable("a storage of an unknown type, key or length")
         if view not in ((), (None,)):
-            raise pickle.UnpicklingError("a storage that views another, as PyTorch before 0.4 wrote it")
+            raise Unreadable("a storage that views another, as PyTorch before 0.4 wrote it")
         return self._storages.setdefault(key, Storage(kind.dtype, key, count))
 
 
-def load(file: Readable, storages: dict[str | int, Storage] | None = None) -> Any:
+def load(file: Readable, storages: dict[str, Storage] | None = None) -> Any:
     """Unpickle the next pickle of a file, and leave the file behind it.
 
     Args:
@@ -158,17 +198,12 @@ def load(file: Readable, storages: dict[str | int, Storage] | None = None) -> An
     start = file.tell()
     _check(file)
     file.seek(start)
-    return _Unpickler(file, {} if storages is None else storages).load()
+    content: Any = _Unpickler(file, {} if storages is None else storages).load()
+    return content
 
 
 def _check(file: Readable) -> None:
-    """Refuse a pickle that would allocate more than a multiple of its size.
-
-    ``genops`` refuses strings and numbers that are longer than the rest of the file. The unpickler's memo is an array,
-    as long as its highest index, which honest pickles count up from 0.
-    """
-    for number, (operation, argument, _) in enumerate(pickletools.genops(file)):  # type: ignore[arg-type]
+    """Refuse a pickle of too many operations, or with text, bytes or numbers that are longer than the rest of it."""
+    for number, _ in enumerate(pickletools.genops(file)):  # type: ignore[arg-type]
         if number >= MAX_OPERATIONS:
-            raise pickle.UnpicklingError(f"more than {MAX_OPERATIONS} operations in a pickle")
-        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > number:
-            raise pickle.UnpicklingError(f"index {argument} in the memo of a pickle after {number} operations")
+            raise Unreadable(f"more than {MAX_OPERATIONS} operations in a pickle")

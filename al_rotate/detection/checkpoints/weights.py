@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ...data.columns import as_classes
 from .records import Records, open_records
-from .unpickling import Stored
+from .unpickling import Stored, Unreadable
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             content, state = _read(open_records(file))
     except OSError:
         raise
+    except Unreadable as error:
+        raise ValueError(f"expected a checkpoint, got {path}: {error}") from error
     except Exception as error:  # a broken file may raise anything
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"expected a checkpoint, got {path}: {first}") from error
+        first = "".join(str(error).splitlines()[:1])[:200]
+        said = f"{type(error).__name__}: {first}"
+        raise ValueError(f"expected a checkpoint, got {path}: damaged or incomplete ({said}); copy it again") from error
     if not state:
         raise ValueError(f"expected a checkpoint with a state_dict of tensors, got {path}")
     meta = _lowered(content.get("meta"))
@@ -112,9 +115,12 @@ def _is_weight(item: tuple[Any, Any]) -> bool:
 
 
 def _named(classes: Any) -> tuple[str, ...] | None:
-    """The class names of a checkpoint, unless they are none."""
+    """The class names of a checkpoint, unless they are none; one name may be there as text."""
+    names = [classes] if isinstance(classes, str) else classes
     try:
-        return as_classes(classes) if isinstance(classes, list | tuple) and classes else None
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            return None  # no message may show what else there is: it could be endless
+        return as_classes(names) or None
     except ValueError:
         return None
 

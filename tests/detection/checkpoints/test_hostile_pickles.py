@@ -121,6 +121,57 @@ def test_what_grows_when_it_is_unpacked(tmp_path: Path):
         read_checkpoint(tmp_path / "packed.pth")
 
 
+DEEP, ENDLESS = b")" + b"\x85" * 300_000, b")" + b"2\x86" * 50  # tuples in tuples; 2 ** 50 of them, of 51 bytes each
+
+
+@pytest.mark.parametrize("nested", [DEEP, ENDLESS], ids=["deep", "endless"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x04}%bNs.",
+        b"\x80\x04(%bNd.",
+        b"\x80\x04\x8f(%b\x90.",
+        b"\x80\x04(%b\x91.",
+        b"\x80\x04ccollections\nOrderedDict\n)R%bNs.",
+        b"\x80\x04(U\x07storagectorch\nFloatStorage\n%bU\x03cpuK\x01tQ.",
+    ],
+    ids=["key", "key of a whole dict", "in a set", "in a frozenset", "key of an OrderedDict", "key of a storage"],
+)
+def test_nothing_of_a_file_is_hashed_but_text(tmp_path: Path, content: bytes, nested: bytes):
+    """Python's own unpickler ends with a segmentation fault, or not at all."""
+    with pytest.raises(ValueError, match=r"expected a checkpoint.*nested\.pth"):
+        read_checkpoint(in_a_zip(tmp_path / "nested.pth", content % nested))
+
+
+@pytest.mark.parametrize("nested", [DEEP, ENDLESS], ids=["deep", "endless"])
+def test_nor_are_class_names_shown_that_are_none(tmp_path: Path, nested: bytes):
+    state, meta = tensor("0", 2, (2,), (1,))[2:-1], b"}U\x07CLASSES" + nested + b"\x85s"
+    content = b"\x80\x04}(U\x04meta" + meta + b"U\x0astate_dict" + state + b"u."
+    read = read_checkpoint(in_a_zip(tmp_path / "named.pth", content, _0=b"\0" * 8))
+    assert (read.classes, read.state["weight"].tolist()) == (None, [0, 0])
+
+
+def test_a_list_of_storages_that_is_none(tmp_path: Path):
+    weight, values = tensor("0", 1, (1,), (1,)), struct.pack("<q", 1) + b"\0" * 4
+    for keys in ("0", None, [1], [("0",)], ["0", "1"]):
+        with pytest.raises(ValueError, match="list of storages that are not those of its tensors"):
+            read_checkpoint(legacy(tmp_path / "a.pth", weight, keys, values))
+    with pytest.raises(ValueError, match="fewer than 4 bytes for the tensor '0'"):
+        read_checkpoint(legacy(tmp_path / "b.pth", weight, []))
+    (tmp_path / "c.pth").write_bytes(HEAD + weight + b"\x80\x02]" + DEEP + b"a.")
+    with pytest.raises(ValueError, match="list of storages"):
+        read_checkpoint(tmp_path / "c.pth")
+
+
+def test_a_tensor_that_repeats_its_values_beyond_the_file(tmp_path: Path):
+    path = in_a_zip(tmp_path / "a.pth", tensor("0", 1, (1 << 36, 3), (0, 0)), _0=b"\0" * 4)
+    with pytest.raises(ValueError, match="a tensor that is larger than the file, of 68719476736 x 3 values"):
+        read_checkpoint(path)
+    path = in_a_zip(tmp_path / "b.pth", tensor("0", 1, (1,) * 65, (1,) * 65), _0=b"\0" * 4)
+    with pytest.raises(ValueError, match="a tensor without a storage, an offset, a size or strides"):
+        read_checkpoint(path)
+
+
 def test_operations_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(unpickling, "MAX_OPERATIONS", 1000)
     path = in_a_zip(tmp_path / "many.pth", b"\x80\x04" + b"\x8f" * 2000 + b".")  # a set of 216 bytes for each byte
@@ -136,10 +187,10 @@ def test_a_pickle_changes_nothing_that_outlives_it(tmp_path: Path, name: bytes):
     honest = write_checkpoint(tmp_path / "honest.pth", {"weight": torch.ones(2)}, ("ship",))
     state = b"N}U\x08__init__NsU\x08__call__NsU\x0c__defaults__)s\x86"
     in_a_zip(tmp_path / "reaching.pth", b"\x80\x02}c" + name + b"\n" + state + b"b0.")
-    before = (torch._utils._rebuild_tensor_v2.__defaults__, dir(unpickling.Inert), dir(unpickling.Ordered))
+    before = (torch._utils._rebuild_tensor_v2.__defaults__, dir(unpickling.Inert), dir(unpickling.Named))
     with pytest.raises(ValueError, match="expected a checkpoint with a state_dict"):
         read_checkpoint(tmp_path / "reaching.pth")
-    assert before == (torch._utils._rebuild_tensor_v2.__defaults__, dir(unpickling.Inert), dir(unpickling.Ordered))
+    assert before == (torch._utils._rebuild_tensor_v2.__defaults__, dir(unpickling.Inert), dir(unpickling.Named))
     assert read_checkpoint(honest).state["weight"].tolist() == [1, 1]
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import re
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -150,6 +151,21 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes):
         read_checkpoint(path)
 
 
+def test_it_is_said_what_is_there_instead(tmp_path: Path):
+    said = {
+        b"<html>log in</html>": "no file of torch.save, it begins with b'<html>log in</html>'",
+        b"": "an empty file",
+        b"\x40\0\0\0\0\0\0\0" + b'{"w":{"dtype":"F32"}}': "a file of safetensors: load it with that library",
+        pickle.dumps({"a": 1}): "a pickle that torch.save did not write",
+        b"PK\x05\x06" + b"\0" * 18: "an archive with 0 data.pkl",
+        b"PK\x03\x04": "damaged or incomplete (BadZipFile: File is not a zip file); copy it again",
+    }
+    for content, expected in said.items():
+        (tmp_path / "file.pth").write_bytes(content)
+        with pytest.raises(ValueError, match=r"expected a checkpoint, got .*file\.pth: " + re.escape(expected)):
+            read_checkpoint(tmp_path / "file.pth")
+
+
 def test_saved_things_that_hold_no_weights_are_refused(tmp_path: Path):
     for thing in ([torch.zeros(1)], {}, {"state_dict": {}}, {"state_dict": {"a": 1}}, torch.zeros(2)):
         torch.save(thing, tmp_path / "thing.pth")
@@ -173,6 +189,8 @@ def test_other_peoples_ways_to_save(tmp_path: Path):
     assert read.classes == ("a", "b")
     torch.save({"state_dict": state, "meta": {"dataset_meta": {"CLASSES": ("c", "d")}}}, tmp_path / "older.pth")
     assert read_checkpoint(tmp_path / "older.pth").classes == ("c", "d")
+    torch.save({"state_dict": state, "meta": {"CLASSES": "ship"}}, tmp_path / "text.pth")
+    assert read_checkpoint(tmp_path / "text.pth").classes == ("ship",)
     torch.save({"state_dict": dict(model().named_parameters())}, tmp_path / "parameters.pth")
     assert read_checkpoint(tmp_path / "parameters.pth").state["head.bias"].shape == (2,)
 
