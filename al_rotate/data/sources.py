@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,43 @@ from numpy.typing import NDArray
 
 from . import images
 
+
+@dataclass(frozen=True)
+class ChosenBands:
+    """An image file of which bands are chosen, or the depth is stretched, as by :func:`al_rotate.images.read`."""
+
+    path: Path
+    bands: tuple[int, ...] | None = None
+    stretch: tuple[float, float] | None = None
+
+    def __call__(self) -> NDArray[np.uint8]:
+        """Return the pixels, (H, W, 3) BGR."""
+        return images.read(self.path, "BGR", bands=self.bands, stretch=self.stretch)
+
+
 Source = Path | NDArray[np.uint8] | Callable[[], NDArray[np.uint8]]
 Images = str | Path | Sequence[str | Path] | Mapping[str, str | Path] | Iterable[Any]
 
 
-def as_pairs(inputs: Images) -> tuple[Iterator[tuple[str, Source]], int | None]:
+def as_pairs(
+    inputs: Images, bands: tuple[int, ...] | None = None, stretch: tuple[float, float] | None = None
+) -> tuple[Iterator[tuple[str, Source]], int | None]:
     """Turn a detector's input into pairs (image id, source), and their number if it is known.
+
+    Args:
+        inputs: as they were given.
+        bands, stretch: how files are read.
 
     Raises:
         TypeError: while iterating, for an item that is neither a file nor an array.
     """
+    pairs, count = _as_pairs(inputs)
+    if bands is None and stretch is None:
+        return pairs, count
+    return ((i, ChosenBands(s, bands, stretch) if isinstance(s, Path) else s) for i, s in pairs), count
+
+
+def _as_pairs(inputs: Images) -> tuple[Iterator[tuple[str, Source]], int | None]:
     if isinstance(inputs, (str, Path, Mapping)) or (
         isinstance(inputs, Sequence) and all(isinstance(item, (str, Path)) for item in inputs)
     ):
@@ -73,8 +101,8 @@ def size_of(source: Source) -> tuple[int, int]:
     Raises:
         UnreadableImage: for a file that is no image.
     """
-    if isinstance(source, Path):
-        return images.size(source)
+    if isinstance(source, Path | ChosenBands):
+        return images.size(source.path if isinstance(source, ChosenBands) else source)
     array = source() if callable(source) else source
     return array.shape[1], array.shape[0]
 

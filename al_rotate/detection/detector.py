@@ -134,7 +134,7 @@ class Detector:
             ValueError: when `out` holds detections of another model, of other settings or of other images.
         """
         options = self._merge(options, changes)
-        pairs, total = as_pairs(images)
+        pairs, total = as_pairs(images, **options.reading)
         shards = self._open_shards(options, _count_shards(total))
         return self._collect(self._iterate_shards(pairs, total, options, shards), shards)
 
@@ -148,7 +148,7 @@ class Detector:
         ``skipped``, without a warning.
         """
         options = self._merge(options, changes)
-        pairs, total = as_pairs(images)
+        pairs, total = as_pairs(images, **options.reading)
         shards = self._open_shards(options, _count_shards(total))
         parts = self._iterate_shards(pairs, total, options, shards)
         return (detections for _, detections in parts if detections is not None)
@@ -167,8 +167,9 @@ class Detector:
         Raises:
             ValueError: as :meth:`predict`, and for views with the same name.
         """
-        pairs = list(as_pairs(images)[0])
-        return split_by_view(self.predict(sources(pairs, views), **options), pairs, views)
+        merged = self._merge(options.pop("options", None), options)
+        pairs = list(as_pairs(images, **merged.reading)[0])
+        return split_by_view(self.predict(sources(pairs, views), merged), pairs, views)
 
     def predict_scenes(
         self,
@@ -200,7 +201,7 @@ class Detector:
         options, tiling = self._merge(options, changes), tiling or Tiling()
         if iou_threshold is None:
             iou_threshold = configs.nms_threshold(self.config)
-        groups = group_scenes(as_pairs(scenes)[0], tiling)
+        groups = group_scenes(as_pairs(scenes, **options.reading)[0], tiling)
         shards = self._open_shards(options, len(groups), tiling=[repr(tiling), iou_threshold])
 
         def make_pipeline(n_tiles: int, bar: tqdm) -> InferencePipeline:
@@ -225,7 +226,7 @@ class Detector:
             return None
         facts = {
             "model": model_digest(self.config.model, self.model),
-            "pipeline": str(self._prepare),
+            "pipeline": f"{options.reading} {self._prepare}" if any(options.reading.values()) else str(self._prepare),
             "precision": self.precision,
             "shard": SHARD,
             "tiling": tiling,

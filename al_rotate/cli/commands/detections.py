@@ -24,7 +24,7 @@ from ..arguments import (
 )
 from ..wording import many
 from . import cfg_options
-from .images import add_tiling_arguments, as_tiling
+from .images import add_depth, add_tiling_arguments, as_depth, as_tiling
 
 
 def add(add_command: AddCommand) -> None:
@@ -56,6 +56,7 @@ def _add_predict(add_command: AddCommand) -> None:
     tile = "side in pixels of the tiles that large scenes are cut into, and merged from; by default they are not cut"
     predict.add_argument("--tile", type=whole_number(1), metavar="PIXELS", help=tile)
     add_tiling_arguments(predict)
+    add_depth(predict)
     predict.add_argument("--class-scores", action="store_true", help="keep the scores of every class for each box")
     predict.add_argument("--features", action="store_true", help="keep a feature vector of each image and box")
 
@@ -85,6 +86,7 @@ def _predict(args: argparse.Namespace) -> None:
     detector = Detector(args.config, args.checkpoint, args.device, args.cfg_options, **run)
     options = {"batch_size": args.batch_size, "workers": args.workers, "score_thr": args.score_thr}
     options |= {"class_scores": args.class_scores, "features": args.features, "out": args.out}
+    options |= as_depth(args)
     parts: Iterable[RotatedInstances]
     if args.tile:
         parts = [detector.predict_scenes(args.images, as_tiling(args), **options)]

@@ -25,7 +25,7 @@ def add(add_command: AddCommand) -> None:
     )
     render.add_argument("images", type=Path, help="a folder, or one file")
     render.add_argument("--out", type=Path, required=True, help="folder for the PNGs")
-    _add_depth(render)
+    add_depth(render)
 
 
 def _add_tile(add_command: AddCommand) -> None:
@@ -40,13 +40,14 @@ def _add_tile(add_command: AddCommand) -> None:
     side = "side in pixels; by default %(default)s"
     tile.add_argument("--tile", type=whole_number(1), default=1024, metavar="PIXELS", help=side)
     add_tiling_arguments(tile)
-    _add_depth(tile)
+    add_depth(tile)
     tile.add_argument("--labels", type=Path, help="labels of the scenes, to be cut as well")
     add_format(tile)
     tile.add_argument("--classes", help=f"{CLASSES_HELP}; by default those of the labels")
 
 
-def _add_depth(parser: argparse.ArgumentParser) -> None:
+def add_depth(parser: argparse.ArgumentParser) -> None:
+    """Add ``--bands`` and ``--stretch``."""
     bands = "bands that become red, green and blue, or one; by default those that the file says, or the first three"
     parser.add_argument("--bands", type=whole_number(1), nargs="+", metavar="N", help=bands)
     stretch = (
@@ -70,7 +71,7 @@ def _tile(args: argparse.Namespace) -> None:
     labels = read_labels(args.labels, args.format, as_classes(args.classes), empty=args.empty) if args.labels else None
     if labels and (missing := [image_id for image_id in labels.image_ids if image_id not in scenes]):
         raise ValueError(f"expected a scene for every label file, got none of {missing[0]!r} in {args.scenes}")
-    files = cut(scenes, args.out / "images", tiling, **_depth(args))
+    files = cut(scenes, args.out / "images", tiling, **as_depth(args))
     print(f"{args.out / 'images'}: {len(files)} tiles of {len(scenes)} scenes")
     if labels:
         with images.allow_large_images():
@@ -80,11 +81,12 @@ def _tile(args: argparse.Namespace) -> None:
 
 
 def _render(args: argparse.Namespace) -> None:
-    made = images.render(args.images, args.out, **_depth(args))
+    made = images.render(args.images, args.out, **as_depth(args))
     print(f"{args.out}: {many(len(made), 'image')}")
 
 
-def _depth(args: argparse.Namespace) -> dict[str, Any]:
+def as_depth(args: argparse.Namespace) -> dict[str, Any]:
+    """Return how images are read: `bands` and `stretch`."""
     return {"bands": args.bands, "stretch": args.stretch}
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from ...data.images import as_bands, as_stretch
 
 
 class OutputOptions(NamedTuple):
@@ -29,6 +32,13 @@ class PredictOptions:
         class_scores: keep each box's score of every class.
         features: keep one vector per image (the neck's levels averaged over space and levels) and one per box (the
             levels sampled at its centre, averaged).
+        bands: numbers, from 1, of the bands of image files that become red, green and blue, such as (4, 3, 2).
+        stretch: percentiles that become 0 and 255 in files of more than 8 bits. Both as in
+            :func:`al_rotate.images.read`; files made by :func:`al_rotate.images.render` with the same have the same
+            pixels. Arrays are left as they are.
+
+    Raises:
+        ValueError: for `bands` or `stretch` that cannot be.
     """
 
     batch_size: int = 8
@@ -38,6 +48,17 @@ class PredictOptions:
     out: str | Path | None = None
     class_scores: bool = False
     features: bool = False
+    bands: int | Sequence[int] | None = None
+    stretch: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bands", as_bands(self.bands))
+        object.__setattr__(self, "stretch", as_stretch(self.stretch))
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How image files are read: the arguments of :func:`al_rotate.data.sources.as_pairs`."""
+        return {"bands": self.bands, "stretch": self.stretch}
 
     @property
     def output(self) -> OutputOptions:
