@@ -14,7 +14,7 @@ from ..data import images
 from ..evaluation import corrections
 from ..loop.annotator import Answer, Query
 from ..storage.files import atomic_write
-from ..workspace import COST_COLUMNS
+from ..workspace import COST_COLUMNS, Workspace
 from .client.addresses import addresses
 from .client.api import LabelStudioError, NotAllowed
 from .client.label_studio import LabelStudio
@@ -65,6 +65,7 @@ class LabelStudioAnnotator:
             LabelStudioError: if Label Studio cannot be reached or refuses.
         """
         self._waiting.update(query.image_ids)
+        self._follow_classes()
         self._read_sizes(query)
         shown = query.detections
         if shown.scores is not None:
@@ -146,6 +147,16 @@ class LabelStudioAnnotator:
         self._save(self._tasks())
         self._sign_in().update_tasks(self.connection.project, selection, number)
         return selection[~selection["image_id"].isin(moments)]
+
+    def _follow_classes(self) -> None:
+        """Bring the project's labels up to the workspace's classes, which may have been renamed, merged or added to."""
+        with Workspace.open(self.folder, read_only=True) as workspace:
+            classes, former = workspace.classes, workspace.former_classes()
+        before = tuple(self.connection.classes or ())
+        if before != classes and before in former:
+            self.connection = self.connection.with_classes(self._sign_in(), classes, former[before])
+            self.connection.save(self.folder)
+            self._classes = classes
 
     def _note_deleted(self, pulled: Pulled) -> None:
         """Report tasks that were deleted; labels that came from them stay."""

@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..data import SHOWN_SCORE
+from ..data.columns import as_classes
 from ..storage.files import atomic_write
 from .client.addresses import addresses
 from .client.api import OURS, NotAllowed
 from .client.label_studio import LabelStudio
+from .client.labels import follow_classes
 from .conversion.options import ReadOptions
 
 FILE = "label_studio.json"  # in a workspace
@@ -31,7 +33,8 @@ class Connection:
         shown: the least score of a predicted box that is sent.
         policy, polygons, rename, classes: how answers are read; see
             :class:`~al_rotate.bridge.conversion.options.ReadOptions`. The classes are the workspace's, in their order,
-            which need not be that of the project's labels.
+            which need not be that of the project's labels. If `rename` has several labels of one class, boxes are sent
+            under the last.
     """
 
     url: str
@@ -41,7 +44,7 @@ class Connection:
     token_file: str | None = None
     shown: float = SHOWN_SCORE
     policy: str = "latest"
-    polygons: bool = False
+    polygons: bool = True
     rename: dict[str, str] | None = None
     classes: Sequence[str] | None = None
 
@@ -53,6 +56,21 @@ class Connection:
         """Return the names that the project has for these classes."""
         labels = {name: label for label, name in (self.rename or {}).items()}
         return tuple(labels.get(name, name) for name in classes)
+
+    def with_classes(self, studio: LabelStudio, classes: Sequence[str], now: Sequence[int]) -> Connection:
+        """Bring the project's labels up to changed classes, and return the connection that reads them.
+
+        Args:
+            studio: signed in to the server.
+            classes: of the workspace, now.
+            now: of each of this connection's classes, its number among these.
+
+        Raises:
+            LabelStudioError: if the server cannot be reached, or does not take the new labels.
+        """
+        before, rename = self.classes or (), self.rename or {}
+        rename = follow_classes(studio.api, self.project, classes, before, now, rename)
+        return replace(self, classes=list(classes), rename=rename or None)
 
     def token(self) -> str:
         """Read the token from its file or the environment.
@@ -113,11 +131,12 @@ def connect(
         options: further fields of :class:`Connection`.
 
     Raises:
-        ValueError: for options that cannot work, or a project that is another workspace's.
+        ValueError: for options that cannot work, text in place of the classes, or a project that is another
+            workspace's.
         LabelStudioError: if no Label Studio answers there, or it refuses.
     """
     folder = Path(workspace).absolute()
-    connection = Connection(url, 0, classes=list(classes), **options)  # type: ignore[arg-type]
+    connection = Connection(url, 0, classes=list(as_classes(classes) or ()), **options)  # type: ignore[arg-type]
     addresses(connection.images, connection.document_root)  # refuses what cannot work before anything is made
     name = (title or folder.name)[:50]
     studio = LabelStudio.connect(url, token)

@@ -75,7 +75,7 @@ def convert(
             sizes of images without a box (which COCO needs), and for YOLO-OBB to copy.
         options: how to read; None takes the defaults of :class:`~al_rotate.bridge.conversion.options.ReadOptions`.
         changes: fields of :class:`~al_rotate.bridge.conversion.options.ReadOptions` that differ from `options`, such
-            as ``polygons=True``.
+            as ``polygons=False``.
 
     Raises:
         ValueError: for a file that is no JSON export or has no task that can be read, an unknown format, a folder with

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from al_rotate import CostModel, RotatedInstances, boxes
 from al_rotate.bridge.conversion.geometry import from_label_studio, to_label_studio
+from al_rotate.evaluation.tolerance import Tolerance
+from al_rotate.bridge.conversion.joined import join_entries
 
 NAMES = ("x", "y", "width", "height", "rotation")
 MATCH_IOU = 0.5  # of a predicted box and its object
-KEEP_IOU = 0.9  # from which on a predicted box is left as it is
 
 
 class Corrector:
@@ -46,7 +47,7 @@ class Corrector:
         """
         image_id = task["data"]["al_image_id"]
         truth = self.truth[image_id]
-        shown = task["predictions"][0]["result"] if task["predictions"] else []
+        shown = list(join_entries(task["predictions"][0]["result"])) if task["predictions"] else []
         regions, final, counts = self._corrected(shown, truth, size)
         seconds = self.cost.image + sum(getattr(self.cost, name) * count for name, count in counts.items())
         parent = task["predictions"][0]["id"] if task["predictions"] else None
@@ -73,12 +74,14 @@ class Corrector:
         labels = np.array([classes.index(region["value"]["rectanglelabels"][0]) for region in shown], int)
         regions, final, counts = [], [], Counter[str]()
         pairs = _match(predicted, labels, truth)
+        own = truth.boxes[list(pairs.values())]
+        left = dict(zip(pairs, Tolerance().leaves(predicted[list(pairs)], own), strict=True))
         for k, region in enumerate(shown):
             if k not in pairs:
                 counts["deleted"] += 1
                 continue
-            at, overlap = pairs[k]
-            moved, relabelled = overlap < KEEP_IOU, labels[k] != truth.labels[at]
+            at = pairs[k]
+            moved, relabelled = not left[k], labels[k] != truth.labels[at]
             counts["moved"] += int(moved)
             counts["relabelled"] += int(relabelled)
             counts["kept"] += int(not moved and not relabelled)
@@ -86,7 +89,7 @@ class Corrector:
             final.append((box, truth.labels[at]))
             changed = moved or relabelled
             regions.append(_with_box(region, box, classes[truth.labels[at]], size) if changed else region)
-        for at in {*range(truth.n_boxes)} - {at for at, _ in pairs.values()}:
+        for at in {*range(truth.n_boxes)} - {*pairs.values()}:
             counts["added"] += 1
             box = truth.boxes[at].astype(float)
             final.append((box, truth.labels[at]))
@@ -96,18 +99,16 @@ class Corrector:
         return regions, final, counts
 
 
-def _match(
-    predicted: NDArray[np.float64], labels: NDArray[np.int_], truth: RotatedInstances
-) -> dict[int, tuple[int, float]]:
-    """Predicted -> true box and their IoU, the best pairs first; at equal IoU those of one class."""
+def _match(predicted: NDArray[np.float64], labels: NDArray[np.int_], truth: RotatedInstances) -> dict[int, int]:
+    """Predicted -> true box, the best pairs first; at equal IoU those of one class."""
     overlap = boxes.iou(predicted, truth.boxes.astype(float)).round(9)
     same_class = labels[:, None] == truth.labels[None]
     rows, columns = np.nonzero(overlap >= MATCH_IOU)
     order = np.lexsort((columns, rows, ~same_class[rows, columns], -overlap[rows, columns]))
-    pairs: dict[int, tuple[int, float]] = {}
+    pairs: dict[int, int] = {}
     for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
-        if row not in pairs and column not in {at for at, _ in pairs.values()}:
-            pairs[row] = column, float(overlap[row, column])
+        if row not in pairs and column not in pairs.values():
+            pairs[row] = column
     return pairs
 
 

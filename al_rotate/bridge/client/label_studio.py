@@ -13,6 +13,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ...data import RotatedInstances
+from ...data.columns import as_classes
 from ...data.images import size as image_size
 from ..conversion.annotations import answered_since
 from ..conversion.annotations import read as read_annotations
@@ -65,9 +66,10 @@ class LabelStudio:
         predicted boxes in place.
 
         Raises:
-            ValueError: if the title is shorter than three characters, several projects have it, or the project lacks
-                one of the classes.
+            ValueError: if the title is shorter than three characters, several projects have it, the project lacks one
+                of the classes, or these are no sequence of names.
         """
+        classes = as_classes(classes) or ()
         if not 3 <= len(title) <= 50:
             raise ValueError(f"expected a title of 3 to 50 characters, got {title!r}")
         similar = self.api.do(lambda: list(self.api.sdk.projects.list(title=title)))

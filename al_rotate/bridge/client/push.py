@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ...data import RotatedInstances
-from ..conversion.tasks import IMAGE_ID, SHOWN_VERSION
+from ..conversion.tasks import IMAGE_ID, SHOWN_VERSION, is_importable
 from .api import OURS, Api, LabelStudioError, NotAllowed, is_one_of, pauses, portions
 
 BATCH_TASKS, BATCH_BOXES = 100, 10_000  # about 3 MB per request
@@ -160,7 +160,11 @@ def _send_predictions(api: Api, project: int, needed: Mapping[str, tuple[dict, d
     for task, prediction in needed.values():
         imported = _imported(task)
         if not imported:
-            new.append({"task": task["id"], **prediction})
+            entry = {"task": task["id"], **prediction}
+            if is_importable(prediction):
+                new.append(entry)
+            else:  # the bulk import would leave it out without an error
+                api.once("POST", "api/predictions", entry)
             continue
         api.once("PATCH", f"api/predictions/{imported[-1]['id']}", {"task": task["id"], **prediction})
         for double in imported[:-1]:

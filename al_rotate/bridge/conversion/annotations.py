@@ -80,7 +80,7 @@ def read(
         changes: fields of :class:`ReadOptions` that differ from `options`.
 
     Raises:
-        ValueError: for no classes, an unknown policy, or something that is no task.
+        ValueError: for no classes or text in their place, an unknown policy, or something that is no task.
     """
     options = ReadOptions.merged(options, classes, changes)
     if options.classes is None:

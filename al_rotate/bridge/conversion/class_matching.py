@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from ...data.columns import as_classes
+
 
 def match_classes(
     classes: Sequence[str], labels: Sequence[str], rename: Mapping[str, str] | None = None
@@ -14,9 +16,13 @@ def match_classes(
     `rename` (label -> class) comes first, then a label of exactly the class's name. Otherwise case, spaces, hyphens and
     underscores do not count, provided that exactly one unmatched label and one unmatched class share the spelling.
 
+    Raises:
+        ValueError: for text in place of the classes.
+
     >>> match_classes(["large-vehicle", "ship", "plane"], ["Large Vehicle", "ship", "Ship"])
     {'large-vehicle': 'Large Vehicle', 'ship': 'ship'}
     """
+    classes = as_classes(classes) or ()
     renamed = {name: label for label, name in (rename or {}).items() if label in labels and name in classes}
     matches = {name: name for name in classes if name in labels and name not in (rename or {})} | renamed
     unmatched = [name for name in classes if name not in matches]

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from ... import boxes as rboxes
 
 MIN_VISIBLE = 0.1  # the least share of a box that lies in its image: Label Studio's page keeps boxes inside
+LARGEST = 100.0  # percent that Label Studio's import takes for x, y, width and height
 
 
 def to_label_studio(boxes: ArrayLike, width: ArrayLike, height: ArrayLike) -> NDArray[np.float64]:
@@ -41,6 +42,36 @@ def to_label_studio(boxes: ArrayLike, width: ArrayLike, height: ArrayLike) -> ND
     degrees = np.degrees(theta) % 360.0
     # The remainder of a tiny negative angle rounds up to 360 itself.
     return np.column_stack([np.column_stack([x, y, w, h]) * (100.0 / size), np.where(degrees < 360.0, degrees, 0.0)])
+
+
+def to_importable(boxes: ArrayLike, width: ArrayLike, height: ArrayLike) -> NDArray[np.float64]:
+    """Convert rotated boxes to values that Label Studio's import takes, where there are any.
+
+    Label Studio 1.23 leaves out predictions with x, y, width or height above 100, or refuses them, by the way that they
+    are sent. A box that leaves the image to the right or below, or is long and upright in a narrow image, is the same
+    rectangle from another of its corners, turned by 90, 180 or 270 degrees.
+
+    Args:
+        boxes, width, height: as of :func:`to_label_studio`.
+
+    Returns:
+        (N, 5) float64, as of :func:`to_label_studio`; from the first corner for which no value exceeds 100, or from the
+        box's own top-left one if there is none, as of a box that is longer than the image.
+
+    Raises:
+        ValueError: as :func:`to_label_studio`.
+
+    >>> to_importable([[198, 50, 20, 10, 1.5707963267948966]], 200, 100).round(6).tolist()
+    [[96.5, 60.0, 10.0, 10.0, 270.0]]
+    """
+    array = _as_rows(boxes, "boxes")
+    turns = [array]
+    for _ in range(3):
+        cx, cy, w, h, theta = turns[-1].T
+        turns.append(np.column_stack([cx, cy, h, w, theta + np.pi / 2]))
+    values = np.stack([to_label_studio(turned, width, height) for turned in turns])
+    fits = (values[:, :, :4] <= LARGEST).all(axis=2)
+    return np.asarray(values[fits.argmax(axis=0), np.arange(len(array))], np.float64)
 
 
 def from_label_studio(values: ArrayLike, width: ArrayLike, height: ArrayLike) -> NDArray[np.float64]:

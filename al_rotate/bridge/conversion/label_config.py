@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import colorsys
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from xml.etree import ElementTree
 
 MAX_XML = 1 << 20  # characters of a configuration: ten thousand labels
@@ -19,7 +20,7 @@ class LabelConfig:
 
     Args:
         classes: the labels as annotations carry them: a label's alias where it has one.
-        from_name: name of the tag that has the labels: RectangleLabels, or Labels beside a Rectangle.
+        from_name: name of the tag that has the labels: Labels beside a Rectangle, or RectangleLabels.
         to_name: name of the Image tag.
         image_key: the key of a task's data that holds the image's address.
         rectangle: name of a Rectangle tag with labels of its own; None for RectangleLabels.
@@ -35,7 +36,9 @@ class LabelConfig:
 def to_xml(classes: Sequence[str], colours: Sequence[str] | None = None) -> str:
     """Write a configuration for drawing and rotating boxes of these classes.
 
-    The view itself cannot be rotated: Label Studio would save the boxes in rotated coordinates.
+    It has Rectangle and Labels as two tags. With RectangleLabels, Label Studio 1.23 has no tool that draws a rotated
+    box by three clicks, and forgets the chosen label after each box. The view itself cannot be rotated: Label Studio
+    would save the boxes in rotated coordinates.
 
     Args:
         classes: distinct, not empty; the first nine get the keys 1 to 9.
@@ -57,13 +60,11 @@ def to_xml(classes: Sequence[str], colours: Sequence[str] | None = None) -> str:
     tools = ("zoom", "zoomControl", "brightnessControl", "contrastControl")
     image = ElementTree.SubElement(view, "Image", name="image", value="$image", rotateControl="false")
     image.attrib.update(dict.fromkeys(tools, "true"))
-    labels = ElementTree.SubElement(
-        view, "RectangleLabels", name="label", toName="image", canRotate="true", strokeWidth="2", opacity="0.15"
-    )
-    for position, (name, colour) in enumerate(zip(names, shades, strict=True), start=1):
-        label = ElementTree.SubElement(labels, "Label", value=name, background=colour)
-        if position <= 9:
-            label.set("hotkey", str(position))
+    style = {"toName": "image", "strokeWidth": "2", "opacity": "0.15"}  # crowded boxes are seen through each other
+    ElementTree.SubElement(view, "Rectangle", {"name": "rectangle", **style, "canRotate": "true"})
+    labels = ElementTree.SubElement(view, "Labels", {"name": "label", **style})
+    for name, colour in zip(names, shades, strict=True):
+        _add_label(labels, name, colour)
     ElementTree.indent(view)
     return ElementTree.tostring(view, encoding="unicode")
 
@@ -76,17 +77,10 @@ def read_xml(xml: str) -> LabelConfig:
             one named RectangleLabels, or one Rectangle and one Labels, with distinct labels, or the Image's value is
             not one key of the task's data.
     """
-    if len(xml) > MAX_XML:
-        raise ValueError(f"expected a labelling configuration of at most {MAX_XML} characters, got {len(xml)}")
-    if "<!DOCTYPE" in xml:  # its entities can expand to any size
-        raise ValueError("expected a labelling configuration without a document type, got <!DOCTYPE: remove it")
-    try:
-        root = ElementTree.fromstring(xml)
-    except (ElementTree.ParseError, UnicodeError) as error:
-        raise ValueError(f"expected a labelling configuration in XML, got {xml[:80]!r}: {error}") from None
+    root = _parse(xml)
     image_values = {tag.get("name"): tag.get("value", "") for tag in root.iter("Image")}
     control, rectangle = _controls(root, image_values)
-    names = [tag.get("alias") or tag.get("value") or "" for tag in control.iter("Label")]
+    names = [_stored_name(tag) for tag in control.iter("Label")]
     if not all(names) or not 0 < len(names) == len({*names}):
         raise ValueError(f"expected labels with distinct names, got {names}")
     name, to_name = control.get("name"), control.get("toName") or ""
@@ -96,6 +90,80 @@ def read_xml(xml: str) -> LabelConfig:
     if not key:
         raise ValueError(f"expected an Image with a value like $image, got {image_values[to_name]!r}")
     return LabelConfig(tuple(names), name, to_name, key[1], rectangle)
+
+
+def change_labels(
+    xml: str, meanings: Mapping[str, str], renamed: Collection[str], classes: Sequence[str]
+) -> tuple[str, dict[str, str]]:
+    """Change a project's labels for a changed list of classes; what is drawn already stays valid.
+
+    A label of a renamed class keeps the name that annotations store (its alias) and its colour, and is shown under the
+    new name. Of several labels of a merged class one is shown; the others are hidden, so that boxes which have them
+    keep theirs. A class without a label gets one.
+
+    Args:
+        xml: the configuration, one that :func:`read_xml` takes.
+        meanings: label, as annotations store it -> its class now, for labels of classes.
+        renamed: labels whose class has another name than before.
+        classes: the classes now.
+
+    Returns:
+        The changed configuration, and label -> class for all labels of classes that it has. Of several labels of one
+        class, the one that is shown comes last.
+    """
+    root = _parse(xml)
+    control, _ = _controls(root, {tag.get("name") for tag in root.iter("Image")})
+    tags = {_stored_name(tag): tag for tag in control.iter("Label")}
+    hidden: dict[str, str] = {}
+    shown: dict[str, str] = {}  # class -> label
+
+    def rank(label: str) -> tuple[bool, bool]:  # a label of the class's own name goes first, a hidden one last
+        return meanings.get(label) != label, tags[label].get("visible") == "false"
+
+    for label in sorted(tags, key=rank):
+        name = meanings.get(label)
+        if name is None:
+            continue
+        if name in shown:
+            hidden[label] = name
+            tags[label].attrib.update(alias=label, value=f"{name} (was {label})", visible="false")
+            tags[label].attrib.pop("hotkey", None)
+            continue
+        shown[name] = label
+        tags[label].attrib.pop("visible", None)
+        if label in renamed:
+            is_free = name == label or name not in tags
+            tags[label].attrib.update(alias=label, value=name if is_free else f"{name} (was {label})")
+    colours = {tag.get("background") for tag in tags.values()}
+    for name in classes:
+        if name not in shown:
+            taken = {*tags, *shown.values()}
+            shown[name] = label = next(text for text in _numbered(name) if text not in taken)
+            _add_label(control, label, next(c for c in map(_colour, count(len(tags))) if c not in colours))
+            colours.add(control[-1].get("background"))
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode"), hidden | {label: name for name, label in shown.items()}
+
+
+def _parse(xml: str) -> ElementTree.Element:
+    if len(xml) > MAX_XML:
+        raise ValueError(f"expected a labelling configuration of at most {MAX_XML} characters, got {len(xml)}")
+    if "<!DOCTYPE" in xml:  # its entities can expand to any size
+        raise ValueError("expected a labelling configuration without a document type, got <!DOCTYPE: remove it")
+    try:
+        return ElementTree.fromstring(xml)
+    except (ElementTree.ParseError, UnicodeError) as error:
+        raise ValueError(f"expected a labelling configuration in XML, got {xml[:80]!r}: {error}") from None
+
+
+def _stored_name(label: ElementTree.Element) -> str:
+    """The name of a label in annotations."""
+    return label.get("alias") or label.get("value") or ""
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name} {number}" for number in count(2))
 
 
 def _controls(root: ElementTree.Element, images: Container[str | None]) -> tuple[ElementTree.Element, str | None]:
@@ -109,10 +177,20 @@ def _controls(root: ElementTree.Element, images: Container[str | None]) -> tuple
             return labels[0], rectangles[0].get("name")
     has = ", ".join(sorted({tag.tag for tag in root.iter()} - {"View", "Label"})) or "nothing"
     raise ValueError(
-        f"expected one RectangleLabels over an Image, got {len(joined)} (the configuration has {has}): write "
-        "<RectangleLabels name='label' toName='image' canRotate='true'> with one <Label value='...'/> per class, as "
-        "al_rotate.bridge.label_config.to_xml does, or one Rectangle with a name and one Labels"
+        f"expected one RectangleLabels over an Image, got {len(joined)}, or one Rectangle with a name and one Labels "
+        f"(the configuration has {has}): write <Rectangle name='rectangle' toName='image' canRotate='true'/> and "
+        "<Labels name='label' toName='image'> with one <Label value='...'/> per class, as "
+        "al_rotate.bridge.label_config.to_xml does"
     )
+
+
+def _add_label(labels: ElementTree.Element, name: str, colour: str) -> None:
+    """Add a label; the first nine get the keys 1 to 9."""
+    others = list(labels.iter("Label"))
+    label = ElementTree.SubElement(labels, "Label", value=name, background=colour)
+    key = str(len(others) + 1)
+    if len(key) == 1 and key not in {other.get("hotkey") for other in others}:
+        label.set("hotkey", key)
 
 
 def _is_name(name: object) -> bool:

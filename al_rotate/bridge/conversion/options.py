@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ...data.columns import as_classes
 from .label_config import LabelConfig
 
 POLICIES = ("latest", "ground-truth", "agreement")
@@ -22,7 +23,8 @@ class ReadOptions:
             the account names the others if they differ. ``ground-truth``: the one marked so, else none.
             ``agreement``: the latest, if all have the same boxes (pairwise one to one, same class, rotated IoU at
             least 0.7); else none.
-        polygons: take a polygon as the rectangle of least area around it.
+        polygons: take a polygon as the rectangle of least area around it, with a note in the account; False holds its
+            image back.
         rename: label -> class, for labels whose names differ from their classes'.
         sizes: image id -> (width, height), as the detector sees the images. A region drawn on another size is refused.
         image_key: the key of a task's data that holds the image's address; None takes that of the project or the
@@ -34,12 +36,12 @@ class ReadOptions:
             ship and moored; None takes that of the project or the labelling configuration.
 
     Raises:
-        ValueError: for an unknown policy.
+        ValueError: for an unknown policy, or classes that are no sequence of distinct names.
     """
 
     classes: Sequence[str] | None = None
     policy: str = "latest"
-    polygons: bool = False
+    polygons: bool = True
     rename: Mapping[str, str] | None = None
     sizes: Mapping[str, tuple[int, int]] | None = None
     image_key: str | None = None
@@ -50,6 +52,7 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
             raise ValueError(f"expected a policy of {', '.join(POLICIES)}, got {self.policy!r}")
+        as_classes(self.classes)
 
     @classmethod
     def merged(

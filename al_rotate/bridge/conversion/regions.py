@@ -82,7 +82,7 @@ class Target:
     """
 
     codes: Mapping[str, int]
-    polygons: bool = False
+    polygons: bool = True
     to_name: str | None = None
     from_name: str | None = None
     image_key: str = "image"
@@ -205,7 +205,7 @@ def _read_region(region: Any, target: Target, size: tuple[int, int] | None) -> _
     if not isinstance(value, Mapping):
         raise _Unusable(f"expected a region with a value, got {str(region)[:100]}")
     if kind in ("rectangle", "polygon"):
-        raise _Unusable(f"a {kind} without a label")
+        raise _Unusable(f"a {kind} without a label: select it in the browser, choose its label, and update")
     if kind not in ("rectanglelabels", "polygonlabels") or (kind == "polygonlabels" and not target.polygons):
         more = "; read with polygons=True to take it as its smallest rectangle" if kind == "polygonlabels" else ""
         raise _Unusable(f"a {kind} region cannot become a rotated box{more}")

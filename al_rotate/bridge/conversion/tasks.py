@@ -13,7 +13,7 @@ import numpy as np
 from ...data import RotatedInstances
 from ...data.columns import require_unicode
 from .addresses import file_path
-from .geometry import MIN_VISIBLE, to_label_studio, visible_share
+from .geometry import LARGEST, MIN_VISIBLE, to_importable, visible_share
 from .joined import join_entries
 from .label_config import LabelConfig
 
@@ -86,7 +86,7 @@ def prediction(
     if len(detections) != 1 or detections.classes is None or (detections.scores is None and detections.n_boxes):
         raise ValueError(f"expected one image's detections with classes and scores, got {detections!r}")
     width, height = size
-    values = to_label_studio(detections.boxes, width, height)
+    values = to_importable(detections.boxes, width, height)
     is_visible = visible_share(detections.boxes, width, height) >= MIN_VISIBLE
     scores = np.zeros(0) if detections.scores is None else detections.scores
     regions: list[dict[str, Any]] = []
@@ -110,6 +110,12 @@ def prediction(
             regions.append({**shape, "type": "labels", "value": {**numbers, "labels": label}})
     entry: dict[str, Any] = {"model_version": model_version, "result": regions}
     return entry if score is None else {**entry, "score": float(score)}
+
+
+def is_importable(entry: Mapping[str, Any]) -> bool:
+    """Whether Label Studio's bulk import takes a prediction; see :func:`al_rotate.bridge.geometry.to_importable`."""
+    shapes = [region["value"] for region in entry["result"] if "x" in region["value"]]
+    return all(max(value[name] for name in _NUMBERS[:4]) <= LARGEST for value in shapes)
 
 
 def region_id(model_version: str, image_id: str, position: int) -> str:

@@ -23,7 +23,7 @@ from . import cfg_options
 
 POLICIES = ("latest", "ground-truth", "agreement")
 POLICY_HELP = "whose answer counts where several people gave one; by default %(default)s"
-POLYGONS_HELP = "take polygons as their smallest rectangle"
+POLYGONS_HELP = "take polygons as their smallest rectangle, as is the default, or hold their images back"
 
 
 def add(add_command: AddCommand) -> None:
@@ -63,7 +63,7 @@ def _add_connect(add_command: AddCommand) -> None:
     shown = "least score of a box that is sent; by default %(default)s"
     connect.add_argument("--shown", type=score, default=SHOWN_SCORE, metavar="SCORE", help=shown)
     connect.add_argument("--policy", choices=POLICIES, default="latest", help=POLICY_HELP)
-    connect.add_argument("--polygons", action="store_true", help=POLYGONS_HELP)
+    connect.add_argument("--polygons", action=argparse.BooleanOptionalAction, default=True, help=POLYGONS_HELP)
     connect.add_argument("--rename", nargs="+", metavar="LABEL=CLASS", help="labels with other names in the project")
 
 

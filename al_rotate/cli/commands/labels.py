@@ -39,7 +39,7 @@ def add(add_command: AddCommand) -> None:
     config = f"{only} the project's labelling configuration, for its classes"
     convert.add_argument("--label-config", type=Path, help=config)
     convert.add_argument("--policy", choices=POLICIES, default="latest", help=f"{only} {POLICY_HELP}")
-    convert.add_argument("--polygons", action="store_true", help=f"{only} {POLYGONS_HELP}")
+    convert.add_argument("--polygons", action=argparse.BooleanOptionalAction, help=f"{only} {POLYGONS_HELP}")
 
     export = add_command("export", _export, "Write a workspace's labels.", "al-rotate export work --to coco")
     add_workspace(export)
@@ -54,11 +54,11 @@ def _convert(args: argparse.Namespace) -> None:
     rename = as_pairs(args.rename, "--rename as LABEL=CLASS")
     classes = as_classes(args.classes)
     if args.source_format == LABEL_STUDIO or (args.source_format is None and is_label_studio(args.source)):
-        options = {"policy": args.policy, "polygons": args.polygons, "rename": rename or None}
+        options = {"policy": args.policy, "polygons": args.polygons is not False, "rename": rename or None}
         places = {"label_config": args.label_config, "image_files": args.images}
         _print_exported(convert(args.source, args.to, out, classes, **places, **options))
         return
-    if args.label_config or args.polygons or args.policy != "latest":
+    if args.label_config or args.polygons is not None or args.policy != "latest":
         raise ValueError("expected --label-config, --policy and --polygons with Label Studio's JSON export alone")
     files = images.resolve(args.images) if args.images else None
     labels = read_labels(args.source, args.source_format, None if rename else classes, files)

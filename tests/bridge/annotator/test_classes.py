@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers.bridge.label_studio import draw_labels, drawn, predicted
+from helpers.bridge.label_studio import draw_labels, drawn, names_in, predicted
 from helpers.noisy import CLASSES, NoisyLearner
 
 from al_rotate import ActiveLoop
@@ -39,8 +39,7 @@ def test_a_renamed_label_loses_nothing(studio, loop, project, truth, tmp_path):
         opened.train()
         queried = opened.query()["image_id"]  # predictions go out under the labels' new names
     tasks = studio.by_image(project)
-    regions = [region for image_id in queried for region in predicted(tasks[image_id])[0]]
-    labels = {region["value"]["rectanglelabels"][0] for region in regions}
+    labels = {name for image_id in queried for name in names_in(predicted(tasks[image_id])[0])}
     assert labels <= {*new_names.values()}
     assert labels & {"boat", "jet"}
 

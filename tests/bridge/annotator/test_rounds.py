@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.bridge.label_studio import draw_labels
+from helpers.bridge.label_studio import as_sent, draw_labels
 
 from al_rotate.bridge import Connection, LabelStudioAnnotator, NotAllowed
 
@@ -60,7 +60,7 @@ def test_labels_in_doubt_are_queried_in_their_own_tasks(studio, loop, project, t
     with loop() as opened:  # another process, which remembers when it queried
         assert {*collect(opened).values()} == {"queried"}
         assert opened.workspace.labels()[wrong].n_boxes == 0
-        studio.call("PATCH", f"annotations/{annotation['id']}/", {"result": draw_labels(truth[wrong])})
+        studio.call("PATCH", f"annotations/{annotation['id']}/", {"result": as_sent(draw_labels(truth[wrong]))})
         assert collect(opened) == {i: "labelled" if i == wrong else "queried" for i in queried}
         np.testing.assert_allclose(opened.workspace.labels()[wrong].boxes, truth[wrong].boxes, atol=1e-3)
         opened.train()

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.bridge.label_studio import Studio, drawn, predicted, redrawn
+from helpers.bridge.label_studio import Studio, drawn, names_in, predicted, redrawn
 
 from al_rotate import ActiveLoop
 from al_rotate.boxes import canonical
@@ -35,7 +35,7 @@ def test_the_whole_loop(studio: Studio, scenes, detector, tmp_path):
     result, boxes = predicted(tasks[first])
     assert len(result) >= 4
     moved = boxes[0] + [3.25, -2.5, 1.5, -0.5, 0.3]
-    other = classes[(classes.index(result[1]["value"]["rectanglelabels"][0]) + 1) % len(classes)]
+    other = classes[(classes.index(names_in(result)[1]) + 1) % len(classes)]
     new = np.array([64.5, 50.25, 30, 12, -0.7])
     studio.submit(
         tasks[first],
@@ -47,7 +47,7 @@ def test_the_whole_loop(studio: Studio, scenes, detector, tmp_path):
         ],
         seconds=42.5,
     )
-    names = [region["value"]["rectanglelabels"][0] for region in result]
+    names = names_in(result)
     wanted[first] = [moved, boxes[1], *boxes[3:], new], [names[0], other, *names[3:], classes[0]]
     # The second shows nothing, the third is skipped, the fourth is right as it is.
     studio.submit(tasks[second], [], seconds=3)
@@ -59,7 +59,7 @@ def test_the_whole_loop(studio: Studio, scenes, detector, tmp_path):
         assert loop.workspace.rounds()[0].stage == "queried"
     result, boxes = predicted(tasks[fourth])
     studio.submit(tasks[fourth], result)
-    wanted[fourth] = boxes, [region["value"]["rectanglelabels"][0] for region in result]
+    wanted[fourth] = boxes, names_in(result)
 
     with ActiveLoop(folder) as loop:
         assert loop.collect()["status"].tolist() == ["labelled", "labelled", "skipped", "labelled"]

@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 import pytest
 from helpers.bridge.browser import CHROMIUM, DRIVER, browser_at
-from helpers.bridge.label_studio import Studio, boxes_of, predicted, wait_until
+from helpers.bridge.label_studio import Studio, boxes_of, labels_in, predicted, wait_until
 from helpers.bridge.serving import PASSWORD, USER, served, status_page
 
 from al_rotate import ActiveLoop, Workspace
@@ -75,7 +75,7 @@ def test_a_config_and_a_checkpoint(studio: Studio, scenes, finetuned, many_boxes
                 (prediction,) = (opened if image_id == first_id else later[image_id])["predictions"]
                 assert prediction["model_version"] == first
                 np.testing.assert_allclose(boxes_of(prediction["result"], SIZE), detections[image_id].boxes, atol=1e-3)
-                n_shown += len(prediction["result"])
+                n_shown += len(labels_in(prediction["result"]))
         assert n_shown > 5
 
         # They answer three, and press Start training.
@@ -125,7 +125,7 @@ def test_in_the_browser(studio: Studio, scenes, finetuned, many_boxes, tmp_path,
         (prediction,) = studio.call("GET", f"tasks/{number}/")["predictions"]
         assert prediction["model_version"] == version
         seen = browser.driver.find_element("tag name", "body").text
-        rows = [f"{r['value']['rectanglelabels'][0]}\n{r['score']:.2f}" for r in prediction["result"][:5]]
+        rows = [f"{r['value']['labels'][0]}\n{r['score']:.2f}" for r in labels_in(prediction["result"])[:5]]
         assert all(row in seen for row in rows)
         assert len(rows) > 1
         browser.driver.get(url.replace("//", f"//{USER}:{PASSWORD.replace(' ', '%20')}@"))

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from helpers.bridge.label_studio import boxes_of, local_task, predict_request
+from helpers.bridge.label_studio import boxes_of, labels_in, local_task, names_in, predict_request
 from PIL import Image
 
 from al_rotate import ActiveLoop
@@ -62,11 +62,9 @@ def test_all_tasks_in_order(service, predict, http, scenes, served_detector, sco
         expected = detections[image_id]
         expected = expected.where(expected.scores >= score_thr)
         regions = result["result"]
-        assert [r["value"]["rectanglelabels"] for r in regions] == [
-            [synthetic.CLASSES[k]] for k in expected.labels.tolist()
-        ]
+        assert names_in(regions) == [synthetic.CLASSES[k] for k in expected.labels.tolist()]
         np.testing.assert_allclose(boxes_of(regions, (128, 128)), expected.boxes, atol=1e-3)
-        np.testing.assert_allclose([r["score"] for r in regions], expected.scores, atol=1e-6)
+        np.testing.assert_allclose([r["score"] for r in labels_in(regions)], expected.scores, atol=1e-6)
         assert result["model_version"] == service.version
         assert 0 <= result["score"] <= 1
     assert sum(len(result["result"]) for result in results if result) > 10
@@ -108,10 +106,10 @@ def test_labels_with_another_spelling(service, predict, scenes):
     task = local_task(scenes.labels.image_ids[0])
     names = [name.upper().replace("-", " ") for name in synthetic.CLASSES]
     (result,) = predict(service, task, classes=names).json()["results"]
-    assert {r["value"]["rectanglelabels"][0] for r in result["result"]} <= {*names}
+    assert {*names_in(result["result"])} <= {*names}
     assert result["result"]
     (few,) = predict(service, task, classes=names[:1]).json()["results"]
-    assert {r["value"]["rectanglelabels"][0] for r in few["result"]} <= {names[0]}
+    assert {*names_in(few["result"])} <= {names[0]}
     assert any(note.why.startswith("the project has no label for") for note in service.journal.notes)
     answer = predict(service, task, classes=["cat"])
     assert answer.status_code == 422

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.bridge.label_studio import CLASSES, drawn
+from helpers.bridge.label_studio import CLASSES, drawn, labels_in
 from helpers.bridge.proxy import Fault, proxy_to
 
 from al_rotate.bridge.client import LabelStudio, LabelStudioError
@@ -220,8 +220,8 @@ def test_a_renamed_label(studio, pool):
     xml = studio.call("GET", f"projects/{project}/")["label_config"]
     studio.call("PATCH", f"projects/{project}/", {"label_config": xml.replace('"ship"', '"vessel"')})
     result = corrected(tasks["plain"])
-    for region in result:
-        region["value"]["rectanglelabels"] = ["vessel"]
+    for region in labels_in(result):
+        region["value"]["labels"] = ["vessel"]
     studio.submit(tasks["plain"], result)
     pulled = studio.client.pull(project, CLASSES)
     assert len(pulled.reading.labels) == 0

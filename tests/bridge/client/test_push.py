@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.bridge.label_studio import CLASSES, boxes_of
+from helpers.bridge.label_studio import CLASSES, boxes_of, labels_in, names_in
 from helpers.bridge.proxy import proxy_to
 from PIL import Image
 
@@ -33,8 +33,8 @@ def test_what_is_pushed(studio, pool):
         assert prediction["score"] == pytest.approx(1 - task["data"]["al_uncertainty"])
         expected, result = pool.detections[image_id], prediction["result"]
         np.testing.assert_allclose(boxes_of(result, (320, 200)), expected.boxes, atol=1e-4)
-        assert [r["value"]["rectanglelabels"] for r in result] == [[CLASSES[k]] for k in expected.labels]
-        np.testing.assert_allclose([r["score"] for r in result], expected.scores)
+        assert names_in(result) == [CLASSES[k] for k in expected.labels]
+        np.testing.assert_allclose([r["score"] for r in labels_in(result)], expected.scores)
 
 
 def test_people_get_tasks_in_the_order_of_the_push(studio, pool):
@@ -82,7 +82,7 @@ def test_predictions_of_a_new_round_replace_those_of_the_last(studio, pool):
 def next_task(studio, project):
     """The task that the labelling stream hands out: its image, the ids of its predicted regions, and itself."""
     task = studio.call("GET", f"projects/{project}/next/")
-    return task["data"]["al_image_id"], [r["id"] for p in task["predictions"] for r in p["result"]], task
+    return task["data"]["al_image_id"], [r["id"] for p in task["predictions"] for r in labels_in(p["result"])], task
 
 
 def test_the_labelling_stream_shows_the_boxes_of_every_round(studio, pool):

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from helpers.bridge.label_studio import CLASSES
+from helpers.bridge.label_studio import CLASSES, labels_in
 from helpers.bridge.proxy import Fault, proxy_to
 
 from al_rotate import RotatedInstances, boxes
@@ -124,5 +124,5 @@ def test_a_kill_during_a_push(studio, pool, tmp_path, victim):
         subprocess.run(command, check=True)
     tasks = list(studio.client.api.tasks(project, fields=["data", "predictions", "result"]))
     assert [task["data"]["al_image_id"] for task in tasks] == ids, (tmp_path / "log").read_text()
-    assert all(len(prediction["result"]) == 10 for task in tasks for prediction in task["predictions"])
+    assert all(len(labels_in(prediction["result"])) == 10 for task in tasks for prediction in task["predictions"])
     assert {len(task["predictions"]) for task in tasks} == {1}

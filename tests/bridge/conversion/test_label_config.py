@@ -38,7 +38,7 @@ SHIP, PLANE = '<Label value="ship"/>', '<Label value="plane"/>'
 
 @pytest.mark.parametrize("classes", [ODD, ["ship"], [f"class {k}" for k in range(60)], *([name] for name in ODD)])
 def test_classes_survive_a_round_trip(classes):
-    assert read_xml(to_xml(classes)) == LabelConfig(tuple(classes), "label", "image", "image")
+    assert read_xml(to_xml(classes)) == LabelConfig(tuple(classes), "label", "image", "image", "rectangle")
 
 
 def test_a_rectangle_with_labels_of_its_own():
@@ -49,7 +49,7 @@ def test_a_rectangle_with_labels_of_its_own():
 def test_what_is_written():
     root = ElementTree.fromstring(to_xml(["ship", "storage tank"], ["#e6194b", "red"]))
     assert root.tag == "View"
-    rank, why, image, labels = root
+    rank, why, image, rectangle, labels = root
     # Above the image, as headers without a name: tasks that lack these keys can be imported all the same.
     assert [(tag.tag, tag.get("value"), tag.get("name")) for tag in (rank, why)] == [
         ("Header", "Rank $al_rank: $al_image_id", None),
@@ -58,8 +58,10 @@ def test_what_is_written():
     assert {image.get(f"{tool}Control") for tool in ("zoom", "brightness", "contrast")} == {"true"}
     assert (image.tag, image.get("name"), image.get("value")) == ("Image", "image", "$image")
     assert image.get("rotateControl") == "false"  # what is drawn on a rotated view cannot be read
-    assert (labels.tag, labels.get("name"), labels.get("toName")) == ("RectangleLabels", "label", "image")
-    assert labels.get("canRotate") == "true"
+    assert (rectangle.tag, rectangle.get("name"), rectangle.get("toName")) == ("Rectangle", "rectangle", "image")
+    assert rectangle.get("canRotate") == "true"
+    assert (labels.tag, labels.get("name"), labels.get("toName")) == ("Labels", "label", "image")
+    assert [tag.get("opacity") for tag in (rectangle, labels)] == ["0.15"] * 2
     assert [label.attrib for label in labels] == [
         {"value": "ship", "background": "#e6194b", "hotkey": "1"},
         {"value": "storage tank", "background": "red", "hotkey": "2"},
@@ -162,23 +164,23 @@ ONE = r"expected one RectangleLabels over an Image, got "
         ("", r"expected a labelling configuration in XML, got '': "),
         ("ships", r"expected a labelling configuration in XML, got 'ships': "),
         ("<View><Image>", r"expected a labelling configuration in XML, got '<View><Image>': "),
-        ("<View/>", ONE + r"0 \(the configuration has nothing\): write <RectangleLabels name='label'"),
-        (config(), ONE + r"0 \(the configuration has Image\)"),
+        ("<View/>", ONE + r"0, .* \(the configuration has nothing\): write <Rectangle name='rectangle'"),
+        (config(), ONE + r"0, .* \(the configuration has Image\)"),
         (
             config('<BrushLabels name="b" toName="image"><Label value="oil"/></BrushLabels>'),
-            ONE + r"0 \(the configuration has BrushLabels, Image\)",
+            ONE + r"0, .* \(the configuration has BrushLabels, Image\)",
         ),
-        (config('<Rectangle name="r" toName="image"/>'), ONE + r"0 \(the configuration has Image, Rectangle\)"),
-        (config(LABELS), ONE + r"0 \(the configuration has Image, Labels\)"),
+        (config('<Rectangle name="r" toName="image"/>'), ONE + r"0, .* \(the configuration has Image, Rectangle\)"),
+        (config(LABELS), ONE + r"0, .* \(the configuration has Image, Labels\)"),
         (config('<Rectangle toName="image"/>', LABELS), "or one Rectangle with a name and one Labels"),
         (config('<Rectangle name="r" toName="image"/>', LABELS, LABELS), "one Labels"),
         ("<View>\ud800</View>", "expected a labelling configuration in XML, got"),
-        (config(rectangles(SHIP, to="elsewhere")), ONE + r"0 \(the configuration has Image, RectangleLabels\)"),
-        (config(rectangles(SHIP), image=""), ONE + r"0 \(the configuration has RectangleLabels\)"),
-        (config(rectangles(SHIP), rectangles(PLANE, name="other")), ONE + "2 "),
+        (config(rectangles(SHIP, to="elsewhere")), ONE + r"0, .* \(the configuration has Image, RectangleLabels\)"),
+        (config(rectangles(SHIP), image=""), ONE + r"0, .* \(the configuration has RectangleLabels\)"),
+        (config(rectangles(SHIP), rectangles(PLANE, name="other")), ONE + "2, "),
         (
             config('<Image name="two" value="$two"/>', rectangles(SHIP), rectangles(SHIP, name="l", to="two")),
-            ONE + "2 ",
+            ONE + "2, ",
         ),
         (config(rectangles(SHIP, SHIP)), r"expected labels with distinct names, got \['ship', 'ship'\]"),
         (

@@ -48,11 +48,9 @@ NUMBERS = "expected x, y, width, height, rotation as numbers below 1e+09, got"
         (rect(value={"rectanglelabels": [["ship"]]}), "unknown label ['ship']; the classes are ship, plane"),
         *((rect(type=f"{kind}labels"), f"a {kind}labels region cannot become a rotated box")
           for kind in ("brush", "ellipse", "keypoint")),
-        (rect(type="rectangle"), "a rectangle without a label"),
+        (rect(type="rectangle"), "a rectangle without a label: select it in the browser, choose its label, and update"),
         (rect(type=...), "a None region cannot become a rotated box"),
         (rect(type=["choices"]), "a ['choices'] region cannot become a rotated box"),
-        (polygon([[0, 0], [10, 0], [0, 10]]), "a polygonlabels region cannot become a rotated box; read with "
-                                              "polygons=True to take it as its smallest rectangle"),
         (rect(value={"x": float("nan")}), f"{NUMBERS} [nan, 10, 20, 10, 0]"),
         (rect(value={"width": float("inf")}), f"{NUMBERS} [10, 10, inf, 10, 0]"),
         (rect(value={"rotation": "90"}), f"{NUMBERS} [10, 10, 20, 10, '90']"),
@@ -127,7 +125,7 @@ def test_an_overhang_below_half_a_pixel_is_not_reported():
 @pytest.mark.parametrize("seed", range(5))
 def test_a_polygon_becomes_its_smallest_rectangle(seed):
     points = np.random.default_rng(seed).uniform([30, 35], [70, 65], (3 + seed, 2))
-    reading = read(task(answer(polygon(points.tolist()))), polygons=True)
+    reading = read(task(answer(polygon(points.tolist()))))
     shape = shapely.MultiPoint(points * SIZE / 100)
     (rectangle,) = shapely.polygons(rboxes.to_corners(reading.labels.boxes.astype(float)))
     assert rectangle.buffer(1e-3).covers(shape)
@@ -142,12 +140,21 @@ def test_a_polygon_becomes_its_smallest_rectangle(seed):
 )
 def test_what_is_no_polygon(points):  # fmt: skip
     expected = f"expected a polygon of at least three points, got {points}"
-    assert read(task(answer(polygon(points))), polygons=True).quarantined == {"a": expected}
+    assert read(task(answer(polygon(points)))).quarantined == {"a": expected}
+
+
+def test_polygons_can_be_held_back():
+    reading = read(task(answer(polygon([[0, 0], [10, 0], [0, 10]]))), polygons=False)
+    assert reading.quarantined == {
+        "a": "a polygonlabels region cannot become a rotated box; read with polygons=True to take it as its smallest "
+        "rectangle"
+    }
+    assert len(reading.labels) == 0
 
 
 @pytest.mark.parametrize("points", [[[10, 10]] * 3, [[10, 10], [20, 20], [30, 30]]])
 def test_a_flat_polygon_is_dropped(points):
-    reading = read(task(answer(polygon(points))), polygons=True)
+    reading = read(task(answer(polygon(points))))
     assert (reading.labels.counts.tolist(), [row[4] for row in rows(reading)]) == ([0], ["dropped"])
 
 

@@ -48,13 +48,13 @@ def test_polygons_and_policy(tmp_path: Path) -> None:
     polygon = {**region(SHIP, ""), "type": "polygonlabels", "value": {"points": points, "polygonlabels": ["pond"]}}
     answers = annotation(polygon), annotation(region(SHIP, "ship"), ground_truth=True)
     export = write_export(tmp_path, [task("one", *answers)])
-    exported = convert(export, "dota", tmp_path / "out", polygons=True, policy="ground-truth")
+    exported = convert(export, "dota", tmp_path / "out", policy="ground-truth")
     assert exported.labels.classes == ("pond", "ship")
     np.testing.assert_allclose(exported.labels.boxes, [SHIP], atol=1e-3)
     polygon_alone = write_export(tmp_path, [task("one", annotation(polygon))])
-    exported = convert(polygon_alone, "dota", tmp_path / "alone", polygons=True)
+    exported = convert(polygon_alone, "dota", tmp_path / "alone")
     np.testing.assert_allclose(np.abs(exported.labels.boxes), [[60, 45, 60, 30, 0]], atol=1e-4)
-    assert convert(polygon_alone, "dota", tmp_path / "without").labels.classes == ()
+    assert convert(polygon_alone, "dota", tmp_path / "without", polygons=False).labels.classes == ()
 
 
 def test_which_of_the_data_is_the_image(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ class Studio:
     def submit(self, task: dict, result: list, seconds: float = 10.0, **more: Any) -> dict:
         """Press Submit: send what the page sends when a person started from the prediction."""
         predictions = task.get("predictions") or [{}]
-        body = {"result": result, "lead_time": seconds, "parent_prediction": predictions[0].get("id"), **more}
+        body = {"result": as_sent(result), "lead_time": seconds, "parent_prediction": predictions[0].get("id"), **more}
         return self.call("POST", f"tasks/{task['id']}/annotations/", body, project=task["project"])
 
     def submit_labels(self, task: dict, labels: RotatedInstances) -> dict:
@@ -108,17 +108,38 @@ def assert_no_server(folder: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def as_sent(result):
+    """A result as the page sends it: each box is a rectangle and its labels, which share an id."""
+    sent = []
+    for entry in labels_in(result):
+        if entry["type"] == "labels":
+            numbers = {name: entry["value"][name] for name in NAMES}
+            sent.append({**entry, "type": "rectangle", "from_name": "rectangle", "value": numbers})
+        sent.append(entry)
+    return sent
+
+
+def labels_in(result):
+    """The entries with labels, one for each box; they repeat its numbers."""
+    return [entry for entry in result if entry["type"] != "rectangle"]
+
+
+def names_in(result):
+    """The label of each box."""
+    return [entry["value"]["labels"][0] for entry in labels_in(result)]
+
+
 def redrawn(region, box, size, label=None, **more):
     """A region as the page sends it once its box was changed."""
     numbers = dict(zip(NAMES, map(float, to_label_studio([box], *size)[0]), strict=True))
-    label = label or region["value"]["rectanglelabels"][0]
-    return {**region, "origin": "prediction-changed", "value": {**numbers, "rectanglelabels": [label]}, **more}
+    label = label or region["value"]["labels"][0]
+    return {**region, "origin": "prediction-changed", "value": {**numbers, "labels": [label]}, **more}
 
 
 def drawn(box, label, size, name="drawn"):
     """A region that a person drew."""
     own = {"original_width": size[0], "original_height": size[1], "image_rotation": 0, "origin": "manual"}
-    shape = {"id": name, "type": "rectanglelabels", "from_name": "label", "to_name": "image", **own}
+    shape = {"id": name, "type": "labels", "from_name": "label", "to_name": "image", **own}
     return redrawn(shape, box, size, label, origin="manual")
 
 
@@ -131,13 +152,13 @@ def draw_labels(labels, names=None, size=(128, 128)):
 
 def boxes_of(result, size):
     """(N, 5) boxes of a result's regions."""
-    values = [[region["value"][name] for name in NAMES] for region in result]
+    values = [[region["value"][name] for name in NAMES] for region in labels_in(result)]
     return from_label_studio(np.reshape(values, (-1, 5)), *size)
 
 
 def predicted(task):
-    """The regions of a task's prediction, and their boxes."""
-    result = task["predictions"][0]["result"]
+    """The labels of a task's prediction, one entry for each box, and the boxes."""
+    result = labels_in(task["predictions"][0]["result"])
     sizes = [(region["original_width"], region["original_height"]) for region in result]
     return result, [boxes_of([region], size)[0] for region, size in zip(result, sizes, strict=True)]
 
