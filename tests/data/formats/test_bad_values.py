@@ -52,9 +52,7 @@ def test_coco(tmp_path: Path, part: str, key: str, wrong: Any) -> None:
         assert read(tmp_path, content).n_boxes == 1
         return
     if key == "iscrowd" and wrong is True:
-        assert read(tmp_path, content).skipped == {
-            "a": f"{tmp_path / 'c.json'}: annotation 1 is a crowd (iscrowd 1)"
-        }
+        assert read(tmp_path, content).skipped == {"a": f"{tmp_path / 'c.json'}: annotation 1 is a crowd (iscrowd 1)"}
         return
     with pytest.raises(ValueError, match=r"c\.json: ") as caught:
         read(tmp_path, content)

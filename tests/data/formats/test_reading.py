@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import other_formats
+from helpers.other_formats import put
 from helpers.shapes import corner_distance
 from PIL import Image
 
@@ -38,69 +37,10 @@ def files(tmp_path: Path) -> dict[str, Path]:
     return images.find(tmp_path / "pool")
 
 
-# The formats that are read only, written here in the simplest way.
-
-
-def as_xml(rotated: bool) -> Callable[[RotatedInstances, Path], None]:
-    def write(instances: RotatedInstances, folder: Path) -> None:
-        for image_id, image in instances:
-            objects = ""
-            for (cx, cy, w, h, theta), label in zip(image.boxes.tolist(), image.labels, strict=True):
-                if rotated:
-                    parts = {"cx": cx, "cy": cy, "w": w, "h": h, "angle": theta % math.pi}
-                else:
-                    parts = {"xmin": cx - w / 2, "ymin": cy - h / 2, "xmax": cx + w / 2, "ymax": cy + h / 2}
-                box = "".join(f"<{name}>{value}</{name}>" for name, value in parts.items())
-                tag = "robndbox" if rotated else "bndbox"
-                objects += f"<object><name>{CLASSES[label]}</name><{tag}>{box}</{tag}></object>"
-            put(folder / f"{image_id}.xml", f"<annotation>{objects}</annotation>")
-
-    return write
-
-
-def as_labelme(instances: RotatedInstances, folder: Path) -> None:
-    for image_id, image in instances:
-        corners = boxes.to_corners(image.boxes.astype(float)).tolist()
-        shapes = [
-            {"label": CLASSES[label], "points": points, "shape_type": "polygon"}
-            for points, label in zip(corners, image.labels, strict=True)
-        ]
-        put(folder / f"{image_id}.json", json.dumps({"shapes": shapes}))
-
-
-def as_yolo(instances: RotatedInstances, folder: Path) -> None:
-    put(folder / "classes.txt", "\n".join(CLASSES))
-    for image_id, image in instances:
-        rows = image.boxes[:, :4] / np.tile(SIZES[image_id], 2)
-        lines = [f"{label} " + " ".join(map(str, row)) for label, row in zip(image.labels, rows.tolist(), strict=True)]
-        put(folder / "labels" / f"{image_id}.txt", "\n".join(lines))
-
-
-def put(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-
-
-WRITERS: dict[str, Callable[[RotatedInstances, Path], object]] = {
-    **{name: lambda given, out, name=name: formats.write(given, name, out) for name in ("dota", "coco", "cvat")},
-    "rolabelimg": as_xml(rotated=True),
-    "voc": as_xml(rotated=False),
-    "labelme": as_labelme,
-    "yolo": as_yolo,
-    "parquet": lambda given, out: given.save(out),
-}
-
-
 @pytest.mark.parametrize("name", sorted(formats.FORMATS))
 def test_every_format_is_recognised_and_read(tmp_path: Path, files: dict[str, Path], name: str) -> None:
-    given, out = labels(level=name in ("voc", "yolo")), tmp_path / "labels of others"
-    out = out.with_suffix(".parquet") if name == "parquet" else out
-    if name in WRITERS:
-        WRITERS[name](given, out)
-    else:
-        formats.write(given, name, out, files)
-    if name == "yolo-obb":
-        (out / "data.yaml").unlink()
+    given = labels(level=name in other_formats.LEVEL)
+    out = other_formats.WRITERS[name](given, tmp_path / "labels of others", files)
     assert formats.guess(out).format == name
     imported = formats.read(out, images=files)
     assert imported.format == name
@@ -140,7 +80,9 @@ def test_labels_are_matched_with_images_by_the_end_of_their_ids(tmp_path: Path, 
     assert sorted(imported.labels.image_ids) == ["P1", "part/P2"]
     assert imported.labels.skipped == {"elsewhere": "not among the images"}
     assert "1 labelled images left out: not among the images, e.g. in elsewhere" in imported.notes
-    with pytest.raises(ValueError, match=r"expected labels of the images z\.\.\., got labels of P2, elsewhere, x/P1\.\.\.: not "):
+    with pytest.raises(
+        ValueError, match=r"expected labels of the images z\.\.\., got labels of P2, elsewhere, x/P1\.\.\.: not "
+    ):
         formats.read(tmp_path / "out", images={"z": files["P1"]})
     with pytest.raises(ValueError, match=r"expected one image of these labels, got a/P2, b/P2"):
         formats.read(tmp_path / "out", images={"a/P2": files["P1"], "b/P2": files["P1"]})
