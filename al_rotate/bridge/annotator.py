@@ -25,6 +25,7 @@ from .conversion.annotations import Reading
 __all__ = ["Connection", "LabelStudioAnnotator", "connect"]
 
 TASKS_FILE = "label_studio_tasks.json"  # in a workspace
+RENDITIONS = "renditions"  # its folder of PNGs of the images that browsers do not show
 
 
 class LabelStudioAnnotator:
@@ -91,7 +92,7 @@ class LabelStudioAnnotator:
             selection[~selection["image_id"].isin(unreadable)],
             shown,
             query.paths,
-            addresses(self.connection.images, self.connection.document_root),
+            addresses(self.connection.images, self.connection.document_root, self.folder / RENDITIONS),
             query.model_version,
             query.round,
         )
@@ -170,10 +171,11 @@ class LabelStudioAnnotator:
         self._save(tasks)
 
     def _read_sizes(self, query: Query) -> None:
-        """Read the sizes of all images; one that cannot be read cannot be labelled, and is answered as skipped."""
+        """Read the sizes of all images; one that cannot be read or shown is answered as skipped."""
         for image_id in query.image_ids:
             try:
                 self._sizes[image_id] = images.size(query.paths[image_id])
+                images.rendition(query.paths[image_id], self.folder / RENDITIONS)
                 self._unreadable.pop(image_id, None)
             except images.UnreadableImage as error:
                 self._unreadable[image_id] = f"cannot be read: {error}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
+from ...data.images import rendition
 from .api import Api, LabelStudioError
 
 
@@ -20,17 +21,21 @@ class Addresses(Protocol):
         """Make the images available and return image id -> the address for its task; repeating it is safe."""
 
 
-def addresses(images: str, document_root: str | Path | None = None) -> Addresses:
+def addresses(images: str, document_root: str | Path | None = None, renditions: str | Path | None = None) -> Addresses:
     """Choose how a project's images are addressed.
 
     Args:
         images: ``local`` (files that the server reads itself), ``upload`` (copies in the server), or a template of an
             ``https://`` or ``s3://`` address with ``{image_id}``, ``{name}`` or ``{suffix}`` in it.
         document_root: for ``local``, the server's LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT.
+        renditions: a folder for PNGs of the images that browsers do not show, such as TIFFs. They are uploaded,
+            wherever the other images are: no server or store has them. None takes all images as they are.
 
     Raises:
         ValueError: for anything else.
     """
+    if renditions is not None:
+        return WithRenditions(addresses(images, document_root), renditions)
     if images == "local":
         if document_root is None:
             raise ValueError("expected document_root with images='local': the server's LOCAL_FILES_DOCUMENT_ROOT")
@@ -121,3 +126,26 @@ class Template:
             image_id: self.pattern.format(image_id=encode(image_id), name=encode(path.name), suffix=path.suffix)
             for image_id, path in files.items()
         }
+
+
+class WithRenditions:
+    """Addresses of images, but uploads of PNGs in place of those that browsers do not show.
+
+    Args:
+        others: of the images that browsers show.
+        folder: of the PNGs, see :func:`al_rotate.images.rendition`.
+    """
+
+    def __init__(self, others: Addresses, folder: str | Path) -> None:
+        self.others, self.folder = others, Path(folder)
+
+    def prepare(self, api: Api, project: int, files: Mapping[str, Path]) -> dict[str, str]:
+        """See :class:`Addresses`.
+
+        Raises:
+            UnreadableImage: for a file that cannot be decoded.
+        """
+        shown = {image_id: rendition(path, self.folder) for image_id, path in files.items()}
+        made = {image_id: path for image_id, path in shown.items() if path != files[image_id]}
+        rest = {image_id: path for image_id, path in files.items() if image_id not in made}
+        return {**self.others.prepare(api, project, rest), **Uploads().prepare(api, project, made)}
