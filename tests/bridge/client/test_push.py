@@ -9,6 +9,7 @@ from helpers.bridge.label_studio import CLASSES, boxes_of, labels_in, names_in
 from helpers.bridge.proxy import proxy_to
 from PIL import Image
 
+from al_rotate import RotatedInstances
 from al_rotate.bridge.client import LabelStudio, Uploads, addresses
 from al_rotate.bridge.conversion.tasks import image_id_of, region_id
 
@@ -130,6 +131,22 @@ def test_tasks_that_lost_their_predictions_get_them(studio, pool):
     assert len(studio.push(project, pool).updated) == 6
     assert studio.push(project, pool).updated == []
     assert Counter(len(task["predictions"]) for task in studio.tasks(project)) == {1: 6, 0: 1}
+
+
+def test_boxes_that_the_bulk_import_leaves_out_arrive(studio, pool):
+    """Of tasks that have no prediction yet: one box is wider than its image, one crosses its lower right corner."""
+    project = studio.project()
+    ids = ["plain", "a b", "x'y"]
+    studio.push(project, pool, ids, version=None)
+    rows = [[160, 100, 340, 10, 0.02], [310, 190, 40, 20, 1.4], [90, 80, 60, 20, 0.7]]
+    odd = RotatedInstances(ids, [0, 1, 2, 3], rows, [0, 1, 2], scores=[0.5] * 3, classes=CLASSES)
+    assert sorted(studio.push(project, pool, ids, detections=odd).updated) == sorted(ids)
+    for image_id, task in studio.by_image(project).items():
+        (prediction,) = task["predictions"]
+        np.testing.assert_allclose(boxes_of(prediction["result"], (320, 200)), odd[image_id].boxes, atol=1e-4)
+        studio.submit(task, prediction["result"])
+    reading = studio.client.pull(project, CLASSES).reading
+    np.testing.assert_allclose(reading.labels.subset(ids).boxes, rows, atol=1e-4)
 
 
 def test_what_cannot_be_sent_is_not(studio, pool):

@@ -7,7 +7,7 @@ from label_studio_sdk.converter.utils import convert_annotation_to_yolo_obb, con
 from shapely.affinity import rotate
 
 from al_rotate import boxes as rboxes
-from al_rotate.bridge.conversion.geometry import from_label_studio, to_label_studio
+from al_rotate.bridge.conversion.geometry import from_label_studio, to_importable, to_label_studio
 
 QUARTER = np.pi / 2
 UPRIGHT = [30, 60, 80, 20, -QUARTER]  # 80 high, 20 wide
@@ -94,6 +94,22 @@ def test_canonical_boxes_survive_a_round_trip():
     width, height = width[-len(boxes) :], height[-len(boxes) :]
     back = from_label_studio(to_label_studio(boxes, width, height), width, height)
     np.testing.assert_allclose(back, boxes, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", [6, 7])
+def test_values_that_the_import_takes(seed):
+    """The same rectangles, from a corner in the image's upper left part where there is one, else as they were."""
+    boxes, width, height = random_boxes(seed)
+    values, own = to_importable(boxes, width, height), to_label_studio(boxes, width, height)
+    assert_same_rectangles(from_label_studio(values, width, height), rboxes.to_corners(boxes))
+    size = np.column_stack([width, height])
+    corners = 100 * rboxes.to_corners(boxes) / size[:, None]
+    sides = np.stack([100 * boxes[:, 2:4] / size, 100 * boxes[:, 3:1:-1] / size], axis=1)[:, [0, 1, 0, 1]]
+    can = (np.concatenate([corners, sides], axis=2) <= 100).all(axis=2).any(axis=1)
+    fits, fitted = (values[:, :4] <= 100).all(axis=1), (own[:, :4] <= 100).all(axis=1)
+    np.testing.assert_array_equal(fits, can)
+    np.testing.assert_array_equal(values[fitted | ~can], own[fitted | ~can])
+    assert (can & ~fitted).sum() > 100  # some were restated
 
 
 def test_full_turns_change_nothing():

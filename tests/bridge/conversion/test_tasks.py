@@ -94,6 +94,22 @@ def test_what_hardly_lies_in_the_image_is_not_sent():
     assert [region["id"] for region in prediction["result"]] == [tasks.region_id("m", "a", k) for k in (0, 2)]
 
 
+@pytest.mark.parametrize(
+    ("box", "values", "importable"),
+    [
+        ([380, 100, 60, 20, 1], (93.05141, 34.67642, 15, 10, 57.29578), True),  # from its own top-left corner
+        # That would be at 400.2 x 69.4: from the next one, at 408 - 16.209 - 8.415, 100 - 25.244 + 5.403.
+        ([408, 100, 60, 20, 1], (95.84405, 40.07945, 5, 30, 327.29578), True),
+        ([200, 100, 500, 20, 0], (-12.5, 45, 125, 10, 0), False),
+    ],
+)
+def test_boxes_that_leave_the_image(box, values, importable):
+    task = tasks.image_task("a", "a.png", SIZE, CONFIG, detections([*box, 0, 0.9]), model_version="m")
+    ((region,),) = (prediction["result"] for prediction in task["predictions"])
+    assert list(region["value"].values())[:5] == pytest.approx(values, abs=1e-4)
+    assert tasks.is_importable(task["predictions"][0]) == importable
+
+
 def test_no_prediction_and_an_empty_one():
     assert "predictions" not in tasks.image_task("a", "a.png", SIZE, CONFIG)
     task = tasks.image_task("a", "a.png", SIZE, CONFIG, detections(scores=None), model_version="m")
