@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 import al_rotate
-from al_rotate.cli.installation.pins import pin
+from al_rotate.cli.installation import install_mm
 from al_rotate.loop import ActiveLoop, SimulatedAnnotator
 from al_rotate.sampling import rank
 
@@ -124,7 +124,9 @@ def test_its_metadata(wheel):
     about = read_metadata(wheel)
     assert (about["Name"], about["Version"]) == ("al_rotate", al_rotate.__version__)
     assert (about["License-Expression"], about["License-File"]) == ("Apache-2.0", "LICENSE")
-    assert {"mm", "fast", "studio", "dev"} <= {*about.get_all("Provides-Extra")}
+    assert {*about.get_all("Provides-Extra")} == {"fast", "studio", "geo", "dev"}
+    needs = {Requirement(line).name for line in about.get_all("Requires-Dist")}
+    assert not needs & {*install_mm.TORCH, *install_mm.MM, "onedl-mmcv"}  # pip would build mmcv without its ops
     assert about.get_payload().startswith("# al_rotate")
 
 
@@ -166,8 +168,9 @@ def test_report(run, tmp_path):
     assert "data:image/" in report
 
 
-def test_the_doctor_knows_the_pins(run):
+def test_the_doctor_shows_how_to_get_detection(run, environment):
     report = run("al-rotate", "doctor")
     assert re.search(rf"^al_rotate +{re.escape(al_rotate.__version__)}$", report, re.M)
-    assert "The core works. To train and run detectors, install them, in this order:" in report
-    assert f"pip install {pin('torch', 'torchvision')}\n" in report
+    assert report.endswith(
+        f"The core works. To train and run detectors:\n{environment}/bin/python -m al_rotate install-mm\n"
+    )

@@ -8,7 +8,8 @@ import sys
 def main(argv: list[str] | None = None) -> int:
     """Run one command of ``al-rotate``; see :func:`al_rotate.cli.parser.run`.
 
-    ``doctor`` is started without the other commands, because it must run where packages that they need are broken.
+    ``doctor`` and ``install-mm`` are started without the other commands, because they must run where packages that
+    those need are broken or missing.
     """
     words = sys.argv[1:] if argv is None else argv
     try:
@@ -16,6 +17,10 @@ def main(argv: list[str] | None = None) -> int:
             from .installation.doctor import main as doctor
 
             return doctor(words[1:])
+        if words[:1] == ["install-mm"]:
+            from .installation.install_mm import main as install_mm
+
+            return install_mm(words[1:])
         from .parser import run
 
         return run(words)

@@ -81,7 +81,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_strategy_arguments(demo, default=LoopSettings.strategy, with_options=False)
     label_studio.add(add_command)
     labels.add(add_command)
-    add_command("doctor", _doctor, "Check the installation and name the repair.", "al-rotate doctor")
+    # al_rotate.cli.main starts these two itself: they are here for the list of commands.
+    add_command("doctor", _installation, "Check the installation and name the repair.", "al-rotate doctor")
+    add_command("install-mm", _installation, "Install PyTorch, mmcv and MMRotate.", "al-rotate install-mm")
     return parser
 
 
@@ -93,7 +95,7 @@ def _demo(args: argparse.Namespace) -> None:
         print(f"next: open {loop.workspace.folder / 'report.html'} in a browser; then al-rotate studio {args.folder}")
 
 
-def _doctor(args: argparse.Namespace) -> int:
-    from .installation import doctor
+def _installation(args: argparse.Namespace) -> int:
+    from . import main
 
-    return doctor.main([])
+    return main([args.command])

@@ -18,7 +18,7 @@ ROOT = Path(al_rotate.__file__).parents[1]
 PAGES = ["README.md", *(f"docs/{file.name}" for file in sorted((ROOT / "docs").glob("*.md")))]
 COMMANDS = (
     "init tile render predict rank query review collect train status report "
-    "add remove unskip classes set undo demo studio connect serve convert export doctor"
+    "add remove unskip classes set undo demo studio connect serve convert export doctor install-mm"
 ).split()
 
 
@@ -96,7 +96,7 @@ def test_the_old_name_of_the_budget(al, work):
 def test_help_lists_every_command(al):
     code, out, _ = al("--help")
     assert code == 0
-    assert re.findall(r"^    (\w+) +[A-Z]", out, re.M) == COMMANDS
+    assert re.findall(r"^    ([\w-]+)\s+[A-Z]", out, re.M) == COMMANDS
 
 
 def test_version(al):

@@ -9,17 +9,14 @@ from typing import Any
 from al_rotate.cli.installation.facts import CHECKS, CORE, Check, Facts
 
 PIP = "/env/bin/python -m pip"
-TOOLS = f"{PIP} install setuptools==80.9.0 wheel ninja psutil"
-BUILD = (
-    "install --no-cache-dir --no-build-isolation --no-deps --force-reinstall --no-binary onedl-mmcv onedl-mmcv==2.3.6"
-)
-REBUILD = f"{TOOLS} && CFLAGS='-O3 -g0' CXXFLAGS='-O3 -g0' {PIP} {BUILD}"
-REBUILD_CUDA = f"{TOOLS} && CFLAGS='-O3 -g0' CXXFLAGS='-O3 -g0' FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST=9.0 {PIP} {BUILD}"
+TOOLS = f"{PIP} install setuptools==80.9.0 wheel==0.45.1 ninja==1.13.0 psutil==7.2.2"
+INSTALL_MM = "/env/bin/python -m al_rotate install-mm"
+REBUILD = f"{INSTALL_MM} --keep-torch"
 REMATCH = f"{PIP} uninstall -y torchvision && {PIP} install"
 NMS_MISSING = "RuntimeError: operator torchvision::nms does not exist"
 NO_DRIVER = {"cuda": "13.0", "no_gpu": "Found no NVIDIA driver on your system"}
 H100 = {"cuda": "13.0", "gpu": "NVIDIA H100 80GB HBM3", "arch": "9.0"}
-RIGHT = {"folder": "/env/mmcv", "has_ops": True, "device": "cpu", "iou": 0.33333331, "kept": [1]}
+RIGHT = {"folder": "/env/mmcv", "has_ops": True, "ops": "compiled", "device": "cpu", "iou": 0.33333331, "kept": [1]}
 
 HEALTHY = Facts(
     python=(3, 11, 7),

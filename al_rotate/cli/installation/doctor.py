@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import install_mm
 from .facts import CORE, OWNERS, Check, Facts, gather
 from .pins import PYTHONS, VERSIONS, name_pythons, pin
 
@@ -36,7 +37,9 @@ FIRST_MAJOR = {"mmengine": 0, "mmcv": 2, "mmdet": 3, "mmrotate": 1}  # of the li
 OPENCVS = ("opencv-python", "opencv-python-headless")
 OPENCV_VERSION = VERSIONS["opencv-python-headless"]  # of every build: they share one cv2/ folder
 # The OpenMMLab packages still import pkg_resources, which setuptools 82 dropped; their sdists import torch to build.
-BUILD_TOOLS = f"{pin('setuptools')} wheel ninja psutil"
+BUILD_TOOLS = pin(*install_mm.BUILD_TOOLS)
+VARIABLE = "AL_ROTATE_OPS"
+PYTHON_OPS = f"set {VARIABLE}=python, with which one-stage models run on the GPU all the same"
 # The loader's errors when mmcv's ops were built for another torch or CUDA than the installed one.
 OTHER_TORCH = r"mmcv[/\\]_ext.*(undefined symbol|symbol not found)|lib(c10|torch|cu)\S*: cannot open"
 
@@ -169,20 +172,23 @@ def _openmmlab(facts: Facts, name: str, needs_work: bool) -> Problem | None:
 
 def _ops(facts: Facts, values: Mapping[str, Any], error: str | None) -> Problem | None:
     rebuild = _install_fork(facts, "mmcv")
-    if values.get("has_ops") is False:
-        why = f"{values['folder']} holds no compiled mmcv._ext: it was built without torch, in isolation"
-        return Problem("mmcv has no ops", why, rebuild)
     torch = facts.checks.get("torch")
     if torch is None or torch.error:  # mmcv's ops need a torch that works
         return None
+    if error and f"expected {VARIABLE}" in error:
+        return Problem(f"{VARIABLE} says something else", error, f"unset {VARIABLE}")
+    if error and values.get("has_ops") is False and "mmcv._ext" in error:
+        why = f"{values['folder']} holds no compiled mmcv._ext, and {VARIABLE} asks for it"
+        return Problem("mmcv has no compiled ops", why, f"unset {VARIABLE}, or {rebuild}")
     if error and re.search(OTHER_TORCH, error):
         return Problem(f"mmcv's ops were built for another torch than {facts.versions.get('torch')}", error, rebuild)
     if error and values.get("device") == "cuda":
-        nvcc = "" if facts.nvcc else f"; install the CUDA {torch.values['cuda']} toolkit first: there is no nvcc"
-        return Problem("mmcv's ops do not run on the GPU", error + nvcc, rebuild)
+        if not facts.nvcc:
+            error += f"; there is no nvcc: install the CUDA {torch.values['cuda']} toolkit first, or {PYTHON_OPS}"
+        return Problem("mmcv's ops do not run on the GPU", error, rebuild)
     if not error and (abs(values.get("iou", 1 / 3) - 1 / 3) > 1e-4 or values.get("kept", [1]) != [1]):
         results = f"IoU {values['iou']:.4f} (should be 0.3333), NMS {values['kept']} (should be [1])"
-        return Problem("mmcv's ops compute wrong values", f"on {values['device']}: {results}", rebuild)
+        return Problem("mmcv's ops compute wrong values", f"on {values['device']}: {results}", f"{rebuild} --rebuild")
     return None
 
 
@@ -196,16 +202,11 @@ def _reinstall(facts: Facts, *requirements: str) -> str:
 def _install_fork(facts: Facts, name: str) -> str:
     """Return the command that leaves the tested fork, and it alone, in the folder of an import name."""
     fork, owners = pin(FORKS[name]), facts.owners(name)
-    steps = [f"{facts.pip} install {BUILD_TOOLS}"]
+    steps = [f"{facts.pip} install {BUILD_TOOLS}", f"{facts.pip} install --no-build-isolation {fork}"]
+    if name == "mmcv":
+        steps = [f"{facts.install_mm} --keep-torch"]
     if owners and (name != "mmcv" or owners != ["onedl-mmcv"]):
         steps.insert(0, f"{facts.pip} uninstall -y {' '.join(owners)}")
-    if name == "mmcv":  # -g0: the interpreter's own flags carry -g, which doubles the build
-        torch = facts.checks.get("torch", Check()).values
-        cuda = f"FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST={torch['arch']} " if "arch" in torch else ""
-        flags = "--no-cache-dir --no-build-isolation --no-deps --force-reinstall --no-binary onedl-mmcv"
-        steps.append(f"CFLAGS='-O3 -g0' CXXFLAGS='-O3 -g0' {cuda}{facts.pip} install {flags} {fork}")
-    else:
-        steps.append(f"{facts.pip} install --no-build-isolation {fork}")
     return " && ".join(steps)
 
 
@@ -228,7 +229,10 @@ def report(facts: Facts, problems: Sequence[Problem]) -> str:
         rows.append(("device", "GPU" if "gpu" in torch else "CPU", f"{torch.get('gpu', torch.get('no_gpu'))}; {built}"))
     if "kept" in mmcv and not facts.error("mmcv"):
         results = f"box_iou_rotated {mmcv['iou']:.4f} (should be 0.3333), nms_rotated {mmcv['kept']} (should be [1])"
-        rows.append(("mmcv ops", f"on {mmcv['device']}", results))
+        ops = "compiled"
+        if mmcv.get("ops") == "python":
+            ops, results = "PyTorch", f"{results}; for one-stage models only, {facts.install_mm} compiles the others"
+        rows.append(("mmcv ops", ops, f"on {mmcv['device']}: {results}"))
     lines = [f"{name:<17} {version:<11} {note}".rstrip() for name, version, note in rows]
     for number, problem in enumerate(problems, 1):
         lines += ["", f"{number}. {problem.what}: {problem.why}", f"   repair: {problem.repair}"]
@@ -237,9 +241,8 @@ def report(facts: Facts, problems: Sequence[Problem]) -> str:
     elif facts.detection:
         lines += ["", "All is well: the core and the detector work."]
     else:
-        steps = [f"{facts.pip} install {pin('torch', 'torchvision')}", _install_fork(facts, "mmcv")]
-        steps.append(f"{facts.pip} install --no-build-isolation {pin(*FORKS.values(), *OPENCVS)}")
-        lines += ["", "The core works. To train and run detectors, install them, in this order:", *steps]
+        keep = " --keep-torch" if "torch" in facts.checks else ""
+        lines += ["", "The core works. To train and run detectors:", f"{facts.install_mm}{keep}"]
     return "\n".join(lines)
 
 

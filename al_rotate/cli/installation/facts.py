@@ -42,6 +42,8 @@ OWNERS = {  # import name -> every distribution that unpacks into its folder
     "mmrotate": ("mmrotate", "onedl-mmrotate"),
 }
 
+# Where mmcv's ops are not compiled, others take their place: al_rotate.detection must be imported first.
+_WITH_OPS = "import al_rotate.detection\n"
 # The code that checks each import name, after those it builds on. `values` is returned, also by a check that fails.
 CHECKS = {
     **{name: f"import {name}" for name in CORE},
@@ -61,26 +63,27 @@ import torch, torchvision
 torchvision.ops.nms(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.ones(1), 0.5)
 """,
     "mmengine": "import mmengine",
-    # The files come first: mmcv without its ops is found even where torch is broken.
-    "mmcv": """
+    # The files come first: whether mmcv has its ops is known even where torch is broken.
+    "mmcv": _WITH_OPS
+    + """
 import importlib.machinery
 folder = spec.submodule_search_locations
 values["folder"] = list(folder)[0]
 values["has_ops"] = importlib.machinery.PathFinder.find_spec("mmcv._ext", folder) is not None
-if values["has_ops"]:
-    import torch, mmcv._ext
-    from mmcv.ops import box_iou_rotated, nms_rotated
-    boxes = torch.tensor([[50, 50, 40, 20, 0], [50, 50, 40, 20, torch.pi / 2]])
-    for device in ["cpu"] + ["cuda"] * torch.cuda.is_available():
-        values["device"] = device
-        on = boxes.to(device)
-        values["iou"] = box_iou_rotated(on, on)[0, 1].item()
-        values["kept"] = nms_rotated(on, torch.tensor([0.6, 0.9], device=device), 0.3)[1].tolist()
-        if abs(values["iou"] - 1 / 3) > 1e-4 or values["kept"] != [1]:
-            break
+import torch, mmcv._ext
+from mmcv.ops import box_iou_rotated, nms_rotated
+values["ops"] = al_rotate.detection.openmmlab.ops.in_use()
+boxes = torch.tensor([[50, 50, 40, 20, 0], [50, 50, 40, 20, torch.pi / 2]])
+for device in ["cpu"] + ["cuda"] * torch.cuda.is_available():
+    values["device"] = device
+    on = boxes.to(device)
+    values["iou"] = box_iou_rotated(on, on)[0, 1].item()
+    values["kept"] = nms_rotated(on, torch.tensor([0.6, 0.9], device=device), 0.3)[1].tolist()
+    if abs(values["iou"] - 1 / 3) > 1e-4 or values["kept"] != [1]:
+        break
 """,
-    "mmdet": "import mmdet",
-    "mmrotate": "import mmrotate.models",
+    "mmdet": _WITH_OPS + "import mmdet",
+    "mmrotate": _WITH_OPS + "import mmrotate.models",
 }
 
 # One child runs the checks until one fails; the next checks get a fresh child, since a failed import leaves half-loaded
@@ -135,6 +138,10 @@ class Facts:
     @property
     def pip(self) -> str:
         return f"{shlex.quote(self.executable)} -m pip"
+
+    @property
+    def install_mm(self) -> str:
+        return f"{shlex.quote(self.executable)} -m al_rotate install-mm"
 
     def error(self, name: str) -> str | None:
         """Return how the check of an import name failed; None also when it is not installed."""

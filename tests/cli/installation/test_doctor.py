@@ -11,11 +11,11 @@ from helpers.installations import (
     CORE_ONLY,
     H100,
     HEALTHY,
+    INSTALL_MM,
     NMS_MISSING,
     NO_DRIVER,
     PIP,
     REBUILD,
-    REBUILD_CUDA,
     REMATCH,
     RIGHT,
     TOOLS,
@@ -29,11 +29,23 @@ from al_rotate.cli.installation.facts import CORE, Check
 ROOT = Path(__file__).resolve().parents[3]
 
 FAULTS = {
-    "mmcv without ops": (
-        changed(checks={"mmcv": Check({"folder": "/env/mmcv", "has_ops": False})}),
-        "mmcv has no ops",
-        "/env/mmcv holds no compiled mmcv._ext",
-        REBUILD,
+    "mmcv without the compiled ops that are asked for": (
+        changed(
+            checks={
+                "mmcv": failed(
+                    "ModuleNotFoundError: No module named 'mmcv._ext'", **{"folder": "/env/mmcv", "has_ops": False}
+                )
+            }
+        ),
+        "mmcv has no compiled ops",
+        "/env/mmcv holds no compiled mmcv._ext, and AL_ROTATE_OPS asks for it",
+        f"unset AL_ROTATE_OPS, or {REBUILD}",
+    ),
+    "a word that AL_ROTATE_OPS does not know": (
+        changed(checks={"mmcv": failed("ValueError: expected AL_ROTATE_OPS to be python, compiled or empty, got 'c'")}),
+        "AL_ROTATE_OPS says something else",
+        "to be python, compiled or empty, got 'c'",
+        "unset AL_ROTATE_OPS",
     ),
     "mmcv of another torch": (
         changed(
@@ -59,7 +71,7 @@ FAULTS = {
         ),
         "mmcv's ops were built for another torch than 2.11.0",
         "libcudart.so.12",
-        REBUILD_CUDA,
+        REBUILD,
     ),
     "mmcv without GPU ops": (
         changed(
@@ -72,14 +84,15 @@ FAULTS = {
             }
         ),
         "mmcv's ops do not run on the GPU",
-        "cuda:0 not found.; install the CUDA 13.0 toolkit first: there is no nvcc",
-        REBUILD_CUDA,
+        "cuda:0 not found.; there is no nvcc: install the CUDA 13.0 toolkit first, or set AL_ROTATE_OPS=python, with "
+        "which one-stage models run on the GPU all the same",
+        REBUILD,
     ),
     "mmcv's ops wrong": (
         changed(checks={"mmcv": Check({**RIGHT, "iou": 1.0, "kept": [1]})}),
         "mmcv's ops compute wrong values",
         "on cpu: IoU 1.0000 (should be 0.3333), NMS [1] (should be [1])",
-        REBUILD,
+        f"{REBUILD} --rebuild",
     ),
     "mmcv missing": (changed({"onedl-mmcv": None}, {"mmcv": None}), "mmcv is missing", "detector", REBUILD),
     "torchvision of another torch": (
@@ -217,23 +230,27 @@ def test_healthy_facts_have_no_problem_with_or_without_a_gpu() -> None:
     gpu = changed(checks={"torch": Check(H100), "mmcv": Check({**RIGHT, "device": "cuda"})})
     assert diagnose(gpu) == []
     assert re.search(
-        r"device +GPU +NVIDIA H100 80GB HBM3; torch is built for CUDA 13.0\nmmcv ops +on cuda ", report(gpu, [])
+        r"device +GPU +NVIDIA H100 80GB HBM3; torch is built for CUDA 13.0\nmmcv ops +compiled +on cuda: ",
+        report(gpu, []),
     )
 
 
 def test_the_core_alone_is_healthy_and_shows_how_to_get_detection() -> None:
     assert diagnose(CORE_ONLY) == []
-    text = report(CORE_ONLY, [])
-    assert text.splitlines()[-4:] == [
-        "The core works. To train and run detectors, install them, in this order:",
-        f"{PIP} install torch==2.11.0 torchvision==0.26.0",
-        REBUILD,
-        f"{PIP} install --no-build-isolation onedl-mmengine==0.10.12 onedl-mmcv==2.3.6 onedl-mmdetection==3.5.1 "
-        "onedl-mmrotate==1.2.1 opencv-python==4.12.0.88 opencv-python-headless==4.12.0.88",
-    ]
+    shown = ["The core works. To train and run detectors:", INSTALL_MM]
+    assert report(CORE_ONLY, []).splitlines()[-2:] == shown
     # torch alone, installed for other work, is no half-installed detector
     torch = dataclasses.replace(CORE_ONLY, checks={**CORE_ONLY.checks, "torch": Check(NO_DRIVER)})
     assert diagnose(torch) == []
+    assert report(torch, []).splitlines()[-1] == f"{INSTALL_MM} --keep-torch"
+
+
+def test_ops_in_pytorch_are_no_fault_and_not_taken_for_compiled_ones() -> None:
+    facts = changed(checks={"mmcv": Check({**RIGHT, "has_ops": False, "ops": "python"})})
+    assert diagnose(facts) == []
+    (line,) = (line for line in report(facts, []).splitlines() if line.startswith("mmcv ops"))
+    assert line.split()[:6] == ["mmcv", "ops", "PyTorch", "on", "cpu:", "box_iou_rotated"]
+    assert line.endswith(f"; for one-stage models only, {INSTALL_MM} compiles the others")
 
 
 def test_echoes_of_a_problem_are_left_out_but_a_second_fault_is() -> None:
@@ -244,13 +261,13 @@ def test_echoes_of_a_problem_are_left_out_but_a_second_fault_is() -> None:
             "torchvision": echo,
             "mmrotate": echo,
             "mmdet": failed("ModuleNotFoundError: No module named 'mmcv._ext'"),
-            "mmcv": Check({"folder": "/env/mmcv", "has_ops": False}),
+            "mmcv": Check({**RIGHT, "iou": 1.0}),
         },
         torchvision_needs="2.10.0",
     )
     assert [problem.what for problem in diagnose(facts)] == [
         "torchvision 0.25.0 does not match torch",
-        "mmcv has no ops",
+        "mmcv's ops compute wrong values",
     ]
 
 

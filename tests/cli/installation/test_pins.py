@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from al_rotate.cli.installation import doctor, facts, pins
+from al_rotate.cli.installation import doctor, facts, install_mm, pins
 from al_rotate.cli.installation.pins import CONSTRAINTS, VERSIONS, pin, read_constraints
 
 if sys.version_info >= (3, 11):
@@ -67,18 +67,22 @@ def test_every_requirement_is_pinned_within_its_range_and_nothing_else_is():
     ranges = [Requirement(line) for line in [*PROJECT["dependencies"], *chain.from_iterable(EXTRAS.values())]]
     for requirement in ranges:
         assert requirement.specifier.contains(VERSIONS[requirement.name]), requirement
-    others = {*names_in("build.txt"), *names_in("experiments.txt"), *doctor.OPENCVS}
+    detector = {*install_mm.TORCH, "onedl-mmcv", *install_mm.MM, *install_mm.BUILD_TOOLS, *doctor.OPENCVS}
+    others = detector | {*names_in("experiments.txt")}
+        *install_mm.TORCH,
+        "onedl-mmcv",
+        *install_mm.MM,
+        *install_mm.BUILD_TOOLS,
+        *names_in("experiments.txt"),
+        *doctor.OPENCVS,
+    }
     assert {requirement.name for requirement in ranges} | others == {*VERSIONS}
 
 
 def test_the_doctor_repairs_with_pinned_packages():
     assert {*facts.CORE.values()} == {Requirement(line).name for line in PROJECT["dependencies"]}
-    assert {"torch", "torchvision", *doctor.FORKS.values()} == {Requirement(line).name for line in EXTRAS["mm"]}
+    assert {*doctor.FORKS.values()} == {"onedl-mmcv", *install_mm.MM}
     assert VERSIONS["opencv-python"] == VERSIONS["opencv-python-headless"] == doctor.OPENCV_VERSION
-    assert doctor.BUILD_TOOLS.split()[0] == pin("setuptools")
-    assert {"torch", "torchvision", *(word.partition("==")[0] for word in doctor.BUILD_TOOLS.split())} == {
-        *names_in("build.txt")
-    }
 
 
 def test_the_set_up_installs_by_the_same_file(setup_env):
