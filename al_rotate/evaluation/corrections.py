@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from .. import boxes
 from ..data import RotatedInstances
+from ..storage.user_warnings import warn_user
+from .tolerance import Tolerance, corner_distances
 
 _WORDS = ("image_id", "what", "predicted_class", "corrected_class", "matched_by")
 _MEASURES = ("iou", "centre_shift", "size_ratio", "angle_error")
@@ -19,6 +21,7 @@ COLUMNS = (
     *(*_MEASURES, "matched_by"),
 )
 COUNTS = ("kept", "added", "moved", "relabelled", "deleted")
+NEAR_SQUARE = 0.9  # IoU of a box and its quarter turn from which on its angle has the period pi/2
 SAME_BOX = 0.01  # pixels; an untouched box differs only by the rounding of percentages and of float32
 
 
@@ -28,7 +31,9 @@ def compare(
     predicted_ids: Sequence[str | None] | None = None,
     label_ids: Sequence[str | None] | None = None,
     same_object: float = 0.5,
-    good_enough: float = 0.9,
+    good_enough: float | None = None,
+    *,
+    tolerance: Tolerance | None = None,
 ) -> pd.DataFrame:
     """Find the corrections that turn the predicted boxes of each image into its labels.
 
@@ -36,10 +41,10 @@ def compare(
     from where it was. Boxes that ids leave over are one object if their rotated IoU is at least `same_object`. Pairs
     are made greedily in descending IoU, whatever the class (a wrong class is cheaper to change than a box to draw),
     each box in one pair at most; at equal IoU a pair of one class comes first, then the earlier boxes. These count as
-    moved if their IoU is below `good_enough`.
+    moved if a person would not leave them alone, see :class:`~al_rotate.evaluation.tolerance.Tolerance`.
 
     The period of the angle error is the corrected box's symmetry: pi; for a near-square, which is one whose quarter
-    turn overlaps with it by `good_enough`, pi/2. (With sides a >= b that IoU is b / (2a - b): at 0.9, a < 1.056 b.)
+    turn overlaps with it by NEAR_SQUARE, pi/2. (With sides a >= b that IoU is b / (2a - b): at 0.9, a < 1.056 b.)
     That the labelled box's sides decide is from Yang et al., Dense Label Encoding, CVPR 2021 (ADARSW); their threshold
     a < 1.5 b would call quarter turns that halve the overlap no error.
 
@@ -49,7 +54,8 @@ def compare(
         predicted_ids: one per predicted box, distinct within an image; None: it has no id.
         label_ids: one per label.
         same_object: least IoU of a pair; other predictions were deleted, other labels added.
-        good_enough: least IoU of a box that was not moved.
+        good_enough: least IoU of a box that was not moved: the rule until 0.2, will go in 0.3.
+        tolerance: how far off a box is left alone; None: as careful people do.
 
     Returns:
         One row per box, in the order of `labels`, the predicted boxes of an image first: ``image_id``; ``what``: kept,
@@ -61,6 +67,8 @@ def compare(
     Raises:
         ValueError: for other classes, ids that are not one per box, or one id twice in an image's predictions.
     """
+    if good_enough is not None:
+        warn_user("use tolerance=, good_enough= will go in 0.3", DeprecationWarning)
     classes = predicted.classes or labels.classes
     if labels.classes not in (None, classes):
         raise ValueError(f"expected predictions of the labels' classes {labels.classes}, got {predicted.classes}")
@@ -68,9 +76,10 @@ def compare(
     image, before, after, by_id = _pairs(predicted, labels, *ids, same_object)
     pair = (before >= 0) & (after >= 0)
     a, b = (part.astype(np.float64) for part in (predicted.boxes[before[pair]], labels.boxes[after[pair]]))
-    measures = _measure(a, b, good_enough)
-    overlap = measures[:, 0]
-    moved = np.where(by_id[pair], _furthest_corner(a, b) > SAME_BOX, overlap < good_enough)
+    measures = _measure(a, b)
+    left = (tolerance or Tolerance()).leaves(a, b) if good_enough is None else measures[:, 0] >= good_enough
+    touched = corner_distances(a, b).max(axis=2, initial=0).min(axis=0, initial=np.inf) > SAME_BOX
+    moved = np.where(by_id[pair], touched, ~left)
     relabelled = predicted.labels[before[pair]] != labels.labels[after[pair]]
     what = np.select([after < 0, before < 0], ["deleted", "added"], "kept").astype(object)
     what[pair] = np.where(moved | relabelled, "changed", "kept")
@@ -87,6 +96,33 @@ def compare(
         "matched_by": _at(pair, np.where(by_id[pair], "id", "overlap").astype(object), None),
     }
     return pd.DataFrame(columns, columns=list(COLUMNS))
+
+
+def left_alone(
+    predicted: RotatedInstances,
+    labels: RotatedInstances,
+    same_object: float = 0.5,
+    tolerance: Tolerance | None = None,
+) -> RotatedInstances:
+    """Return the labels as a person leaves them: a predicted box that is not moved stays as it was predicted.
+
+    Args:
+        predicted: the boxes that the person is shown.
+        labels: what the person would draw.
+        same_object, tolerance: as for :func:`compare`.
+
+    Returns:
+        The labels in their order, with the boxes of predictions that :func:`compare` counts as kept, or as relabelled
+        and not moved.
+    """
+    ids = np.full(predicted.n_boxes, None, object), np.full(labels.n_boxes, None, object)
+    _, before, after, _ = _pairs(predicted, labels, *ids, same_object)
+    pair = (before >= 0) & (after >= 0)
+    before, after = before[pair], after[pair]
+    left = (tolerance or Tolerance()).leaves(predicted.boxes[before], labels.boxes[after])
+    kept: NDArray = labels.boxes.copy()
+    kept[after[left]] = predicted.boxes[before[left]]
+    return labels.replace(boxes=kept)
 
 
 def counts(table: pd.DataFrame, image_ids: Iterable[str] | None = None) -> pd.DataFrame:
@@ -200,23 +236,16 @@ def _by_overlap(predicted: NDArray, labels: NDArray, same_class: NDArray, same_o
     return np.array(pairs, np.intp).reshape(-1, 2)
 
 
-def _measure(a: NDArray, b: NDArray, good_enough: float) -> NDArray[np.float64]:
+def _measure(a: NDArray, b: NDArray) -> NDArray[np.float64]:
     """(K, 4) _MEASURES of predicted boxes a and corrected boxes b."""
     overlap = boxes.iou(a, b, paired=True).round(9)
     shift = np.hypot(*(b - a)[:, :2].T)
     with np.errstate(divide="ignore", invalid="ignore"):
         size = np.sqrt(boxes.area(b) / boxes.area(a))
     short, long = np.sort(b[:, 2:4], axis=1).T
-    period = np.where(short >= good_enough * (2 * long - short), 90.0, 180.0)
+    period = np.where(short >= NEAR_SQUARE * (2 * long - short), 90.0, 180.0)
     turn = np.degrees(b[:, 4] - a[:, 4]) % period
     return np.column_stack([overlap, shift, size, np.minimum(turn, period - turn)])
-
-
-def _furthest_corner(a: NDArray, b: NDArray) -> NDArray[np.float64]:
-    """The largest distance between the corners of a[i] and b[i], whichever corner is the first."""
-    p, q = boxes.to_corners(a), boxes.to_corners(b)
-    distances = [np.linalg.norm(p - np.roll(q, turn, axis=1), axis=2).max(axis=1, initial=0) for turn in range(4)]
-    return np.min(distances, axis=0)
 
 
 def _ids(instances: RotatedInstances, ids: Sequence[str | None] | None, name: str) -> NDArray[np.object_]:

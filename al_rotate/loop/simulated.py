@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..data import SHOWN_SCORE, RotatedInstances
 from ..evaluation import corrections
+from ..evaluation.tolerance import Tolerance
 from ..sampling import CostModel
 from ..storage.files import atomic_write
 from ..workspace import COST_COLUMNS
@@ -22,6 +23,7 @@ _SUMMED = COST_COLUMNS[1:]  # numbers, which add up over all work on an image
 @dataclass(frozen=True, eq=False)
 class _Answered:
     round: int  # that asked
+    labels: RotatedInstances  # one image
     costs: pd.DataFrame  # one row
     corrections: pd.DataFrame
 
@@ -29,26 +31,38 @@ class _Answered:
 class SimulatedAnnotator:
     """An annotator that answers at once from held-back labels, and charges for each correction.
 
+    A predicted box that is as good as what a person would draw stays as it is: it costs nothing to move, and it is what
+    the answer holds. All other boxes of the answer are the held-back ones.
+
     Args:
         held_back: the true labels of every image that may be queried.
         cost: seconds for each kind of correction.
         shown: the lowest score of a predicted box that the annotator sees, and has to correct.
+        tolerance: how far off a predicted box is left alone; None: as careful people do.
 
     Raises:
         ValueError: if `held_back` are detections.
     """
 
-    def __init__(self, held_back: RotatedInstances, cost: CostModel | None = None, shown: float = SHOWN_SCORE) -> None:
+    def __init__(
+        self,
+        held_back: RotatedInstances,
+        cost: CostModel | None = None,
+        shown: float = SHOWN_SCORE,
+        tolerance: Tolerance | None = None,
+    ) -> None:
         if held_back.scores is not None:
             raise ValueError("expected held-back labels, which have no scores, got detections")
         self.held_back, self.cost, self.shown = held_back, cost or CostModel(), shown
+        self.tolerance = tolerance or Tolerance()
         self._answers: dict[str, _Answered] = {}
 
     def remember(self, folder: Path) -> None:
-        """Save labels, costs and the shown score in a workspace's folder, where :func:`restore` finds them."""
+        """Save labels and settings in a workspace's folder, where :func:`restore` finds them."""
         self.held_back.save(folder / HELD_BACK)
+        settings = {"cost": asdict(self.cost), "shown": self.shown, "tolerance": asdict(self.tolerance)}
         with atomic_write(folder / COSTS) as file:
-            json.dump({"cost": asdict(self.cost), "shown": self.shown}, file)
+            json.dump(settings, file)
 
     def push(self, query: Query) -> None:
         """See :meth:`Annotator.push`; the image files are not opened.
@@ -64,7 +78,9 @@ class SimulatedAnnotator:
         asked = [i for i in query.image_ids if i not in self._answers or self._answers[i].round < query.round]
         if not asked:
             return
-        table = corrections.compare(self._shown(query), self.held_back.subset(asked))
+        shown, truth = self._shown(query), self.held_back.subset(asked)
+        table = corrections.compare(shown, truth, tolerance=self.tolerance)
+        answers = corrections.left_alone(shown, truth, tolerance=self.tolerance)
         counts = corrections.counts(table, asked)
         costs = counts.assign(seconds=self.cost.seconds(counts))[["image_id", *_SUMMED]]
         if query.again and query.costs is not None:
@@ -75,17 +91,18 @@ class SimulatedAnnotator:
         for position, image_id in enumerate(asked):
             self._answers.pop(image_id, None)  # the latest query comes last
             made = table[table["image_id"] == image_id]
-            self._answers[image_id] = _Answered(query.round, rows.iloc[[position]], made)
+            self._answers[image_id] = _Answered(query.round, answers.subset([image_id]), rows.iloc[[position]], made)
 
     def pull(self, since: str | None = None) -> Answer:
-        """Return the held-back labels of all pushed images, in the order in which they were pushed last."""
+        """Return the answers to all pushed images, in the order in which they were pushed last."""
         answered = self._answers.values()
         if not answered:
             return Answer(self.held_back.subset([]))
         costs = pd.concat([answer.costs for answer in answered], ignore_index=True)
         made = [answer.corrections for answer in answered]
         table = pd.concat([part for part in made if len(part)] or made[:1], ignore_index=True)
-        return Answer(self.held_back.subset(self._answers), {}, costs, corrections=table)
+        labels = RotatedInstances.concat([answer.labels for answer in answered])
+        return Answer(labels, {}, costs, corrections=table)
 
     def _shown(self, query: Query) -> RotatedInstances:
         """Return the boxes that people have before them."""
@@ -107,7 +124,8 @@ def restore(folder: Path) -> SimulatedAnnotator | None:
     try:
         held_back = RotatedInstances.load(file)
         told = json.loads(costs.read_text(encoding="utf-8")) if costs.exists() else {}  # not by al_rotate 0.2
-        return SimulatedAnnotator(held_back, **{**told, "cost": CostModel(**told.get("cost", {}))})
+        parts = {"cost": CostModel(**told.get("cost", {})), "tolerance": Tolerance(**told.get("tolerance", {}))}
+        return SimulatedAnnotator(held_back, **{**told, **parts})
     except (FileNotFoundError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(
             f"the labels that {folder} holds back are gone or damaged: {error}. Restore {file} and {costs.name} from a "

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from al_rotate import CostModel, RotatedInstances, boxes
 from al_rotate.bridge.conversion.geometry import from_label_studio, to_label_studio
-from al_rotate.evaluation.tolerance import Tolerance
 from al_rotate.bridge.conversion.joined import join_entries
+from al_rotate.evaluation.tolerance import Tolerance
 
 NAMES = ("x", "y", "width", "height", "rotation")
 MATCH_IOU = 0.5  # of a predicted box and its object

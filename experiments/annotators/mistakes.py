@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import al_rotate as al
+from al_rotate.evaluation.tolerance import Tolerance
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,15 @@ class Mistakes:
     degrees: float = 0.0
     missed: float = 0.0
     confused: float = 0.0
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """How far two of this person's drawings of an object differ: sqrt(2) times what one is off by.
+
+        The corners of a rectangle that takes the shift are off by `shift` shorter sides, root mean square.
+        """
+        careful = Tolerance()
+        return Tolerance(max(careful.share, np.sqrt(2) * self.shift), careful.pixels, np.sqrt(2) * self.degrees)
 
     def apply(self, labels: al.RotatedInstances, seed: int) -> al.RotatedInstances:
         """Return the labels with mistakes: the same ones for a seed, in whatever order images are queried."""

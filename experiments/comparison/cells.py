@@ -65,7 +65,8 @@ def _open_loop(work: Path, config: dict[str, Any], cell: Cell, parts: Parts, lea
     common: dict[str, Any] = {"learner": learner, "warm_start": config["warm_start"], "seed": cell.seed}
     if cell.round == 0:
         labels, files = parts["pool"]
-        answers = Mistakes(**config["annotator"]).apply(labels, cell.seed)
+        person = Mistakes(**config["annotator"])
+        answers = person.apply(labels, cell.seed)
         measured, measured_files = parts[config["measure"]]
         return al.ActiveLoop(
             folder,
@@ -73,7 +74,7 @@ def _open_loop(work: Path, config: dict[str, Any], cell: Cell, parts: Parts, lea
             classes=labels.classes,
             strategy="random",
             budget=config["initial"],
-            annotator=al.SimulatedAnnotator(answers),
+            annotator=al.SimulatedAnnotator(answers, tolerance=person.tolerance),
             test=(measured_files, measured),
             **common,
         )

@@ -1,10 +1,13 @@
+import json
+
 import pandas as pd
 import pytest
 
 from al_rotate.data.instances import RotatedInstances
 from al_rotate.evaluation.corrections import COLUMNS
+from al_rotate.evaluation.tolerance import Tolerance
 from al_rotate.loop.annotator import Annotator, Answer, Query
-from al_rotate.loop.simulated import SimulatedAnnotator
+from al_rotate.loop.simulated import SimulatedAnnotator, restore
 from al_rotate.sampling.costs import CostModel
 from al_rotate.workspace import COST_COLUMNS
 
@@ -58,6 +61,28 @@ def test_simulated_annotator_answers_and_charges(held_back, detections):
         ["a", "kept", "ship", "ship"],
         ["a", "added", None, "plane"],
     ]
+
+
+def test_a_box_that_is_good_enough_stays_as_it_was_predicted(held_back, tmp_path):
+    """The ship off by half a pixel costs nothing; off by two it is moved, and the answer is the held-back box."""
+    for tolerance, dx, seconds in ((None, 0.5, 5), (None, 2, 10), (Tolerance(pixels=2), 2, 5)):
+        near = RotatedInstances(["c"], [0, 1], [[10 + dx, *A[1:]]], [SHIP], [0.9])
+        annotator = SimulatedAnnotator(held_back, tolerance=tolerance)
+        annotator.remember(tmp_path)
+        for each in (annotator, restore(tmp_path)):
+            each.push(query_of(["c"], near))
+            answer = each.pull()
+            assert answer.costs["seconds"].tolist() == [seconds]
+            assert answer.labels.boxes[0].tolist() == [10 + dx if seconds == 5 else 10, *A[1:]]
+            assert answer.labels.scores is None
+
+
+def test_settings_from_before_the_tolerance_are_read(held_back, tmp_path):
+    SimulatedAnnotator(held_back, CostModel(image=7)).remember(tmp_path)
+    settings = json.loads((tmp_path / "held_back.json").read_text())
+    del settings["tolerance"]
+    (tmp_path / "held_back.json").write_text(json.dumps(settings))
+    assert (restore(tmp_path).cost.image, restore(tmp_path).tolerance) == (7, Tolerance())
 
 
 def test_shown_is_the_least_score_that_costs(held_back, detections):

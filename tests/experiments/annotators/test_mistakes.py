@@ -5,6 +5,7 @@ import pytest
 
 import al_rotate as al
 from al_rotate.data import RotatedInstances
+from al_rotate.evaluation.tolerance import Tolerance, corner_distances
 from experiments.annotators.mistakes import Mistakes
 
 
@@ -36,6 +37,21 @@ def test_boxes_move_by_so_much():
     turned = (after.boxes[:, 4] - before.boxes[:, 4] + np.pi / 2) % np.pi - np.pi / 2
     assert np.degrees(np.std(turned)) == pytest.approx(4, rel=0.05)
     assert np.median(al.boxes.iou(before.boxes, after.boxes, paired=True)) > 0.75
+
+
+def test_a_person_leaves_a_perfect_box_alone():
+    """At the size of the sandbox, a fixed IoU of 0.9 called nearly all boxes that are right moved."""
+    person, before = Mistakes(shift=0.1, degrees=4), labels()
+    small = before.replace(boxes=before.boxes * [1, 1, 0.5, 0.5, 1])  # 10 to 40 px long, half as wide
+    drawn = person.apply(small, 0)
+    perfect = small.replace(scores=np.ones(small.n_boxes))
+    assert (al.boxes.iou(perfect.boxes, drawn.boxes, paired=True) >= 0.9).mean() < 0.1
+    assert person.tolerance.leaves(perfect.boxes, drawn.boxes).mean() > 0.85
+    distances = corner_distances(perfect.boxes.astype(float), drawn.boxes.astype(float)) ** 2
+    short, half = small.boxes[:, 3], np.hypot(small.boxes[:, 2], small.boxes[:, 3]) / 2
+    off = np.sqrt((distances.mean(axis=2).min(axis=0) / ((0.1 * short) ** 2 + (np.radians(4) * half) ** 2)).mean())
+    assert off == pytest.approx(1, rel=0.03)  # so sqrt(2) times it is what two drawings differ by
+    assert Mistakes().tolerance == Tolerance()
 
 
 def test_only_the_smallest_third_is_missed():
