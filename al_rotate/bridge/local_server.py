@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from .signals import uninterrupted
 
 VERSION = "1.23.2"
 EMAIL = "annotator@localhost.org"
+PYTHONS = ((3, 10), (3, 13))  # the first and the last that Label Studio's requirements have wheels for
 _START_SECONDS = 600  # the first start migrates the database: 40 s on a quiet machine
 _STOP_SECONDS = 15
 _KILL_SECONDS = 5
@@ -34,6 +36,29 @@ def default_environment() -> Path:
     """Return where :func:`install` puts Label Studio by default."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "al_rotate" / f"label-studio-{VERSION}"
+
+
+def find_python(version: tuple[int, int] = sys.version_info[:2]) -> str:
+    """Find a Python for Label Studio: this one, or the newest on the PATH that serves.
+
+    Args:
+        version: of this Python.
+
+    Raises:
+        RuntimeError: if there is none.
+    """
+    (major, first), (_, last) = PYTHONS
+    if PYTHONS[0] <= version <= PYTHONS[1]:
+        return sys.executable
+    for minor in range(last, first - 1, -1):
+        python = shutil.which(f"python{major}.{minor}")
+        # Run it: a version manager leaves commands on the PATH for disabled Pythons.
+        if python and subprocess.run([python, "-c", "import venv, ensurepip"], capture_output=True).returncode == 0:
+            return python
+    raise RuntimeError(
+        f"Label Studio runs on Python {major}.{first} to {major}.{last}, this is {version[0]}.{version[1]}, and none of "
+        f"those is on the PATH: install python{major}.{last}, or run Label Studio elsewhere (al-rotate connect)"
+    )
 
 
 def install(environment: str | Path | None = None) -> Path:
@@ -48,7 +73,7 @@ def install(environment: str | Path | None = None) -> Path:
         The environment's folder.
 
     Raises:
-        RuntimeError: if pip fails; its output is shown.
+        RuntimeError: if pip fails, with its output; if there is no Python that Label Studio runs on.
     """
     folder = Path(environment or default_environment()).absolute()
     stamp = folder / "al_rotate-installed"
@@ -59,7 +84,7 @@ def install(environment: str | Path | None = None) -> Path:
             return folder
         pip = (folder / "bin" / "python", "-m", "pip")
         for command in (
-            [sys.executable, "-m", "venv", "--clear", folder],
+            [find_python(), "-m", "venv", "--clear", folder],
             [*pip, "install", "-q", "--disable-pip-version-check", f"label-studio=={VERSION}"],
         ):
             if subprocess.run([str(part) for part in command]).returncode != 0:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import pytest
 from helpers.bridge.label_studio import ENVIRONMENT, assert_no_server
 
-from al_rotate.bridge.local_server import LocalServer, install
+from al_rotate.bridge.local_server import LocalServer, find_python, install
 from al_rotate.bridge.signals import uninterrupted
 
 # Methods of Popen, and when a KeyboardInterrupt in them does harm.
@@ -101,3 +101,15 @@ def test_what_cannot_start(tmp_path):
     taken.listen()
     with taken, pytest.raises(RuntimeError, match=r"port \d+ is taken"):
         LocalServer(tmp_path, tmp_path, ENVIRONMENT, port=taken.getsockname()[1]).start()
+
+
+def test_a_python_that_label_studio_runs_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_python((3, 13)) == sys.executable
+    with pytest.raises(RuntimeError, match=r"runs on Python 3.10 to 3.13, this is 3.14, .* install python3.13, or run"):
+        find_python((3, 14))
+    disabled, served = tmp_path / "python3.13", tmp_path / "python3.12"
+    disabled.write_text("#!/bin/sh\nexit 127\n")
+    disabled.chmod(0o755)
+    served.symlink_to(sys.executable)
+    assert find_python((3, 14)) == str(served)
