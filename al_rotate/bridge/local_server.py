@@ -56,8 +56,8 @@ def find_python(version: tuple[int, int] = sys.version_info[:2]) -> str:
         if python and subprocess.run([python, "-c", "import venv, ensurepip"], capture_output=True).returncode == 0:
             return python
     raise RuntimeError(
-        f"Label Studio runs on Python {major}.{first} to {major}.{last}, this is {version[0]}.{version[1]}, and none of "
-        f"those is on the PATH: install python{major}.{last}, or run Label Studio elsewhere (al-rotate connect)"
+        f"Label Studio runs on Python {major}.{first} to {major}.{last}, this is {version[0]}.{version[1]}, and none "
+        f"of those is on the PATH: install python{major}.{last}, or run Label Studio elsewhere (al-rotate connect)"
     )
 
 
