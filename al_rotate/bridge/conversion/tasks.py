@@ -19,8 +19,9 @@ from .label_config import LabelConfig
 
 IMAGE_ID = "al_image_id"
 # The version under which the server keeps all our predictions. While people label, it shows those of one version alone:
-# under the weights' names, the tasks of an earlier round would open without their boxes.
-SHOWN_VERSION = "al_rotate"
+# under the weights' names, the tasks of an earlier round would open without their boxes. It is no name that people give
+# to a connected model: the server would then show that one's predictions instead, and none while the model is off.
+SHOWN_VERSION = "pushed by al_rotate"
 _NUMBERS = ("x", "y", "width", "height", "rotation")
 
 

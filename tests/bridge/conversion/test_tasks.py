@@ -42,7 +42,7 @@ def test_a_task():
     }
     (prediction,) = task["predictions"]
     # One version for all weights, or else tasks of earlier rounds would open empty; the lowest score comes first.
-    assert (prediction["model_version"], prediction["score"]) == ("al_rotate", 0.75)
+    assert (prediction["model_version"], prediction["score"]) == ("pushed by al_rotate", 0.75)
     upright, turned = prediction["result"]
     assert upright.pop("value") == {
         "x": 10.0,
@@ -113,7 +113,7 @@ def test_boxes_that_leave_the_image(box, values, importable):
 def test_no_prediction_and_an_empty_one():
     assert "predictions" not in tasks.image_task("a", "a.png", SIZE, CONFIG)
     task = tasks.image_task("a", "a.png", SIZE, CONFIG, detections(scores=None), model_version="m")
-    assert task["predictions"] == [{"model_version": "al_rotate", "result": []}]
+    assert task["predictions"] == [{"model_version": "pushed by al_rotate", "result": []}]
 
 
 @pytest.mark.parametrize(
