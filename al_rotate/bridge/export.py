@@ -24,7 +24,7 @@ import pandas as pd
 from ..data import RotatedInstances, images
 from ..data.formats import FORMATS as LABEL_FORMATS
 from ..data.formats import coco, cvat, dota, yolo_obb
-from ..storage.files import atomic_write
+from ..storage.files import atomic_write, path_for_image
 from ..workspace import Workspace
 from .conversion.annotations import ACCOUNT, read
 from .conversion.export_file import iterate_tasks
@@ -105,8 +105,10 @@ def convert(
         files = match_files(suffixes, given)
         sizes |= {image_id: images.size(file) for image_id, file in files.items()}
         options = replace(options, image_ids=same_names)
-    reading = read(iterate_tasks(path), options=replace(options, sizes=sizes))
-    silent = [(i, "left out", "no answer that counts") for i in reading.unanswered if i not in reading.quarantined]
+    odd: list[str] = []
+    reading = read(iterate_tasks(path, odd), options=replace(options, sizes=sizes))
+    silent = [("", "left out", entry) for entry in odd]
+    silent += [(i, "left out", "no answer that counts") for i in reading.unanswered if i not in reading.quarantined]
     labels = _with_sizes(reading.labels, sizes)
     assert labels.image_sizes is not None
     if to in ("coco", "cvat") and (labels.image_sizes == 0).any():
@@ -190,9 +192,10 @@ def write_labels(
     if suffixes is not None:
         names = {image_id: Path(f"_{suffix}") for image_id, suffix in suffixes.items()}
     account = pd.DataFrame(columns=list(ACCOUNT)) if account is None else account
-    notes: list[tuple[str, str, str]] = []
+    labels, notes = _with_names_of_files(labels) if to in ("dota", "yolo-obb", "ultralytics") else (labels, [])
     if to == "dota":
-        labels, notes = _one_word_classes(labels)
+        labels, renamed = _one_word_classes(labels)
+        notes += renamed
         _refuse_other_labels(out / "labelTxt", labels)
         dota.write(labels, out / "labelTxt")
     elif to == "coco":
@@ -202,7 +205,7 @@ def write_labels(
     else:
         fits = yolo_obb.readable(labels)
         detail = "a box reaches so far out of the image that Ultralytics would pass over the whole image; left out"
-        notes = [(i, "dropped", detail) for i in labels.image_ids[labels.image_index[~fits]]]
+        notes += [(i, "dropped", detail) for i in labels.image_ids[labels.image_index[~fits]]]
         labels = labels.where(fits)
         _refuse_other_labels(out / "labels", labels)
         yolo_obb.write(labels, out, files)
@@ -219,6 +222,18 @@ def _one_word_classes(labels: RotatedInstances) -> tuple[RotatedInstances, list[
         raise ValueError(f"expected classes that differ by more than spaces and hyphens, got {', '.join(names)}")
     notes = [("", "noted", f"the class {old!r} is written as {new!r}") for old, new in names.items() if old != new]
     return labels.replace(classes=tuple(names.values())), notes
+
+
+def _with_names_of_files(labels: RotatedInstances) -> tuple[RotatedInstances, list[tuple[str, str, str]]]:
+    """Leave out images after which no file can be called."""
+    notes = []
+    for image_id in labels.image_ids:
+        try:
+            path_for_image(Path(), image_id, ".txt")
+        except ValueError as error:
+            notes.append((str(image_id), "left out", str(error)))
+    left_out = {image_id for image_id, *_ in notes}
+    return labels.subset([image_id for image_id in labels.image_ids if image_id not in left_out]), notes
 
 
 def _refuse_other_labels(folder: Path, labels: RotatedInstances) -> None:

@@ -13,7 +13,7 @@ from ..data.formats.reading import Imported, Notes
 from .conversion.annotations import Reading, read
 from .conversion.export_file import iterate_tasks
 from .conversion.options import ReadOptions
-from .survey import match_files, survey_export
+from .survey import FilesByName, survey_export
 
 FORMAT = "label-studio"
 _ACTIONS = {
@@ -63,7 +63,10 @@ def read_export(
         own = _own_files({*survey.suffixes, *same_names.values()}, files)
         sizes = {**(options.sizes or {}), **_sizes(own)}
         options = replace(options, image_ids=same_names, sizes=sizes)
-    reading = read(iterate_tasks(path), options=options)
+    odd: list[str] = []
+    reading = read(iterate_tasks(path, odd), options=options)
+    for entry in odd:
+        notes.add(f"left out: {entry}")
     _note(reading, notes)
     if options.classes is names and classes is None:
         notes.add(f"classes, sorted: {', '.join(names)}")
@@ -82,9 +85,10 @@ def read_export(
 def _own_files(image_ids: Iterable[str], files: Mapping[str, Path]) -> dict[str, Path]:
     """Find the files of the images that have one, and one that no other image claims."""
     own: dict[str, Path] = {}
+    names = FilesByName(files)
     for image_id in image_ids:
         try:
-            own |= match_files([image_id], files)
+            own[image_id] = names.find(image_id)
         except ValueError:
             continue  # left out, and told, when the labels are matched with the images
     claims = Counter(own.values())

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
+from unicodedata import normalize
 
-from .conversion.addresses import file_path, image_suffix, upload_name
+from .conversion.addresses import file_path, image_suffix, start_of_upload, upload_names
 from .conversion.export_file import check_task, find_image_key, iterate_tasks
 from .conversion.joined import join_entries
 from .conversion.tasks import image_id_of
@@ -104,26 +105,48 @@ def survey_export(path: Path, image_key: str | None, polygons: bool) -> Survey:
     return survey
 
 
-def match_files(image_ids: Iterable[str], files: Mapping[str, Path]) -> dict[str, Path]:
-    """Find each image's file; the id of somebody else's task is the name of the file alone, as the server keeps it.
+class FilesByName:
+    """Files of images, found by the ids of somebody else's tasks: the names of files, as the server keeps them.
 
-    Raises:
-        ValueError: if an image has no file, or several.
+    Args:
+        files: image id -> file.
     """
-    by_name: dict[str, list[Path]] = {}
-    by_upload: dict[str, list[Path]] = {}
-    for image_id, file in files.items():
-        name = PurePosixPath(image_id).name
-        by_name.setdefault(name, []).append(file)
-        by_upload.setdefault(upload_name(name), []).append(file)
-    matches = {}
-    for image_id in image_ids:
-        candidates = [files[image_id]] if image_id in files else by_name.get(image_id) or by_upload.get(image_id, [])
-        if len(candidates) != 1:
-            got = " and ".join(map(str, candidates[:2])) or "none"
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._files = files
+        self._by_name: dict[str, list[Path]] = {}
+        self._by_upload: dict[str, list[Path]] = {}
+        for image_id, file in files.items():
+            name = PurePosixPath(image_id).name
+            self._by_name.setdefault(normalize("NFC", name), []).append(file)
+            for upload in upload_names(name):
+                self._by_upload.setdefault(upload, []).append(file)
+
+    def find(self, image_id: str) -> Path:
+        """Find an image's file.
+
+        Raises:
+            ValueError: if it has none, or several.
+        """
+        if image_id in self._files:
+            return self._files[image_id]
+        name = normalize("NFC", image_id)
+        found = self._by_name.get(name) or self._by_upload.get(name) or self._cut(name)
+        if len(found) != 1:
+            got = " and ".join(map(str, found[:2])) or "none"
             raise ValueError(f"expected one file of the image {image_id!r} in image_files, got {got}")
-        matches[image_id] = candidates[0]
-    return matches
+        return found[0]
+
+    def _cut(self, name: str) -> list[Path]:
+        start = start_of_upload(name)
+        uploads = self._by_upload.items() if start else ()
+        return sorted({file for upload, of_name in uploads if upload.startswith(str(start)) for file in of_name})
+
+
+def match_files(image_ids: Iterable[str], files: Mapping[str, Path]) -> dict[str, Path]:
+    """Find each image's file by :class:`FilesByName`."""
+    names = FilesByName(files)
+    return {image_id: names.find(image_id) for image_id in image_ids}
 
 
 def _label_names(region: Any, kinds: Sequence[str]) -> list[str]:

@@ -59,13 +59,15 @@ def path_for_image(folder: Path, image_id: str, suffix: str) -> Path:
         suffix: appended to the id, with its dot.
 
     Raises:
-        ValueError: for an id whose file would lie outside the folder or be hidden in it.
+        ValueError: for an id whose file would lie outside the folder, be hidden in it, or have too long a name.
     """
     parts = PurePosixPath(image_id).parts
-    if "/".join(parts) != image_id or "\\" in image_id or any(part[0] in "./" for part in parts):
+    if not parts or "/".join(parts) != image_id or "\\" in image_id or any(part[0] in "./" for part in parts):
         raise ValueError(
             f"expected an image id to be a relative POSIX path without '..' or hidden parts, got {image_id!r}"
         )
+    if (longest := max(len(os.fsencode(part)) for part in f"{image_id}{suffix}".split("/"))) > LONGEST_NAME:
+        raise ValueError(f"expected an image id of names up to {LONGEST_NAME} bytes, got {longest} for {image_id!r}")
     return folder / f"{image_id}{suffix}"
 
 

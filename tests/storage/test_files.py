@@ -55,11 +55,19 @@ def test_the_path_of_an_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "image_id", ["../a", "/a", "b/../../a", "a/", "a//b", "./a", ".hidden", "b/.hidden", "..", "a\\b"]
+    "image_id", ["../a", "/a", "b/../../a", "a/", "a//b", "./a", ".hidden", "b/.hidden", "..", "a\\b", ""]
 )
 def test_ids_that_would_leave_the_folder_are_refused(tmp_path: Path, image_id: str) -> None:
     with pytest.raises(ValueError, match="expected an image id to be a relative POSIX path"):
         path_for_image(tmp_path, image_id, ".txt")
+
+
+def test_ids_that_are_too_long_for_a_file_are_refused(tmp_path: Path) -> None:
+    longest = "ä" * 125 + "x"  # 251 bytes
+    path_for_image(tmp_path, f"{longest}/{longest}", ".txt").parent.mkdir()
+    path_for_image(tmp_path, f"{longest}/{longest}", ".txt").touch()
+    with pytest.raises(ValueError, match="of names up to 255 bytes, got 256 for"):
+        path_for_image(tmp_path, f"a/{longest}x", ".txt")
 
 
 def test_files_and_folders_are_flushed(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import posixpath
 import re
+import unicodedata
 from pathlib import PurePosixPath
 from urllib.parse import SplitResult, parse_qs, parse_qsl, unquote, urlsplit
 
@@ -25,6 +26,7 @@ from ...data.images import SUFFIXES
 _LOCAL = re.compile(r"/data/local-files/?$")
 _UPLOAD = re.compile(r"(?:^|/)data/upload/|^/?upload/\d+/")
 _PREFIX = re.compile(r"^[0-9a-f]{8}-")
+_CUT = re.compile(r"(.{60,})_[0-9A-Za-z]{7}")
 _RESOLVE = re.compile(r"/(?:tasks|projects)/\d+/(?:resolve|presign)/?$")
 _SCHEME = re.compile(r"data(?=:)|[a-z][a-z0-9+._-]*(?=://)", re.IGNORECASE)
 
@@ -62,9 +64,23 @@ def image_suffix(address: str) -> str:
     return suffix if suffix.lower() in SUFFIXES else ""
 
 
-def upload_name(name: str) -> str:
-    """Return what the server makes of the name of an uploaded file: ``my image (1).jpg`` -> ``my_image_1.jpg``."""
-    return re.sub(r"[^-\w.]", "", name.strip().replace(" ", "_"))
+def upload_names(name: str) -> set[str]:
+    """Return what the server may make of the name of an uploaded file: ``my image (1).jpg`` -> ``my_image_1.jpg``.
+
+    There are two where the name has accents: browsers send them as part of their letters, or behind them, and the
+    server takes out the latter.
+    """
+    forms = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    return {re.sub(r"[^-\w.]", "", form.strip().replace(" ", "_")) for form in forms}
+
+
+def start_of_upload(name: str) -> str | None:
+    """Return what the server has left of a long name before seven letters of its own; None for other names.
+
+    It keeps the addresses of uploads within 100 characters: ``upload/12/0a1b2c3d-A_VERY_LONG_AbCdEf1.jpg``.
+    """
+    cut = _CUT.fullmatch(name)
+    return cut[1] if cut else None
 
 
 def _read(address: str) -> str:
@@ -85,7 +101,8 @@ def _read(address: str) -> str:
     if _UPLOAD.search(path):
         return _PREFIX.sub("", PurePosixPath(path).name)
     if not _is_image(path):
-        named = {value for _, value in parse_qsl(parts.query) if _is_image(value)}
+        values = (value for _, value in parse_qsl(parts.query))
+        named = {file for file in (_read(v) if _SCHEME.match(v) else v for v in values) if _is_image(file)}
         if len(named) == 1:
             return named.pop()
     return path.lstrip("/")

@@ -5,6 +5,7 @@ Hand-made and damaged exports hold text for a number, or a number for a record.
 
 from __future__ import annotations
 
+import codecs
 import math
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
@@ -12,37 +13,65 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .addresses import image_suffix
 
 LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
+_OPENING, _CLOSING = (np.frombuffer(brackets, np.uint8) for brackets in (b"[{", b"]}"))
+_DEEPEST = 1000
 _WANTED = "in Label Studio choose Export, then JSON: the only format that keeps angles, skipped tasks and predictions"
 
 
-def iterate_tasks(path: Path) -> Iterator[dict[str, Any]]:
+def iterate_tasks(path: Path, odd: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """Read the tasks of an export one at a time: the file may be larger than memory.
+
+    Args:
+        path: of the JSON file.
+        odd: is extended by what the entries are that are no tasks.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for a file that is no JSON export of Label Studio; says what it is instead, and what to export.
+        ValueError: for a file that is no JSON export of Label Studio, or without a task; says what it is instead, and
+            what to export.
     """
     import ijson  # comes with label-studio-sdk
 
+    odd = [] if odd is None else odd
     with open(path, "rb") as file:
+        begin = len(codecs.BOM_UTF8) if file.read(3) == codecs.BOM_UTF8 else 0
+        file.seek(begin)
         start = file.read(4096).lstrip()
-        file.seek(0)
+        file.seek(begin)
         try:
             if not start.startswith(b"["):
                 raise ValueError(f"{path}: expected a list of tasks, got {_describe_file(start, file)}; {_WANTED}")
-            number = 0
+            _require_shallow(path)
+            found = False
             for number, task in enumerate(ijson.items(file, "item", use_float=True), start=1):
-                if not is_task(task):
-                    got = _describe_entry(task)
-                    raise ValueError(f"{path}: expected tasks, got as number {number} {got}; {_WANTED}")
-                yield task
+                if is_task(task):
+                    found = True
+                    yield task
+                else:
+                    odd.append(f"expected tasks, got as number {number} {_describe_entry(task)}")
         except ijson.JSONError as error:
-            raise ValueError(f"{path}: expected JSON, got a file that is damaged or cut short: {error}") from error
-        if not number:
-            raise ValueError(f"{path}: expected a list of tasks, got an empty one; {_WANTED}")
+            said = " ".join(str(error).split())
+            raise ValueError(f"{path}: expected JSON, got a file that is damaged or cut short: {said}") from error
+        if not found:
+            raise ValueError(f"{path}: {odd[0] if odd else 'expected a list of tasks, got an empty one'}; {_WANTED}")
+
+
+def _require_shallow(path: Path) -> None:
+    """Refuse lists in lists without end: for each event the parser spells out the path to it."""
+    depth = 0
+    with open(path, "rb") as file:
+        while content := file.read(1 << 16):
+            block = np.frombuffer(content, np.uint8)
+            steps = np.isin(block, _OPENING).astype(np.int64) - np.isin(block, _CLOSING)
+            depths = depth + np.cumsum(steps)
+            if depths.max() > _DEEPEST:
+                raise ValueError(f"{path}: expected tasks, got lists or objects in one another, {_DEEPEST} deep")
+            depth = int(depths[-1])
 
 
 def find_image_key(data: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from al_rotate.bridge.conversion.addresses import file_path, image_suffix, local_path, upload_name
+from al_rotate.bridge.conversion.addresses import file_path, image_suffix, local_path, start_of_upload, upload_names
 from al_rotate.bridge.conversion.tasks import image_id_of
 
 
@@ -58,6 +58,8 @@ def encoded(address):
         ("https://example.org/x/a.png?original=b.png", "x/a.png"),
         ("https://example.org/get?file=a.jpg", "a.jpg"),
         ("https://example.org/get?file=x%2Fa.jpg&size=3", "x/a.jpg"),
+        ("https://example.org/get?url=https%3A%2F%2Fcdn.org%2Fx%2Fa.jpg%3Fsig%3D1", "x/a.jpg"),
+        ("https://example.org/thumb?from=s3%3A%2F%2Fbucket%2Fx%2Fa%231.png&w=256", "x/a#1.png"),
         ("https://example.org/tiles/P0001", "tiles/P0001"),
         ("https://b.s3.amazonaws.com/x/a.jpg?X-Amz-Signature=1f", "x/a.jpg"),
         ("file:///data/x/a%20b.png", "data/x/a b.png"),
@@ -123,8 +125,21 @@ def test_paths_below_the_document_root():
 
 @pytest.mark.parametrize(
     ("name", "changed"),
-    [("my image (1).jpg", "my_image_1.jpg"), ("a+b&c.png", "abc.png"), ("Kühlturm-2.tif", "Kühlturm-2.tif")],
+    [
+        ("my image (1).jpg", {"my_image_1.jpg"}),
+        ("a+b&c.png", {"abc.png"}),
+        (" a .png", {"a_.png"}),
+        ("Kühlturm-2.tif", {"Kühlturm-2.tif", "Kuhlturm-2.tif"}),
+    ],
 )
 def test_names_of_uploads(name, changed):
-    """As Django's get_valid_filename has it."""
-    assert upload_name(name) == changed
+    """As Django's get_valid_filename has it; an accent behind its letter is no letter there."""
+    assert upload_names(name) == changed
+
+
+def test_long_names_of_uploads():
+    name = "S2A_MSIL1C_20170105T013442_N0204_R031_T53NMJ_20170105T013443__1024__0"
+    kept = name[: 100 - len("upload/12/0a1b2c3d-") - len("_AbCdEf1.jpg")]
+    assert start_of_upload(f"{kept}_AbCdEf1") == kept
+    assert start_of_upload(f"{kept}_AbCdEf") is None
+    assert start_of_upload("P0001_0000001") is None

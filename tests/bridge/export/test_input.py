@@ -128,7 +128,6 @@ def test_labels_of_another_export_are_not_mixed_in(tmp_path: Path, export: Path)
         ('[{"data": {"image": "/a.png"}, "completions": []}]', "a task of Label Studio before 1.0"),
         ('[{"data": {"image": "/a.png"}, "predictions": []}]', "a task without its annotations"),
         ('[{"data": {"image": "/a.png"}, "annotations": [12, 13]}]', "a task without its annotations"),
-        (json.dumps(TASKS[:2])[:-1] + ', {"boxes": []}]', "number 3 an object with boxes"),
         ("[1, 2]", "number 1 '1'"),
     ],
 )

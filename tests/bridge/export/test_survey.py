@@ -1,11 +1,15 @@
 """Exports of odd projects: several objects a page, groups of labels, changed names of files, malformed records."""
 
+import codecs
+import tracemalloc
+
 import pytest
 from helpers.bridge.exports import PLANE, SHIP, SIZE, annotation, region, task, write_export
 from PIL import Image
 
 from al_rotate.bridge.conversion.label_config import to_xml
 from al_rotate.bridge.export import convert
+from al_rotate.bridge.label_exports import read_export
 
 
 def at(address, *regions, number=1, **more):
@@ -115,3 +119,61 @@ def test_separate_rectangles_and_labels(tmp_path):
     ]
     exported = converted(tmp_path, at("a.png", *parts))
     assert (exported.labels.classes, exported.labels.n_boxes) == (("ship",), 1)
+
+
+@pytest.mark.parametrize("odd", ["x", None, [], 7, {"data": []}, {"id": 1, "data": {"image": "a.png"}}])
+def test_one_entry_that_is_no_task(tmp_path, odd):
+    good = at("good.png", region(SHIP, "ship"), number=2)
+    exported = converted(tmp_path, good, odd, at("b.png", region(SHIP, "ship"), number=3))
+    assert exported.labels.image_ids.tolist() == ["good", "b"]
+    assert exported.account["action"].tolist() == ["left out"]
+    assert exported.account["detail"][0].startswith("expected tasks, got as number 2 ")
+    taken = read_export(write_export(tmp_path, [good, odd]))
+    assert taken.labels.image_ids.tolist() == ["good"]
+    assert any("left out: expected tasks, got as number 2" in note for note in taken.notes)
+    with pytest.raises(ValueError, match=r"export\.json: expected tasks, got as number 1 .*; in Label Studio choose"):
+        converted(tmp_path, odd)
+
+
+def test_files_as_editors_and_attackers_write_them(tmp_path):
+    export = write_export(tmp_path, [at("a.png", region(SHIP, "ship"))])
+    export.write_bytes(codecs.BOM_UTF8 + export.read_bytes())
+    assert convert(export, "dota", tmp_path / "bom").labels.image_ids.tolist() == ["a"]
+    export.write_text("[" * 100_000 + "]" * 100_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"export\.json: expected tasks, got lists or objects in one another"):
+            convert(export, "dota", tmp_path / "deep")
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_ids_after_which_no_file_can_be_called(tmp_path):
+    odd = ["s3://b/.hidden.png", r"s3://b/x\y.png", f"s3://b/{'x' * 252}.png", "s3://b/a.png"]
+    tasks = [at(address, region(SHIP, "ship"), number=number) for number, address in enumerate(odd)]
+    for to in ("dota", "yolo-obb"):
+        exported = converted(tmp_path, *tasks, to=to)
+        assert exported.labels.image_ids.tolist() == ["a"]
+        assert exported.account["action"].tolist() == ["left out"] * 3
+        assert exported.account["image_id"].tolist() == [".hidden", r"x\y", "x" * 252]
+    assert len(converted(tmp_path, *tasks, to="coco", image_files=None, sizes={"a": SIZE}).labels) == 4
+
+
+@pytest.mark.parametrize(
+    ("on_disk", "in_task"),
+    [
+        ("Kühlturm.png", "Ku\u0308hlturm.png"),
+        ("Ku\u0308hlturm.png", "Kühlturm.png"),
+        ("Kühlturm.png", "upload/1/0a1b2c3d-Kuhlturm.png"),
+        ("Ku\u0308hlturm.png", "upload/1/0a1b2c3d-Kühlturm.png"),
+        (f"{'north_' * 14}.png", f"upload/1/0a1b2c3d-{'north_' * 11}n_AbCdEf1.png"),
+    ],
+)
+def test_names_that_are_the_same_to_people(tmp_path, on_disk, in_task):
+    (tmp_path / "pool").mkdir()
+    for name in (on_disk, "other.png"):
+        Image.new("RGB", SIZE).save(tmp_path / "pool" / name)
+    exported = converted(tmp_path, at(in_task, region(SHIP, "ship")), to="yolo-obb", image_files=tmp_path / "pool")
+    assert exported.labels.n_boxes == 1
+    assert len([*exported.folder.glob("images/**/*.png")]) == 1
