@@ -60,6 +60,9 @@ def to_xml(classes: Sequence[str], colours: Sequence[str] | None = None) -> str:
     tools = ("zoom", "zoomControl", "brightnessControl", "contrastControl")
     image = ElementTree.SubElement(view, "Image", name="image", value="$image", rotateControl="false")
     image.attrib.update(dict.fromkeys(tools, "true"))
+    # Label Studio's own height leaves no room for two headers, and the labels below the image would be out of sight.
+    n_rows = min(1 + (len(names) - 1) // 6, 6)
+    image.set("maxHeight", f"calc(100vh - {242 + 33 * n_rows}px)")
     style = {"toName": "image", "strokeWidth": "2", "opacity": "0.15"}  # crowded boxes are seen through each other
     ElementTree.SubElement(view, "Rectangle", {"name": "rectangle", **style, "canRotate": "true"})
     labels = ElementTree.SubElement(view, "Labels", {"name": "label", **style})

@@ -57,6 +57,7 @@ def test_what_is_written():
     ]
     assert {image.get(f"{tool}Control") for tool in ("zoom", "brightness", "contrast")} == {"true"}
     assert (image.tag, image.get("name"), image.get("value")) == ("Image", "image", "$image")
+    assert image.get("maxHeight") == "calc(100vh - 275px)"
     assert image.get("rotateControl") == "false"  # what is drawn on a rotated view cannot be read
     assert (rectangle.tag, rectangle.get("name"), rectangle.get("toName")) == ("Rectangle", "rectangle", "image")
     assert rectangle.get("canRotate") == "true"

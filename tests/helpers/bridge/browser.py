@@ -5,6 +5,7 @@ import itertools
 import json
 import shutil
 import time
+from collections import Counter
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -15,6 +16,7 @@ from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.actions.mouse_button import MouseButton
 from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("chromedriver")
@@ -25,10 +27,20 @@ FLAGS = (
 
 
 class Browser:
-    """A browser in which somebody is logged in."""
+    """A browser in which somebody is logged in.
+
+    Args:
+        actions: how many clicks, drags and keys there were since the last :meth:`count`.
+    """
 
     def __init__(self, driver, studio):
         self.driver, self.studio = driver, studio
+        self.actions = Counter()
+
+    def count(self):
+        """Return the actions since the last call."""
+        counted, self.actions = dict(self.actions), Counter()
+        return counted
 
     def log_in(self):
         self.driver.get(f"{self.studio.server.url}/user/login/")
@@ -134,11 +146,45 @@ class Browser:
         self.drag([point])
 
     def press(self, key):
+        self.actions["keys"] += 1
         self.driver.find_element(By.TAG_NAME, "body").send_keys(key)
         time.sleep(0.3)
 
+    def choose_three_clicks(self):
+        """Choose the tool that draws a rectangle by three of its corners."""
+        self.press(Keys.SHIFT + "r" + Keys.NULL)
+
+    def switch(self, *names):
+        """Turn settings of the labelling page on or off, by the switches that a person finds there."""
+        self.driver.find_element(By.CSS_SELECTOR, "[aria-label=Settings]").click()
+        for name in names:
+            switch = f"//*[normalize-space(text())='{name}']/following::input[@type='checkbox'][1]/ancestor::label"
+            self.until(lambda d, switch=switch: d.find_elements(By.XPATH, switch))[0].click()
+        self.driver.find_element(By.XPATH, "//*[contains(@class, 'modal')]//button").click()
+        self._wait_until_still()
+
+    def forget_settings(self):
+        """Forget what the page keeps in this browser: settings, the last tool."""
+        self.driver.execute_script("localStorage.clear()")
+
+    def regions(self):
+        """The labels and the selection of the regions of the answer that is shown: a list of (label, is selected)."""
+        script = """
+        return Htx.annotationStore.selected.regions.map(r => [r.labels.join(), r.inSelection]);
+        """
+        return [tuple(region) for region in self.driver.execute_script(script)]
+
+    def active_tool(self):
+        """The name of the tool that is chosen."""
+        return self.driver.find_element(By.CSS_SELECTOR, ".lsf-tool_active").get_attribute("aria-label")
+
+    def tools(self):
+        """The names of the tools beside the picture."""
+        return [tool.get_attribute("aria-label") for tool in self.driver.find_elements(By.CSS_SELECTOR, ".lsf-tool")]
+
     def drag(self, points, steps=12):
         """Press the mouse at the first of these places on the screen, move through the others, release at the last."""
+        self.actions["drags" if len(points) > 1 else "clicks"] += 1
         pointer = PointerInput("mouse", "mouse")
         actions = ActionBuilder(self.driver, mouse=pointer, duration=30)
         actions.pointer_action.move_to_location(*_rounded(points[0]))
