@@ -9,7 +9,6 @@ import jinja2
 import pandas as pd
 
 from ..data import SHOWN_SCORE
-from ..sampling.stopping import forecasts
 from ..storage.files import atomic_write
 from ..workspace import IMPORTED, REVIEW, Round, Workspace
 from ..workspace.artefacts import read_explanations
@@ -59,7 +58,6 @@ def _content(workspace: Workspace) -> dict[str, Any]:
         "changes_by_class": table_by_class(changes),
         "changes_figure": data_url(corrections_figure(changes), "png"),
         "advice": advise_on(workspace),
-        "forecasts": _forecasts_table(history),
         "scores": describe_scores(judged) if judged else None,
         "reliability": data_url(reliability_figure(judged), "png") if judged else None,
         "test_images": data_url(evaluation_figure(workspace), "webp"),
@@ -102,15 +100,6 @@ def _history_table(history: pd.DataFrame, classes: tuple[str, ...]) -> str:
         if name in history:
             table[name.replace("/", " ", 1)] = (history[name] * 100).map(_one_decimal)
     return table.to_html(index=False, border=0, na_rep="")
-
-
-def _forecasts_table(history: pd.DataFrame) -> str | None:
-    """Return the forecast and the measured gain of each round in points, as HTML; None before there is a forecast."""
-    table = forecasts(history) if "mAP" in history else pd.DataFrame()
-    if not len(table):
-        return None
-    points = table[["forecast", "measured"]].mul(100).map(_one_decimal)
-    return table[["round"]].join(points).to_html(index=False, border=0)
 
 
 def _one_decimal(value: float) -> str:

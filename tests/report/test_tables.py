@@ -103,17 +103,12 @@ def test_changes_of_an_image_that_was_answered_again(tmp_path, scenes):
 
 
 def test_whether_to_go_on_and_whether_scores_are_honest(tmp_path, scenes):
-    """Five rounds: the forecasts, and the reliability of what the queries showed."""
+    """Five rounds: the advice, and the reliability of what the queries showed."""
     with make(tmp_path, scenes, budget=3, detector=Start(taught=4, classes=CLASSES)) as loop:
         history = loop.run(5)
         page = Page(loop.report())
         judged = calibration.judge_scores(loop.workspace)
-    table = next(
-        page.frame(k) for k in range(len(page.tables)) if page.tables[k][0] == ["round", "forecast", "measured"]
-    )
-    assert table["round"].tolist() == ["3", "4", "5"]
-    assert table["measured"].tolist() == [f"{100 * gain:.1f}" for gain in history["mAP"].diff()[3:]] + [""]
-    assert stopping.advise(history).reason.split(":")[0] in page.text
+    assert stopping.advise(history).reason.partition("The last")[2] in page.text
     scores, probabilities, hits = judged
     sentence = f"Of {len(hits)} detections in queried images {hits.mean():.0%} lie on an object; too few"
     assert sentence in page.text
