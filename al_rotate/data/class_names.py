@@ -110,7 +110,8 @@ def names_of(data: Mapping[str, Any], path: Path) -> dict[int, str]:
         path: named in errors.
 
     Raises:
-        ValueError: for names that are no text, numbers that are none, or without names.
+        ValueError: for names that are no text, numbers that are none, another number of names than `nc`, or without
+            names.
     """
     names, count = data.get("names"), data.get("nc")
     if names is None and isinstance(count, int) and not isinstance(count, bool) and 0 < count <= 10_000:
@@ -118,6 +119,12 @@ def names_of(data: Mapping[str, Any], path: Path) -> dict[int, str]:
     pairs = dict(enumerate(names)) if isinstance(names, list) else names
     if not isinstance(pairs, dict) or not pairs:
         raise ValueError(f"{path}: expected names as a list or a mapping of numbers to names, got {str(names)[:200]}")
+    given = list(pairs)
+    pairs = {int(key) if _is_number(key) else key: name for key, name in pairs.items()}
+    if len(pairs) < len(given):
+        raise ValueError(f"{path}: expected distinct class numbers in names, got {', '.join(map(str, given))}")
+    if isinstance(count, int) and count != len(pairs):  # of two equal keys, YAML keeps the last and says nothing
+        raise ValueError(f"{path}: expected as many names as nc says, {count}, got {len(pairs)}")
     for number, name in pairs.items():
         if isinstance(number, bool) or not isinstance(number, int) or number < 0:
             raise ValueError(f"{path}: expected class numbers from 0 in names, got {number!r}")
@@ -125,6 +132,11 @@ def names_of(data: Mapping[str, Any], path: Path) -> dict[int, str]:
         if isinstance(name, bool) or not isinstance(name, str | int | float) or not str(name).strip():
             raise ValueError(f"{path}: expected a class name for {number}, got {name!r}; put it in quotes")
     return {number: str(pairs[number]).strip() for number in sorted(pairs)}
+
+
+def _is_number(key: Any) -> bool:
+    """Tell whether a key is a class number that somebody has put in quotes."""
+    return isinstance(key, str) and key.isascii() and key.isdecimal() and len(key) < 7
 
 
 def _checked(names: Any, source: str) -> tuple[str, ...]:

@@ -77,6 +77,8 @@ def test_a_file_that_is_no_list_of_names(tmp_path: Path, content: bytes, message
         ("names: {-1: ship}", "expected class numbers from 0"),
         ("names: 5", "expected names as a list or a mapping"),
         ("names: [ship, ship]", "expected distinct class names, got 'ship'"),
+        ("names: {0: ship, '0': plane}", "expected distinct class numbers in names, got 0, 0"),
+        ("nc: 2\nnames: {0: ship, 0: plane}", "expected as many names as nc says, 2, got 1"),  # YAML keeps the last
         ("train: x", "expected names as a list or a mapping"),
         ("nc: 1000000000", "expected names as a list or a mapping"),
         ("names: [ship", "expected YAML"),
@@ -90,6 +92,11 @@ def test_a_data_yaml_without_names(tmp_path: Path, content: str, message: str) -
     with pytest.raises(ValueError, match=message) as caught:
         class_names.read_file(file)
     assert str(file) in str(caught.value)
+
+
+def test_numbers_in_quotes(tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("nc: 2\nnames: {'1': plane, '0': ship}\n")
+    assert class_names.read_file(tmp_path / "data.yaml") == ("ship", "plane")
 
 
 def test_numbers_without_names(tmp_path: Path) -> None:

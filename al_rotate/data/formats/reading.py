@@ -178,6 +178,7 @@ def files_of(source: Path, suffix: str) -> dict[str, Path]:
     for file in source.rglob("*"):
         relative = file.relative_to(source)
         hidden = any(part.startswith(".") for part in relative.parts)
+        hidden |= file.name.endswith(".aux.xml")  # of GDAL: where an image lies, and its statistics
         if hidden or file.suffix.lower() != suffix or not file.is_file():
             continue
         require_unicode(str(relative), f"the names of label files in {source}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import voc
-from .reading import files_of, is_listing
+from .reading import files_of
 from .ultralytics import find_yaml
 from .values import load_json, load_xml
 
@@ -67,7 +67,7 @@ def _label_files(source: Path, suffix: str) -> list[Path]:
     if source.is_file():
         return [source] if source.suffix.lower() == suffix else []
     try:
-        return [file for file in files_of(source, suffix).values() if not is_listing(file)]
+        return [*files_of(source, suffix).values()]
     except FileNotFoundError:
         return []
 

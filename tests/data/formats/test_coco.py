@@ -189,6 +189,25 @@ def test_the_box_of_an_annotation(tmp_path: Path, annotation: dict[str, Any], ex
 
 
 @pytest.mark.parametrize(
+    ("region", "reason"),
+    [
+        ({"segmentation": {"size": [9, 9], "counts": "abc"}, "bbox": [1, 1, 2, 2]}, "is a mask (RLE); export polygons"),
+        ({"iscrowd": 1, "segmentation": {"size": [9, 9], "counts": [1, 80]}}, "is a crowd (iscrowd 1)"),
+        ({"iscrowd": True, "bbox": [1, 1, 2, 2]}, "is a crowd (iscrowd 1)"),
+    ],
+)
+def test_an_image_with_a_region_is_held_back_alone(tmp_path: Path, region: dict[str, Any], reason: str) -> None:
+    content = document({"bbox": [1, 2, 3, 4]}, {"id": 41, **region})
+    content["images"].append({"id": 8, "file_name": "b.jpg"})
+    content["annotations"].append({"id": 42, "image_id": 8, "category_id": 5, "bbox": [0, 0, 4, 2]})
+    labels = read(tmp_path, content)
+    assert labels.image_ids.tolist() == ["b"]
+    assert labels.boxes.tolist() == [[2, 1, 4, 2, 0]]
+    assert [*labels.skipped] == ["a"]
+    assert f"labels.json: annotation 41 {reason}" in labels.skipped["a"]
+
+
+@pytest.mark.parametrize(
     ("annotation", "message"),
     [
         ({"iscrowd": 2, "bbox": [1, 2, 3, 4]}, "expected iscrowd to be a number from 0 to 1, got 2"),

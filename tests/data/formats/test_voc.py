@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from al_rotate import boxes
+from al_rotate.data import formats
 from al_rotate.data.formats import voc
 from al_rotate.data.formats.reading import HORIZONTAL, Notes
 
@@ -46,6 +47,28 @@ def test_a_rotated_box_has_the_corners_that_rolabelimg_draws(tmp_path: Path, ang
     corners = boxes.to_corners(labels.boxes.astype(float))[0]
     gaps = np.linalg.norm(corners[:, None] - np.array(expected)[None], axis=-1)
     assert max(gaps.min(axis=0).max(), gaps.min(axis=1).max()) < 1e-4
+
+
+def test_corners_as_dior_r_has_them(tmp_path: Path) -> None:
+    corners = (("left_top", 10, 20), ("right_top", 40, 60), ("right_bottom", 20, 75), ("left_bottom", -10, 35))
+    inner = "".join(f"<x_{name}>{x}</x_{name}><y_{name}>{y}</y_{name}>" for name, x, y in corners)
+    put(tmp_path, document(entry(f"<robndbox>{inner}</robndbox>")))
+    imported = formats.read(tmp_path)
+    assert imported.format == "rolabelimg"
+    np.testing.assert_allclose(imported.labels.boxes, [[15, 47.5, 50, 25, math.atan2(4, 3)]], atol=1e-4)
+
+
+def test_a_rotation_beside_the_box_as_cvat_exports_it(tmp_path: Path) -> None:
+    """Its <bndbox> is the box before it is turned."""
+    turned = "<attributes><attribute><name>rotation</name><value>{}</value></attribute></attributes>"
+    put(tmp_path, document(entry(LEVEL, more=turned.format(90)), entry(LEVEL, more=turned.format("0.0"))))
+    notes = Notes()
+    labels = voc.read(tmp_path, notes=notes, rotated=False)
+    np.testing.assert_allclose(labels.boxes, [[30, 30.25, 40, 20.5, -math.pi / 2], [30, 30.25, 40, 20.5, 0]], atol=1e-5)
+    assert [*notes] == []  # a level box that could be turned is no horizontal one
+    put(tmp_path, document(entry(LEVEL, more=turned.format("x"))))
+    with pytest.raises(ValueError, match=r"P1\.xml: object 1: expected rotation to be a number, got 'x'"):
+        voc.read(tmp_path)
 
 
 def test_what_a_folder_holds(tmp_path: Path) -> None:

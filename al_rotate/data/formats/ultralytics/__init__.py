@@ -126,7 +126,8 @@ def _object(words: list[str], names: Mapping[int, str], kind: Kind) -> tuple[int
         numbers = []
     counts = {"rotated": len(numbers) == 8, "horizontal": len(numbers) == 4}
     if not counts.get(kind, len(numbers) == 4 or (len(numbers) >= 6 and len(numbers) % 2 == 0)):
-        raise ValueError(f"expected a class number and {_WANTED[kind]}, got {len(words) - 1} words after the first")
+        hint = "" if kind == "any" else "; the format ultralytics takes rotated and horizontal boxes together"
+        raise ValueError(f"expected a class number and {_WANTED[kind]}, got {len(words) - 1} words after it{hint}")
     label = int(words[0].partition(".")[0]) if _is_class_number(words[0]) else -1
     if label not in names:
         raise ValueError(
