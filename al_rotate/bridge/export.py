@@ -5,6 +5,7 @@ What is written into a folder, besides ``account.csv``:
 ========= ==============================================================================================
 dota      ``labelTxt/ID.txt``; see :mod:`al_rotate.data.formats.dota`
 coco      ``annotations.json``; see :mod:`al_rotate.data.formats.coco`
+geojson   ``boxes.geojson``, in world coordinates; see :mod:`al_rotate.data.geojson`
 cvat      ``annotations.xml``; see :mod:`al_rotate.data.formats.cvat`
 yolo-obb  ``labels/ID.txt``, ``classes.txt``, ``data.yaml``; see :mod:`al_rotate.data.formats.yolo_obb`. This is
           Ultralytics' layout: ``ultralytics`` is the same
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..data import RotatedInstances, images
+from ..data import RotatedInstances, geojson, images
 from ..data.formats import FORMATS as LABEL_FORMATS
 from ..data.formats import coco, cvat, dota, yolo_obb
 from ..storage.files import atomic_write, path_for_image
@@ -33,6 +34,7 @@ from .conversion.options import ReadOptions
 from .survey import match_files, survey_export
 
 FORMATS = tuple(name for name, known in LABEL_FORMATS.items() if known.write)
+GEOJSON = "geojson"  # also written: boxes of georeferenced images
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,20 +62,23 @@ def convert(
     label_config: str | Path | None = None,
     image_files: str | Path | Mapping[str, str | Path] | None = None,
     options: ReadOptions | None = None,
+    crs: str = geojson.WGS84,
     **changes: Any,
 ) -> Exported:
     """Convert Label Studio's JSON export, task by task; only the boxes are kept in memory.
 
     Args:
         export_json: the file.
-        to: one of FORMATS.
+        to: one of FORMATS, or GEOJSON.
         out: a folder, made if necessary.
         classes: class names in order; None takes those of the options, else of `label_config`, else the labels of the
             file, sorted, so that exports with the same labels number them alike.
         label_config: a file with the project's labelling configuration (XML).
         image_files: the folder of the images, or image id -> file: to check the sizes of what was drawn on, for the
-            sizes of images without a box (which COCO needs), and for YOLO-OBB to copy.
+            sizes of images without a box (which COCO needs), for YOLO-OBB to copy, and for GeoJSON to say where they
+            lie.
         options: how to read; None takes the defaults of :class:`~al_rotate.bridge.conversion.options.ReadOptions`.
+        crs: of GeoJSON, see :func:`al_rotate.data.geojson.write`.
         changes: fields of :class:`~al_rotate.bridge.conversion.options.ReadOptions` that differ from `options`, such
             as ``polygons=False``.
 
@@ -117,16 +122,17 @@ def convert(
             f"{path}: expected the size of every image, for {to.upper()}, got none of {len(lacking)} without a box, "
             f"e.g. {lacking[0]!r}: give image_files"
         )
-    return write_labels(labels, to, out, _extend(reading.account, silent), files, suffixes)
+    return write_labels(labels, to, out, _extend(reading.account, silent), files, suffixes, crs)
 
 
-def export_workspace(workspace: Workspace, to: str, out: str | Path) -> Exported:
+def export_workspace(workspace: Workspace, to: str, out: str | Path, crs: str = geojson.WGS84) -> Exported:
     """Write the current labels of a workspace.
 
     Args:
         workspace: open, at least for reading.
-        to: one of FORMATS.
+        to: one of FORMATS, or GEOJSON.
         out: a folder, made if necessary.
+        crs: of GeoJSON, see :func:`al_rotate.data.geojson.write`.
 
     Raises:
         ValueError: for an unknown format, no labels, a folder with other labels in it, or labels that the format
@@ -142,12 +148,12 @@ def export_workspace(workspace: Workspace, to: str, out: str | Path) -> Exported
         sizes = np.zeros((len(labels), 2)) if labels.image_sizes is None else labels.image_sizes
         unknown = labels.image_ids[(sizes == 0).any(axis=1)]
         labels = _with_sizes(labels, {image_id: images.size(files[image_id]) for image_id in unknown})
-    return write_labels(labels, to, out, files=files)
+    return write_labels(labels, to, out, files=files, crs=crs)
 
 
 def _check_format(to: str) -> None:
-    if to not in FORMATS:
-        raise ValueError(f"expected a format of {', '.join(FORMATS)}, got {to!r}")
+    if to not in (*FORMATS, GEOJSON):
+        raise ValueError(f"expected a format of {', '.join((*FORMATS, GEOJSON))}, got {to!r}")
 
 
 def _read_config(path: Path) -> LabelConfig:
@@ -172,16 +178,18 @@ def write_labels(
     account: pd.DataFrame | None = None,
     files: Mapping[str, Path] | None = None,
     suffixes: Mapping[str, str] | None = None,
+    crs: str = geojson.WGS84,
 ) -> Exported:
     """Write labels with an account.
 
     Args:
-        labels: with classes, and with `image_sizes` for all formats but DOTA.
-        to: one of FORMATS.
+        labels: with classes, and with `image_sizes` for all formats but DOTA and GeoJSON.
+        to: one of FORMATS, or GEOJSON.
         out: a folder, made if necessary.
         account: what was left out of the labels already.
-        files: image id -> file, to be copied for YOLO.
+        files: image id -> file, to be copied for YOLO; for GeoJSON they say where the boxes lie.
         suffixes: image id -> suffix of its file, where `files` does not say it.
+        crs: of GeoJSON, see :func:`al_rotate.data.geojson.write`.
 
     Raises:
         ValueError: for an unknown format, a folder with other labels in it, or labels that the format cannot hold.
@@ -202,6 +210,9 @@ def write_labels(
         coco.write(labels, out / "annotations.json", names)
     elif to == "cvat":
         cvat.write(labels, out / "annotations.xml", names)
+    elif to == GEOJSON:
+        labels, notes = _located(labels, files)
+        geojson.write(labels, out / "boxes.geojson", files or {}, crs)
     else:
         fits = yolo_obb.readable(labels)
         detail = "a box reaches so far out of the image that Ultralytics would pass over the whole image; left out"
@@ -213,6 +224,21 @@ def write_labels(
     with atomic_write(out / "account.csv") as file:
         account.to_csv(file, index=False)
     return Exported(out, labels, account)
+
+
+def _located(
+    labels: RotatedInstances, files: Mapping[str, Path] | None
+) -> tuple[RotatedInstances, list[tuple[str, str, str]]]:
+    """Leave out the boxes of which nothing says where they lie."""
+    if files is None:
+        raise ValueError("expected image_files, which say where the boxes lie, with geojson")
+    found, missing = geojson.located(labels, files)
+    if missing and not found:
+        raise ValueError(f"expected georeferenced images, got none of {len(missing)}: {next(iter(missing.values()))}")
+    notes = [(image_id, "left out", reason) for image_id, reason in missing.items()]
+    if without := int((labels.counts == 0).sum()):
+        notes.append(("", "noted", f"{without} images without a box: GeoJSON has a place for boxes alone"))
+    return labels.where(np.isin(labels.image_ids[labels.image_index].astype(str), [*found])), notes
 
 
 def _one_word_classes(labels: RotatedInstances) -> tuple[RotatedInstances, list[tuple[str, str, str]]]:

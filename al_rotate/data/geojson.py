@@ -93,22 +93,29 @@ def located(
         instances, image_files: as for :func:`write`.
 
     Returns:
-        image id -> georeference, and for the others image id -> why there is none.
+        image id -> georeference, and for the others image id -> why there is none. Boxes of an image of another size
+        than the file have no place in it either.
     """
     files = images.resolve(image_files)
+    sizes = np.zeros((len(instances), 2), int) if instances.image_sizes is None else instances.image_sizes
     found: dict[str, Georeference] = {}
     missing: dict[str, str] = {}
-    for image_id in instances.image_ids[instances.counts > 0]:
-        corner = (0, 0)
-        file = files.get(image_id)
-        if file is None and (tile := _as_tile(image_id)) is not None:
-            file, corner = files.get(tile.scene), (tile.x, tile.y)
-        if file is None:
-            missing[image_id] = "there is no such image file"
-            continue
+    for position in np.flatnonzero(instances.counts):
+        image_id, of_boxes = instances.image_ids[position], tuple(sizes[position].tolist())
+        file, tile = files.get(image_id), _as_tile(image_id)
         try:
             with images.allow_large_images():
-                found[image_id] = images.locate(file).of_window(*corner)
+                if file is not None:
+                    found[image_id] = images.locate(file)
+                    if all(of_boxes) and (size := images.size(file)) != of_boxes:
+                        del found[image_id]
+                        missing[image_id] = "the boxes are of {} x {} pixels, {} has {} x {}".format(
+                            *of_boxes, file, *size
+                        )
+                elif tile is not None and tile.scene in files:
+                    found[image_id] = images.locate(files[tile.scene]).of_window(tile.x, tile.y)
+                else:
+                    missing[image_id] = "there is no such image file"
         except images.NotGeoreferenced as error:
             missing[image_id] = str(error)
     return found, missing

@@ -13,7 +13,9 @@ from ...storage.user_warnings import warn_user
 from ...workspace.versions import SetName
 
 WRITABLE = tuple(name for name, known in FORMATS.items() if known.write)
+GEOJSON = "geojson"  # written from georeferenced images, and not read
 LABEL_STUDIO = "label-studio"
+PARQUET = "parquet"
 MOST_IMAGES = 5  # that are left out, on the screen
 
 
@@ -88,3 +90,8 @@ def is_label_studio(source: Path) -> bool:
         return False
     with open(source, encoding="utf-8-sig", errors="replace") as file:
         return file.read(4096).lstrip().startswith("[")
+
+
+def is_parquet(source: Path) -> bool:
+    """Tell whether a source is a Parquet file, or a folder of them as predict writes it."""
+    return source.suffix.lower() == ".parquet" or (source.is_dir() and any(source.glob("*.parquet")))

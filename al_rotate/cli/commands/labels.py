@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...data import RotatedInstances, images
+from ...data import RotatedInstances, geojson, images
 from ...data.formats import FORMATS
 from ..arguments import CLASSES_HELP, AddCommand, add_workspace, as_classes, as_pairs
 from ..wording import list_classes, many
-from .label_files import LABEL_STUDIO, WRITABLE, is_label_studio, read_labels
+from .label_files import GEOJSON, LABEL_STUDIO, PARQUET, WRITABLE, is_label_studio, is_parquet, read_labels
 from .label_studio import POLICIES, POLICY_HELP, POLYGONS_HELP
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ def add(add_command: AddCommand) -> None:
     convert.add_argument("source", type=Path, help="a file or folder of labels")
     help = f"format of the source; by default guessed, and told. {LABEL_STUDIO} is its JSON export"
     convert.add_argument("--from", dest="source_format", choices=(LABEL_STUDIO, *FORMATS), help=help)
-    convert.add_argument("--to", choices=WRITABLE, required=True, help="format to write")
+    convert.add_argument("--to", choices=(*WRITABLE, GEOJSON), required=True, help="format to write")
     convert.add_argument("--out", type=Path, help="a folder; by default next to the source")
     convert.add_argument("--classes", help=f"{CLASSES_HELP}; by default those of the source")
-    convert.add_argument(
-        "--images", type=Path, help="the images: a folder; for their sizes, where the labels lack them"
-    )
+    images_help = f"the images: a folder; for their sizes, where the labels lack them, and for {GEOJSON} their places"
+    convert.add_argument("--images", type=Path, help=images_help)
+    _add_crs(convert)
     convert.add_argument("--rename", nargs="+", metavar="LABEL=CLASS", help="labels to rename or to merge")
     only = f"with {LABEL_STUDIO}:"
     config = f"{only} the project's labelling configuration, for its classes"
@@ -43,28 +43,49 @@ def add(add_command: AddCommand) -> None:
 
     export = add_command("export", _export, "Write a workspace's labels.", "al-rotate export work --to coco")
     add_workspace(export)
-    export.add_argument("--to", choices=WRITABLE, required=True, help="format to write")
+    export.add_argument("--to", choices=(*WRITABLE, GEOJSON), required=True, help="format to write")
     export.add_argument("--out", type=Path, help="a folder; by default in the workspace")
+    _add_crs(export)
+
+
+def _add_crs(parser: argparse.ArgumentParser) -> None:
+    help = (
+        f"with {GEOJSON}: of the coordinates, such as EPSG:32632, or {geojson.FROM_FILES} for that of the images; by "
+        "default longitude and latitude on WGS 84"
+    )
+    parser.add_argument("--crs", help=help)
+
+
+def _crs_of(args: argparse.Namespace) -> str:
+    if args.crs is not None and args.to != GEOJSON:
+        raise ValueError(f"expected --crs with --to {GEOJSON} alone")
+    return args.crs or geojson.WGS84
 
 
 def _convert(args: argparse.Namespace) -> None:
     from ...bridge.export import convert, write_labels
 
     out = args.out or args.source.with_name(f"{args.source.stem}-{args.to}")
+    crs = _crs_of(args)
+    if args.to == GEOJSON and args.images is None:
+        raise ValueError(f"expected --images, which say where the boxes lie, with --to {GEOJSON}")
     rename = as_pairs(args.rename, "--rename as LABEL=CLASS")
     classes = as_classes(args.classes)
     if args.source_format == LABEL_STUDIO or (args.source_format is None and is_label_studio(args.source)):
         options = {"policy": args.policy, "polygons": args.polygons is not False, "rename": rename or None}
         places = {"label_config": args.label_config, "image_files": args.images}
-        _print_exported(convert(args.source, args.to, out, classes, **places, **options))
+        _print_exported(convert(args.source, args.to, out, classes, **places, **options, crs=crs))
         return
     if args.label_config or args.polygons is not None or args.policy != "latest":
         raise ValueError("expected --label-config, --policy and --polygons with Label Studio's JSON export alone")
     files = images.resolve(args.images) if args.images else None
-    labels = read_labels(args.source, args.source_format, None if rename else classes, files)
+    if args.to == GEOJSON and args.source_format in (None, PARQUET) and is_parquet(args.source):
+        labels = RotatedInstances.load(args.source)  # detections, too: GeoJSON has a place for their scores
+    else:
+        labels = read_labels(args.source, args.source_format, None if rename else classes, files)
     if rename:
         labels = _renamed(labels, rename, classes)
-    _print_exported(write_labels(labels, args.to, out, files=files))
+    _print_exported(write_labels(labels, args.to, out, files=files, crs=crs))
 
 
 def _renamed(labels: RotatedInstances, rename: dict[str, str], classes: tuple[str, ...] | None) -> RotatedInstances:
@@ -85,7 +106,8 @@ def _export(args: argparse.Namespace) -> None:
     from ...workspace import Workspace
 
     with Workspace.open(args.workspace, read_only=True) as workspace:
-        _print_exported(export_workspace(workspace, args.to, args.out or args.workspace / "export" / args.to))
+        out = args.out or args.workspace / "export" / args.to
+        _print_exported(export_workspace(workspace, args.to, out, _crs_of(args)))
 
 
 def _print_exported(exported: Exported) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import label_files
 from numpy.typing import NDArray
 from PIL import Image
 
-from al_rotate.data import images, tiling
+from al_rotate.data import formats, images, tiling
 from al_rotate.data.images import raster
 
 rasterio = pytest.importorskip("rasterio")
@@ -156,3 +157,13 @@ def test_a_name_too_long_for_a_file_beside(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="stays without a georeference: the name of an .aux.xml"):
         (made,) = images.render(tmp_path / "pool", tmp_path / "pngs").values()
     np.testing.assert_array_equal(images.read(made), pixels())
+
+
+def test_files_beside_images_are_no_labels(tmp_path: Path) -> None:
+    """Renditions of georeferenced images have one, and so has each image that QGIS has opened."""
+    label_files.voc(tmp_path)
+    (folder,) = {file.parent for file in tmp_path.rglob("*.xml")}
+    expected = formats.read(folder).labels
+    images.rendition(geotiff(tmp_path / "a.tif"), folder)
+    assert len([*folder.glob("*.aux.xml")]) == 1
+    assert formats.read(folder).labels == expected
