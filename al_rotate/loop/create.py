@@ -53,6 +53,8 @@ def create_workspace(
     names = tuple(classes)
     pool = {image_id: file.absolute() for image_id, file in image_files.resolve(images).items()}
     files_of = {name: image_files.resolve(images) for name, (images, _) in sets.items()}
+    for files in (pool, *files_of.values()):
+        image_files.require_decided(files.values())
     if "val" in sets and learner is not None and not takes_validation_set(learner):
         raise ValueError(
             f"{type(learner).__name__}.train takes no validation set: give it a parameter `val`, or no val"

@@ -2,7 +2,7 @@
 
 from .files import SUFFIXES, find, resolve
 from .georeference import Copier, Georeference, NotGeoreferenced, locate
-from .pixels import UndecidedImage, UnreadableImage, allow_large_images, as_stretch, read, size
+from .pixels import UndecidedImage, UnreadableImage, allow_large_images, as_stretch, read, require_decided, size
 from .raster import as_bands
 from .renditions import is_shown_by_browsers, render, rendition, stamp, write_png
 
@@ -22,6 +22,7 @@ __all__ = [
     "read",
     "render",
     "rendition",
+    "require_decided",
     "resolve",
     "size",
     "stamp",

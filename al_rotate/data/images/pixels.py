@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,7 @@ from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageEr
 from . import raster
 from .depth import LEAST_USED, Stretch, Undecided, to_8_bits
 
+_DEEP_SUFFIXES, _MOST_READ = (".tif", ".tiff", ".jp2"), 8
 _LARGEST_SCENE = 20_000**2  # pixels
 _ORIENTATION, _NODATA = 0x0112, 42113  # tags of EXIF and of GDAL
 
@@ -109,6 +110,38 @@ def size(path: str | Path) -> tuple[int, int]:
             if not raster.is_tiff(path):
                 raise
             return raster.size(path)
+
+
+def require_decided(files: Iterable[str | Path]) -> None:
+    """Refuse images for a loop that :func:`read` reads only with `bands` or `stretch`, which a loop does not know.
+
+    Of the files that could be such by their headers, up to eight are read.
+
+    Raises:
+        UndecidedImage: names the first, and what to do.
+    """
+    doubtful = [Path(file) for file in files if Path(file).suffix.lower() in _DEEP_SUFFIXES and _may_be_undecided(file)]
+    for path in doubtful[:: -(-len(doubtful) // _MOST_READ) or 1]:
+        try:
+            with allow_large_images():
+                read(path)
+        except UndecidedImage as error:
+            raise UndecidedImage(
+                f"{error}. Make PNGs of all images with it and use those, by al-rotate render or images.render: "
+                "then people, detector and training see the same pixels"
+            ) from error
+        except UnreadableImage:
+            continue  # left to whoever uses it
+
+
+def _may_be_undecided(path: str | Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            return image.mode in ("I", "F") or not raster.is_read_by_pillow(image, path)
+    except UnidentifiedImageError:
+        return True
+    except (OSError, SyntaxError, ValueError):
+        return False
 
 
 def orientation_of(path: str | Path) -> int:

@@ -69,6 +69,7 @@ class Changeable:
             ValueError: for an id that has another file already, or an image of the test or validation set.
         """
         files = {image_id: file.absolute() for image_id, file in image_files.resolve(images).items()}
+        image_files.require_decided(files.values())
         for name in SETS:
             if kept := labelled_set_files(self.workspace, name):
                 check_outside_pool(name, [*kept], kept, files)

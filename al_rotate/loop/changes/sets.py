@@ -21,6 +21,7 @@ def keep_set(workspace: Workspace, name: SetName, images: Images, labels: Rotate
     """See :meth:`al_rotate.ActiveLoop.set_test`; the set before stays in the folder."""
     workspace.round_to_change()  # before anything is written
     files = image_files.resolve(images)
+    image_files.require_decided(files.values())
     labels = with_classes_of(workspace, labels)
     pool = workspace.paths(i for status in workspace.counts() for i in workspace.ids(status))
     check_outside_pool(name, labels.image_ids, files, pool)
