@@ -60,14 +60,12 @@ def obtain(ops: str, device: str, rebuild: bool = False) -> Path:
             say(f"the wheel {wheel} is {'replaced' if rebuild else 'damaged: it is built anew'}")
             wheel.unlink()
         return _build(requirement, folder, ops, cuda=device != "cpu")
-    except PermissionError as error:
-        raise SetUpError(
-            f"{error.filename} cannot be written: set XDG_CACHE_HOME to a folder that can, and run this again"
-        ) from None
     except OSError as error:
-        if gigabytes_free(cache()) > 1:
-            raise
-        raise SetUpError(f"the disk of {cache()} is full ({error.strerror}): make room and run this again") from None
+        if gigabytes_free(cache()) < 1:
+            raise SetUpError(f"the disk of {cache()} is full: make room and run this again") from None
+        raise SetUpError(
+            f"{cache()} cannot be used ({error}): set XDG_CACHE_HOME to a folder that can be written; run this again"
+        ) from None
 
 
 def torch_version() -> str:
@@ -85,12 +83,16 @@ def is_sound(wheel: Path, ops: str) -> bool:
         return False
 
 
-def missing_tools() -> str | None:
-    """Return what is missing to compile, with the command that installs it; None if nothing is."""
+def missing_tools(headers: Path | None = None) -> str | None:
+    """Return what is missing to compile, with the command that installs it; None if nothing is.
+
+    Args:
+        headers: the folder of Python.h; by default this Python's.
+    """
     compiler = os.environ.get("CXX", "c++")
     if not (shutil.which(compiler) or shutil.which("g++")):
         return "mmcv's ops need a C++ compiler, and there is none: on Debian or Ubuntu, apt-get install g++ python3-dev"
-    header = Path(sysconfig.get_path("include"), "Python.h")
+    header = (headers or Path(sysconfig.get_path("include"))) / "Python.h"
     if not header.exists():
         install = "on Debian or Ubuntu, apt-get install python3-dev"
         return f"mmcv's ops need Python's headers, and there is no {header}: {install}"
