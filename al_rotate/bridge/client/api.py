@@ -18,7 +18,7 @@ import httpx
 from label_studio_sdk import LabelStudio as Sdk
 from label_studio_sdk.core.api_error import ApiError
 
-PAGE = 200  # tasks: 3 MB at 50 boxes each
+PAGE = 200  # tasks: 7 MB at 50 boxes each
 ID_FILTER = "filter:tasks:data.al_image_id"
 QUERY_CHARACTERS = 6000  # servers accept URLs of some 8,000
 Filter = dict[str, Any]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from ...storage.user_warnings import warn_user
 from ..conversion.label_config import change_labels, read_xml
 from .api import Api, LabelStudioError
 
@@ -29,10 +30,10 @@ def follow_classes(
     Raises:
         LabelStudioError: if the server refuses a label that is needed.
     """
-    known = {name: name for name in before} | dict(rename)  # label -> its class before
+    former = {name: name for name in before} | dict(rename)  # label -> its class before
     numbers = dict(zip(before, now, strict=True))
-    meanings = {label: classes[numbers[name]] for label, name in known.items() if name in numbers}
-    renamed = [label for label, name in meanings.items() if name != known[label]]
+    meanings = {label: classes[numbers[name]] for label, name in former.items() if name in numbers}
+    renamed = [label for label, name in meanings.items() if name != former[label]]
     xml = api.get(f"api/projects/{project}")["label_config"]
     config = read_xml(xml)
     meanings = {label: label for label in config.classes if label in classes} | meanings
@@ -50,8 +51,8 @@ def follow_classes(
                     f"{', '.join(lacking)} in Settings, Labeling Interface, and query again",
                     error.status,
                 ) from error
-            warnings.warn(f"project {project} goes on showing the classes' former names: {error}", stacklevel=2)
-    several = [name for name in labels.values() if [*labels.values()].count(name) > 1]
+            warn_user(f"project {project} goes on showing the classes' former names: {error}")
     # Labels that the project has no more may be in old answers.
-    lost = {label: name for label, name in meanings.items() if label not in labels}
-    return {label: name for label, name in (lost | labels).items() if label != name or name in several}
+    known = {label: name for label, name in meanings.items() if label not in labels} | labels
+    counts = Counter(known.values())
+    return {label: name for label, name in known.items() if label != name or counts[name] > 1}

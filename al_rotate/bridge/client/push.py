@@ -12,7 +12,7 @@ from ...data import RotatedInstances
 from ..conversion.tasks import IMAGE_ID, SHOWN_VERSION, is_importable
 from .api import OURS, Api, LabelStudioError, NotAllowed, is_one_of, pauses, portions
 
-BATCH_TASKS, BATCH_BOXES = 100, 10_000  # about 3 MB per request
+BATCH_TASKS, BATCH_BOXES = 100, 5_000  # about 3 MB per request
 ATTEMPTS = 8  # per batch, with pauses of a minute and a half in total
 CHECKS_BEFORE_RESEND = 2  # after a time-out: the server may still be working on the request
 FIELDS = ("data", "predictions", "result", "model_version", "model", "total_annotations", "cancelled_annotations")
