@@ -6,7 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ..data import SHOWN_SCORE, RotatedInstances
 from ..evaluation import corrections
@@ -23,7 +25,7 @@ _SUMMED = COST_COLUMNS[1:]  # numbers, which add up over all work on an image
 @dataclass(frozen=True, eq=False)
 class _Answered:
     round: int  # that asked
-    labels: RotatedInstances  # one image
+    boxes: NDArray[np.float32]  # one per held-back label of the image; the labels' classes may be changed later
     costs: pd.DataFrame  # one row
     corrections: pd.DataFrame
 
@@ -91,7 +93,7 @@ class SimulatedAnnotator:
         for position, image_id in enumerate(asked):
             self._answers.pop(image_id, None)  # the latest query comes last
             made = table[table["image_id"] == image_id]
-            self._answers[image_id] = _Answered(query.round, answers.subset([image_id]), rows.iloc[[position]], made)
+            self._answers[image_id] = _Answered(query.round, answers[image_id].boxes, rows.iloc[[position]], made)
 
     def pull(self, since: str | None = None) -> Answer:
         """Return the answers to all pushed images, in the order in which they were pushed last."""
@@ -101,7 +103,8 @@ class SimulatedAnnotator:
         costs = pd.concat([answer.costs for answer in answered], ignore_index=True)
         made = [answer.corrections for answer in answered]
         table = pd.concat([part for part in made if len(part)] or made[:1], ignore_index=True)
-        labels = RotatedInstances.concat([answer.labels for answer in answered])
+        labels = self.held_back.subset(self._answers)
+        labels = labels.replace(boxes=np.concatenate([answer.boxes for answer in answered]))
         return Answer(labels, {}, costs, corrections=table)
 
     def _shown(self, query: Query) -> RotatedInstances:

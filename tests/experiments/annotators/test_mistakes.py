@@ -45,7 +45,7 @@ def test_a_person_leaves_a_perfect_box_alone():
     small = before.replace(boxes=before.boxes * [1, 1, 0.5, 0.5, 1])  # 10 to 40 px long, half as wide
     drawn = person.apply(small, 0)
     perfect = small.replace(scores=np.ones(small.n_boxes))
-    assert (al.boxes.iou(perfect.boxes, drawn.boxes, paired=True) >= 0.9).mean() < 0.1
+    assert (al.boxes.iou(perfect.boxes, drawn.boxes, paired=True) >= 0.9).mean() < 0.12
     assert person.tolerance.leaves(perfect.boxes, drawn.boxes).mean() > 0.85
     distances = corner_distances(perfect.boxes.astype(float), drawn.boxes.astype(float)) ** 2
     short, half = small.boxes[:, 3], np.hypot(small.boxes[:, 2], small.boxes[:, 3]) / 2

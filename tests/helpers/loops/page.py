@@ -9,6 +9,7 @@ import pandas as pd
 from PIL import Image
 
 from al_rotate.data import RotatedInstances, synthetic
+from al_rotate.evaluation.tolerance import Tolerance
 from al_rotate.loop import ActiveLoop, SimulatedAnnotator
 from helpers.noisy import NoisyLearner
 
@@ -51,13 +52,16 @@ class Page(HTMLParser):
         return pd.DataFrame(rows, columns=head)
 
 
+STRICT = Tolerance(share=0, pixels=0.1)  # the learner's boxes are off by less than a pixel
+
+
 def make(folder, scenes, **changes):
     root, pool, test = scenes
     arguments = {
         "images": root / "pool" / "images",
         "classes": CLASSES,
         "budget": 4,
-        "annotator": SimulatedAnnotator(pool),
+        "annotator": SimulatedAnnotator(pool, tolerance=STRICT),
         "test": (root / "test" / "images", test),
         "learner": NoisyLearner(RotatedInstances.concat([pool, test])),
     }
