@@ -11,7 +11,7 @@ GET  /                the status page
 
 Who may call: on loopback everybody on this machine (but no web page: bodies must be JSON, and the Host header must
 name this machine); on any other address whoever has the password. Label Studio sends it with health, setup, predict
-and "Start training". **Annotation events come without it**: they are refused until the project's webhook (Settings,
+and "Start Training". **Annotation events come without it**: they are refused until the project's webhook (Settings,
 Webhooks) gets the header ``Authorization: Basic ...`` too. Nothing in a request names a file or a checkpoint.
 """
 
@@ -28,6 +28,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import anyio.to_thread
@@ -38,14 +39,16 @@ from fastapi.responses import HTMLResponse, JSONResponse
 
 from .fetch.hosts import is_loopback, origin
 from .models import ModelSource, WorkspaceModels, open_source
-from .options import URL_VARIABLE, ServeOptions
+from .options import TOKEN_VARIABLE, URL_VARIABLE, ServeOptions, token_of_environment
 from .redaction import Redactor
-from .service import Rejected, Service, token_of_environment
+from .service import Rejected, Service
 
 __all__ = ["Rejected", "ServeOptions", "Service", "create_app", "serve"]
 
 MAX_BODY = 32 << 20  # bytes: a thousand tasks with fifty boxes each
 MAX_VALUES = 1_000_000  # commas and brackets: as many, which is parsed in a fraction of a second
+BODY_SECONDS = 60  # that a caller may take to send one
+STOP_SECONDS = 2  # for callers that are still sending when the service ends
 _ASGI = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
@@ -72,7 +75,7 @@ def serve(workspace: str | Path | None = None, options: ServeOptions | None = No
     service = Service(source, options, token, redactor)
     with service.journal.logged(), service:
         print(instructions(options, service.version), flush=True)
-        server = uvicorn.Server(uvicorn.Config(create_app(service), options.host, options.port, server_header=False))
+        server = _Server(service, options)
         for name in ("uvicorn", "uvicorn.access", "uvicorn.error", "httpx"):
             logger = logging.getLogger(name)
             logger.addFilter(redactor)
@@ -83,17 +86,36 @@ def serve(workspace: str | Path | None = None, options: ServeOptions | None = No
             server.run()
 
 
+class _Server(uvicorn.Server):
+    """Interrupts the service's work when it is to end: it would wait for the answers to all requests."""
+
+    def __init__(self, service: Service, options: ServeOptions) -> None:
+        app, seconds = create_app(service), STOP_SECONDS
+        super().__init__(
+            uvicorn.Config(app, options.host, options.port, server_header=False, timeout_graceful_shutdown=seconds)
+        )
+        self.service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.service.interrupt()
+        super().handle_exit(sig, frame)
+
+
 def _find_label_studio(options: ServeOptions, source: ModelSource) -> tuple[ServeOptions, str | None]:
     """Fill in Label Studio's address; return the token that the operator gave for it, if any."""
+    given = os.environ.get(URL_VARIABLE, "").strip() or None
     url, root, token = options.label_studio, options.document_root, token_of_environment()
     if isinstance(source, WorkspaceModels) and (connection := source.connection) is not None:
         root = root or connection.document_root
         url = url or connection.url
         if connection.token_file and Path(connection.token_file).is_file() and origin(url) == origin(connection.url):
-            token = connection.token()  # for this address alone
-    return replace(
-        options, label_studio=url or os.environ.get(URL_VARIABLE, "").strip() or None, document_root=root
-    ), token
+            return replace(options, label_studio=url, document_root=root), connection.token()  # for this address alone
+    if given and url and token and origin(given) != origin(url):
+        raise ValueError(
+            f"expected {URL_VARIABLE}, whose token is in {TOKEN_VARIABLE}, to be {url}, got {given}: set both for the "
+            "server to use"
+        )
+    return replace(options, label_studio=url or given, document_root=root), token
 
 
 def instructions(options: ServeOptions, version: str) -> str:
@@ -104,19 +126,23 @@ def instructions(options: ServeOptions, version: str) -> str:
     lines = [
         f"al_rotate serves {version} at {url} (in a browser: what it does, and what it left out and why).",
         f"In {studio}, project, Settings, Model, Connect Model:",
+        "  Name: MMRotate",
         f"  Backend URL: {url}",
     ]
     if options.user:
         lines += [
             "  Select authentication method: Basic Authentication",
-            f"  User and password: {options.user}, and what AL_ROTATE_PASSWORD holds here",
+            f"  Basic auth user: {options.user}",
+            "  Basic auth pass: what AL_ROTATE_PASSWORD holds here",
         ]
     else:
         lines.append("  Select authentication method: No Authentication")
+    lines.append("  Validate and Save")
     if options.user and options.train_every:
         lines += [
-            "In Settings, Webhooks, the one that Label Studio then makes, add a header, so that new annotations count:",
-            f'  Authorization: Basic $(printf %s {shlex.quote(options.user)}:"$AL_ROTATE_PASSWORD" | base64)',
+            f"In Settings, Webhooks, {url}/webhook, which Label Studio makes then: Headers, +, so that new annotations",
+            "count: Authorization, and beside it what this prints here:",
+            f'  echo "Basic $(printf %s {shlex.quote(options.user)}:"$AL_ROTATE_PASSWORD" | base64 | tr -d "\\n")"',
         ]
     if is_loopback(options.host):
         lines.append(
@@ -223,15 +249,17 @@ class _Guard:
 
 async def _read_body(receive: Any) -> bytes | None:
     body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY:
-            raise _too_large()
-        if not message.get("more_body"):
-            return bytes(body)
+    with anyio.move_on_after(BODY_SECONDS):
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            body += message.get("body", b"")
+            if len(body) > MAX_BODY:
+                raise _too_large()
+            if not message.get("more_body"):
+                return bytes(body)
+    raise Rejected(408, f"expected a body within {BODY_SECONDS} s, got {len(body)} bytes of it")
 
 
 async def _read_json(request: Request) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,7 @@ class ServeOptions:
         user, password: for basic auth.
         score_thr: the least score of a box that is shown.
         document_root, allow_hosts: where images may come from; see :class:`FetchPolicy`.
-        train_every: fine-tune after this many new annotations; 0: only on "Start training".
+        train_every: fine-tune after this many new annotations; 0: only on "Start Training".
         label_studio: its address; by default the workspace's, that in LABEL_STUDIO_URL, or what Label Studio says of
             itself in /setup, if that is on this machine. A token from the environment or a file goes only to an
             address that was given: never to one of /setup.
@@ -85,3 +86,8 @@ class ServeOptions:
     def fetch_policy(self) -> FetchPolicy:
         """Where images may come from."""
         return FetchPolicy(tuple(self.allow_hosts), self.document_root)
+
+
+def token_of_environment() -> str | None:
+    """Read Label Studio's token from the environment."""
+    return os.environ.get(TOKEN_VARIABLE, "").strip() or None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("al_rotate.bridge.backend")
 REQUEST_SECONDS = 60.0  # for the images of one request: Label Studio waits 100 s for the answer
+PART_SECONDS, SMALLEST_PART = 3.0, 8  # images are predicted on in parts, so that the service can be stopped between two
 
 
 class FetchedImages(NamedTuple):
@@ -64,10 +68,11 @@ class Predictor:
         source: where the weights come from.
         score_thr: the least score of a box that is shown.
         journal: is told what was left out, and why.
+        stopped: once it is set, no further image is predicted on.
     """
 
-    def __init__(self, source: ModelSource, score_thr: float, journal: Journal) -> None:
-        self.source, self.score_thr, self.journal = source, score_thr, journal
+    def __init__(self, source: ModelSource, score_thr: float, journal: Journal, stopped: threading.Event) -> None:
+        self.source, self.score_thr, self.journal, self._stopped = source, score_thr, journal, stopped
         self._served: tuple[Weights, Detector | None] | None = None
 
     @property
@@ -97,16 +102,10 @@ class Predictor:
             raise ValueError(
                 f"{weights.version} has random weights: label the first images and train, then it predicts"
             )
-        labels = match_classes(detector.classes, config.classes, self.source.rename)
-        if not labels:
-            raise ValueError(
-                f"none of the model's classes ({', '.join(detector.classes)}) is a label of the project "
-                f"({', '.join(config.classes)}): name the labels after the classes"
-            )
-        lost = [name for name in detector.classes if name not in labels]
-        if lost:
+        labels = self.match_labels(detector.classes, config)
+        if lost := [name for name in detector.classes if name not in labels]:
             self.journal.note("labels", f"the project has no label for {', '.join(lost)}: boxes of these are left out")
-        detections = _detect(detector, fetched.files)
+        detections = self._detect_in_parts(detector, fetched.files)
         failures = fetched.failures | detections.skipped
         scores = rank(detections, "entropy").set_index("image_id")["score"]
         shown = _select_shown(detections, labels, self.score_thr)
@@ -126,6 +125,34 @@ class Predictor:
                 self.journal.note(_name_of(task), error)
                 answers.append([])
         return answers
+
+    def match_labels(self, classes: Sequence[str], config: LabelConfig) -> dict[str, str]:
+        """Match the model's classes with the project's labels: class -> label.
+
+        Raises:
+            ValueError: if no class is a label.
+        """
+        labels = match_classes(classes, config.classes, self.source.rename)
+        if not labels:
+            raise ValueError(
+                f"none of the model's classes ({', '.join(classes)}) is a label of the project "
+                f"({', '.join(config.classes)}): name the labels after the classes"
+            )
+        return labels
+
+    def _detect_in_parts(self, detector: Detector, files: Mapping[str, Path]) -> RotatedInstances:
+        """Detect on as many images at a time as take some seconds, until it is stopped."""
+        parts = [RotatedInstances.empty([], detector.classes)]
+        left, size = iter(files.items()), SMALLEST_PART
+        while part := dict(islice(left, size)):
+            if self._stopped.is_set():
+                skipped = dict.fromkeys([*part, *dict(left)], "was not predicted on: the service was being stopped")
+                parts.append(parts[0].replace(skipped=skipped))
+                break
+            begun = time.monotonic()
+            parts.append(_detect(detector, part))
+            size = max(SMALLEST_PART, int(len(part) * PART_SECONDS / (time.monotonic() - begun)))
+        return RotatedInstances.concat(parts)
 
     def loaded(self) -> tuple[Weights, Detector | None]:
         """Return the weights that are served, and their detector; random weights have none."""
@@ -148,9 +175,7 @@ def _region_prefix(task: Mapping[str, Any], image_key: str) -> str:
 
 
 def _detect(detector: Detector, files: Mapping[str, Path]) -> RotatedInstances:
-    """Detect on all images in one call; if that fails, one by one, so that a bad image affects no other."""
-    if not files:
-        return RotatedInstances.empty([], detector.classes)
+    """Detect on images in one call; if that fails, one by one, so that a bad image affects no other."""
     try:
         return detector.predict(dict(files), progress=False)
     except Exception as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,11 @@ from .redaction import Redactor
 MAX_TASKS = 1000  # per request
 MAX_WAITING = 16  # requests
 _POLL_SECONDS = 1.0  # between two looks at the queue
+_ON_SUBMISSION = "start_training_on_annotation_update"
+_EVERY_ANSWER = (
+    "'Start model training on annotation submission' is on in the project's Settings, Model: each answer would end the "
+    "round with a training. Turn it off; for a training after every N answers start the service with --train-every N"
+)
 _CREATED = ("ANNOTATION_CREATED", "ANNOTATIONS_CREATED")
 
 
@@ -66,20 +70,21 @@ class Service:
         self.redactor = redactor or Redactor()
         self.redactor.add(token)
         self.journal = Journal(self.redactor, source.folder)
-        self._studio = self.options.label_studio
+        studio = self.options.label_studio
         # Whoever names itself as Label Studio in /setup must not be sent a token that was meant for the real one.
-        self._token = token if self._studio else None
-        if token and not self._studio:
+        # One value: of two processes that do so at once, one's token must not go with the other's address.
+        self._studio = (studio, token if studio else None)
+        if token and not studio:
             self.journal.note("token", f"{TOKEN_VARIABLE} is not used: {URL_VARIABLE} must say whose it is; set both")
-        self._fetcher = Fetcher(self._studio, self._token, self.options.fetch_policy)
-        self.predictor = Predictor(source, self.options.score_thr, self.journal)
+        self._counting, self._stop = threading.Lock(), threading.Event()
+        self._fetcher = Fetcher(*self._studio, self.options.fetch_policy, self._stop)
+        self.predictor = Predictor(source, self.options.score_thr, self.journal, self._stop)
         self.queue = JobQueue(source.folder, self._environment)
         LOG.addFilter(self.redactor)
         self.model_thread = ThreadPoolExecutor(1, "model")  # the only one that uses the detector
         # One for each request that may wait: hosts that are slow hold up no images of others.
         self._request_threads = ThreadPoolExecutor(MAX_WAITING, "predict")
         self._waiting = 0
-        self._counting, self._stop = threading.Lock(), threading.Event()
         self._unloadable: set[Weights] = set()
         self._watcher = threading.Thread(target=self._watch, name="trainings", daemon=True)
 
@@ -97,9 +102,13 @@ class Service:
         self._watcher.start()
         return self
 
+    def interrupt(self) -> None:
+        """Give up what is being fetched, and predict on no further images: stop() then takes seconds."""
+        self._stop.set()
+
     def stop(self) -> None:
         """Stop; a running training continues, and the next service finds it."""
-        self._stop.set()
+        self.interrupt()
         if self._watcher.is_alive():
             self._watcher.join()
         for pool in (self._request_threads, self.model_thread):
@@ -122,7 +131,7 @@ class Service:
         """Take note of Label Studio's address and token, and return our model_version.
 
         Raises:
-            Rejected: for a labelling configuration without rectangles.
+            Rejected: for a labelling configuration without rectangles, or without a label that is one of our classes.
         """
         token, hostname = body.get("access_token"), body.get("hostname")
         if isinstance(token, str):
@@ -174,6 +183,8 @@ class Service:
             self.journal.note(str(action), text)
             raise Rejected(422, text)
         if action == "START_TRAINING":
+            if self.source.project is not None and isinstance(sender, Mapping) and sender.get(_ON_SUBMISSION):
+                raise Rejected(422, _EVERY_ANSWER)
             return self._queue_training(project, "asked for in Label Studio")
         count = self._count_annotations(_n_annotations(body))
         if count < self.options.train_every:
@@ -194,7 +205,6 @@ class Service:
             "last_error": self.journal.last_error,
             "log_file": self.journal.log_file,
             "studio": self._studio,
-            "token": self._token is not None,
             "train_every": self.options.train_every,
             "annotations": self._count_annotations(0),
             "redact": self.redactor.redact,
@@ -233,7 +243,10 @@ class Service:
         try:
             if not isinstance(xml, str):
                 raise ValueError(f"expected a labelling configuration, got {type(xml).__name__}")
-            return read_xml(xml)
+            config, (_, detector) = read_xml(xml), self.predictor.loaded()
+            if detector is not None:
+                self.predictor.match_labels(detector.classes, config)
+            return config
         except ValueError as error:
             self.journal.fail("the project's labels", error)
             raise Rejected(422, self.journal.line(error)) from error
@@ -241,18 +254,18 @@ class Service:
     def _meet(self, hostname: str, token: str) -> None:
         """Accept an address of this machine, and a token from the address that is known."""
         try:
-            studio = self._studio or (hostname if is_loopback(urlsplit(hostname).hostname or "") else None)
-            if studio is None or self._token is not None or origin(hostname) != origin(studio):
-                return
-            self._fetcher = Fetcher(studio, token, self.options.fetch_policy)
+            with self._counting:
+                studio, known = self._studio
+                studio = studio or (hostname if is_loopback(urlsplit(hostname).hostname or "") else None)
+                if studio is not None and known is None and origin(hostname) == origin(studio):
+                    self._fetcher = Fetcher(studio, token, self.options.fetch_policy, self._stop)
+                    self._studio = (studio, token)
         except ValueError as error:
             self.journal.note("setup", f"expected Label Studio's address as hostname, got {hostname!r:.100}: {error}")
-        else:
-            self._studio, self._token = studio, token
 
     def _environment(self) -> dict[str, str | None]:
         """Variables of a training's process: the token goes there with the address that it is for, or not at all."""
-        return {URL_VARIABLE: self._studio, TOKEN_VARIABLE: self._token}
+        return dict(zip((URL_VARIABLE, TOKEN_VARIABLE), self._studio, strict=True))
 
     def _watch(self) -> None:
         """Begin trainings, report those that failed, and load the weights of those that finished."""
@@ -281,8 +294,3 @@ def _n_annotations(body: Mapping[str, Any]) -> int:
     content = body.get("annotation")
     annotations = content if isinstance(content, list) else [content]
     return sum(isinstance(entry, Mapping) and not entry.get("was_cancelled") for entry in annotations)
-
-
-def token_of_environment() -> str | None:
-    """Read Label Studio's token from the environment."""
-    return os.environ.get(TOKEN_VARIABLE, "").strip() or None

@@ -141,6 +141,30 @@ def test_annotations_are_counted(open_service, http, tmp_path):
     assert "training 1, for project 3, waits already" in answer.json()["detail"]
 
 
+def test_a_round_does_not_end_with_every_answer(service, http):
+    """Label Studio's switch asks for a training after each of them; without a workspace that is as good as any."""
+    service.queue.tick = lambda: jobs(service.source.folder)
+    body = {"action": "START_TRAINING", "project": {"id": 5, "start_training_on_annotation_update": True}}
+    service.source.project = 5  # as that of a workspace
+    answer = http(service).post("/webhook", json=body)
+    assert answer.status_code == 422
+    assert "'Start model training on annotation submission' is on" in answer.json()["detail"]
+    assert "&#39;Start model training on annotation submission&#39; is on" in http(service).get("/").text
+    assert jobs(service.source.folder) == []
+    body["project"]["start_training_on_annotation_update"] = False
+    assert http(service).post("/webhook", json=body).json()["status"] == "queued"
+
+
+def test_without_a_common_label_it_is_not_connected(service, http):
+    body = {"schema": to_xml(["cow", "sheep"]), "hostname": "http://localhost:8080", "access_token": TOKEN}
+    answer = http(service).post("/setup", json=body)
+    assert answer.status_code == 422
+    said = f"none of the model's classes ({', '.join(synthetic.CLASSES)}) is a label of the project (cow, sheep)"
+    assert said in answer.json()["detail"]
+    assert said.replace("'", "&#39;") in http(service).get("/").text
+    assert http(service).post("/setup", json=body | {"schema": to_xml(["cow", "Ship"])}).status_code == 200
+
+
 def test_what_a_training_may_fetch(open_service, http, scenes):
     """The same as the service."""
     service = open_service(allow_hosts=["images.example:9000"])

@@ -3,10 +3,12 @@
 import threading
 import time
 
+import anyio
 import httpx
 import pytest
 from helpers.bridge.serving import served, status_page
 
+from al_rotate.bridge.backend import app
 from al_rotate.bridge.backend.app import MAX_VALUES
 from al_rotate.bridge.conversion.label_config import MAX_XML, read_xml, to_xml
 from al_rotate.data import synthetic
@@ -44,6 +46,29 @@ def test_a_long_configuration_is_refused():
 def test_ten_thousand_labels_fit():
     names = [f"class {number}" for number in range(10_000)]
     assert read_xml(to_xml(names)).classes == tuple(names)
+
+
+@pytest.mark.mm
+def test_a_body_that_does_not_come(service, http, monkeypatch):
+    monkeypatch.setattr(app, "BODY_SECONDS", 0.2)
+
+    async def ask():
+        sent, said = iter([{"type": "http.request", "body": b"{", "more_body": True}]), []
+
+        async def receive():
+            return next(sent, None) or await anyio.sleep_forever()
+
+        async def send(message):
+            said.append(message)
+
+        headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+        scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers}
+        await http(service).app(scope, receive, send)
+        return said
+
+    start, content = anyio.run(ask)
+    assert start["status"] == 408
+    assert b"expected a body within 0.2 s, got 1 bytes of it" in content["body"]
 
 
 @pytest.mark.mm

@@ -24,6 +24,25 @@ def link(studio, project, url, **more):
     return studio.call("POST", "ml/", body)["id"]
 
 
+def paste(browser, project, printed):
+    """Do in the page what the service prints, by the names that it gives to its fields."""
+    _, _, lines = printed.partition("project, Settings, Model, Connect Model:\n")
+    browser.driver.get(f"{browser.studio.server.url}/projects/{project}/settings/ml")
+    browser.press_button("Connect Model")
+    for line in lines.splitlines():
+        name, _, value = line.strip().partition(": ")
+        if not value:
+            browser.press_button(name)
+            return
+        label = browser.until(lambda d, name=name: d.find_element("xpath", f"//label[contains(., '{name}')]"))
+        if name.startswith("Select"):
+            label.find_element("tag name", "button").click()
+            option = f"//*[@role='option'][contains(., '{value}')]"
+            browser.until(lambda d, option=option: d.find_elements("xpath", option))[0].click()
+        else:
+            label.find_element("tag name", "input").send_keys(PASSWORD if "PASSWORD" in value else value)
+
+
 def push_images(studio, scenes, pool, count):
     """A project with the scenes, and no predictions."""
     pool.symlink_to(scenes.images)
@@ -113,12 +132,23 @@ def test_in_the_browser(studio: Studio, scenes, finetuned, many_boxes, tmp_path,
         served(tmp_path / "service.log", *words) as url,
         browser_at(studio, tmp_path_factory.mktemp("profile")) as browser,
     ):
-        link(studio, project, url, **BASIC)
+        # Labels that the model does not know are refused; the page of the service says why.
+        paste(browser, studio.project(["cow"]), (tmp_path / "service.log").read_text())
+        browser.until(lambda d: "422 Client Error" in d.find_element("tag name", "body").text)
+        browser.screenshot(shots / "model_refused.png")
+        assert "is a label of the project (cow)" in status_page(url)
+
+        paste(browser, project, (tmp_path / "service.log").read_text())
         (version,) = versions(url)
-        browser.driver.get(f"{studio.server.url}/projects/{project}/settings/ml")
         browser.until(lambda d: "Connected" in d.find_element("tag name", "body").text)
         browser.screenshot(shots / "model_connected.png")
-        assert url in browser.driver.find_element("tag name", "body").text
+        text = browser.driver.find_element("tag name", "body").text
+        assert url in text
+        assert "Start model training on annotation submission" in text  # as we call it, too
+        browser.driver.find_element("css selector", "button[aria-label='Machine learning model options']").click()
+        browser.until(lambda d: "Start Training" in d.find_element("tag name", "body").text)
+        browser.driver.get(f"{studio.server.url}/projects/{project}/settings/webhooks")
+        browser.until(lambda d: f"{url}/webhook" in d.find_element("tag name", "body").text)
         number = studio.by_image(project)[next(iter(files))]["id"]
         browser.open_task(project, number)
         browser.screenshot(shots / "predicted_on_opening.png")

@@ -99,12 +99,17 @@ def test_exceptions_of_ours_speak_for_themselves():
         ({"host": "::1", "port": 9}, ["Backend URL: http://[::1]:9\n"], []),
         (
             {"host": "10.0.0.5", "user": "me", "password": "a secret word", "label_studio": "http://studio:8080/"},
-            ["In http://studio:8080, project", "http://10.0.0.5:8003\n", "method: Basic Authentication\n", ": me, and"],
+            [
+                "In http://studio:8080, project",
+                "http://10.0.0.5:8003\n",
+                "method: Basic Authentication\n",
+                "user: me\n",
+            ],
             ["secret", "ML_BLOCK_LOCAL_IP", "Webhooks"],
         ),
         (
             {"host": "10.0.0.5", "user": "it's me", "password": "pw", "train_every": 3},
-            ["Webhooks", """Authorization: Basic $(printf %s 'it'"'"'s me':"$AL_ROTATE_PASSWORD" | base64)"""],
+            ["Webhooks", """echo "Basic $(printf %s 'it'"'"'s me':"$AL_ROTATE_PASSWORD" | base64 | tr -d "\\n")\""""],
             [],
         ),
     ],

@@ -1,6 +1,9 @@
 """Label Studio's token goes to the address that the operator gave, whoever names itself as Label Studio."""
 
 import json
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -8,6 +11,7 @@ from helpers.bridge.image_host import PNG
 from helpers.bridge.label_studio import local_task, predict_request, wait_until
 from helpers.bridge.serving import served, status_page
 
+from al_rotate.bridge.backend.app import serve
 from al_rotate.bridge.backend.jobs import jobs
 from al_rotate.bridge.conversion.label_config import to_xml
 from al_rotate.data import synthetic
@@ -89,6 +93,35 @@ def test_the_environment_of_a_library_user_stays_there(open_service, http, host,
     wait_until(lambda: jobs(service.source.folder)[0].state == "failed", "the training ended")
     assert host.requests
     assert TOKEN not in all_that(host)
+
+
+def test_a_key_for_another_server_is_refused(finetuned, monkeypatch, tmp_path):
+    """The environment says whose the key is; the command names another."""
+    monkeypatch.setenv("LABEL_STUDIO_URL", "http://labels.example.org")
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", TOKEN)
+    options = {"config": finetuned.config, "checkpoint": finetuned.checkpoint, "work_dir": tmp_path / "backend"}
+    with pytest.raises(ValueError, match=r"LABEL_STUDIO_URL, .*to be http://other:8080, got http://labels.example.org"):
+        serve(**options, label_studio="http://other:8080")
+
+
+def test_many_that_name_themselves_at_once(service, http):
+    """The first is believed, with its own token."""
+    client, barrier = http(service), threading.Barrier(8)
+
+    def name_itself(number):
+        barrier.wait()
+        hostname, token = f"http://127.0.0.1:{9000 + number}", str(number) * 40
+        client.post("/setup", json={"schema": XML, "hostname": hostname, "access_token": token})
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(name_itself, range(1, 9)))
+    finally:
+        sys.setswitchinterval(before)
+    address, token = service.status()["studio"]
+    assert token == address[-1] * 40
 
 
 @pytest.mark.parametrize("hostname", ["http://[", "http://127.0.0.1:x", "http://localhost:99999", "\ud800", ""])

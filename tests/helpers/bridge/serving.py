@@ -37,7 +37,7 @@ def served(log, *words, **environment):
                 return False
 
         try:
-            wait_until(up, "the service answers")
+            wait_until(up, "the service answers", 180)
             yield url
         finally:
             process.send_signal(signal.SIGINT)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import anyio
-import anyio.to_thread
 import httpx
 from PIL import Image
 
 from ..redaction import shorten
 from .addresses import Refused, check_text, find_local_file, local_path, parse_studio, serves_image, to_url
-from .hosts import PORTS, is_public, parse_host, port_of, safe_address
+from .hosts import PORTS, find_numbers, is_public, parse_host, port_of, safe_address
 from .policy import FetchPolicy
 
 LOG = logging.getLogger("al_rotate.bridge.backend")
@@ -35,6 +34,7 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")  # others, such as EPS, start p
 MAX_REDIRECTS = 5
 DOWNLOADS = 8  # images at a time
 _TOKEN_SECONDS = 240  # access tokens live for 300
+_POLL_SECONDS = 0.2  # between two looks at whether to stop
 
 
 class Wanted(NamedTuple):
@@ -58,6 +58,7 @@ class Fetcher:
         label_studio: its address; images that it serves come from there.
         token: for it, personal or legacy.
         policy: where other images may come from; None: from nowhere.
+        stopped: once it is set, what is being fetched is given up.
         changes: fields of :class:`~al_rotate.bridge.backend.fetch.FetchPolicy` that differ from `policy`.
 
     Raises:
@@ -69,8 +70,10 @@ class Fetcher:
         label_studio: str | None = None,
         token: str | None = None,
         policy: FetchPolicy | None = None,
+        stopped: threading.Event | None = None,
         **changes: Any,
     ) -> None:
+        self._stopped = stopped or threading.Event()
         policy = replace(policy or FetchPolicy(), **changes)
         self.limits, self._token = policy.limits, token
         self._studio = parse_studio(label_studio) if label_studio else None
@@ -118,15 +121,24 @@ class Fetcher:
 
         # No proxies of the environment: they would connect to addresses that were never checked. The deadline is ours.
         async with httpx.AsyncClient(verify=self._certificates, trust_env=False, timeout=None) as client:
-            with anyio.move_on_after(seconds):
-                async with anyio.create_task_group() as group:
-                    for name, image in wanted.items():
-                        group.start_soon(fetch_one, name, image)
+            with anyio.move_on_after(seconds) as scope:
+                async with anyio.create_task_group() as watch:
+                    watch.start_soon(self._cancel_when_stopped, scope)
+                    async with anyio.create_task_group() as group:
+                        for name, image in wanted.items():
+                            group.start_soon(fetch_one, name, image)
+                    watch.cancel_scope.cancel()
         late = f"was not fetched within the {seconds or 0:g} s of its request: select fewer tasks at a time"
+        late = "was not fetched: the service was being stopped" if self._stopped.is_set() else late
         return {
             name: got[name] if name in got else Refused(f"{safe_address(image.address)} {late}")
             for name, image in wanted.items()
         }
+
+    async def _cancel_when_stopped(self, scope: anyio.CancelScope) -> None:
+        while not self._stopped.is_set():
+            await anyio.sleep(_POLL_SECONDS)
+        scope.cancel()
 
     async def _fetch(self, client: httpx.AsyncClient, image: Wanted) -> Path | Refused:
         """Fetch one image; whatever it is that its address, its host or its file does wrong, it is this image's."""
@@ -185,13 +197,9 @@ class Fetcher:
             hint = "; does it ask to log in? check LABEL_STUDIO_API_KEY" if "login" in url.path else ""
             raise Refused(f"{safe_address(url)} is no path of Label Studio that serves images{hint}")
         try:
-            # A name server that does not answer is left to its thread.
-            rows = await anyio.to_thread.run_sync(
-                lambda: socket.getaddrinfo(url.host, port, type=socket.SOCK_STREAM), abandon_on_cancel=True
-            )
+            numbers = await find_numbers(url.host, port)
         except (OSError, OverflowError, UnicodeError) as error:
             raise Refused(f"the host {url.host} is not known: {error}") from None
-        numbers = {str(row[4][0]) for row in rows}
         if not by_port and (private := sorted(number for number in numbers if not is_public(number))):
             raise Refused(
                 f"{safe_address(url)} is at {private[0]}, an address of this machine or its network: if that is "

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import socket
+import threading
+from concurrent.futures import Future
 from urllib.parse import urlsplit
 
 import httpx
@@ -30,6 +34,29 @@ def parse_host(text: str) -> tuple[str, int | None]:
     except (httpx.InvalidURL, ValueError):
         pass
     raise ValueError(f"expected a host like images.example.org or 10.0.0.5:9000, got {text!r}")
+
+
+async def find_numbers(host: str, port: int) -> set[str]:
+    """Look up the IP addresses of a host.
+
+    In a daemon thread: one that waits for a name server that does not answer must not hold up the end of the process.
+
+    Raises:
+        OSError, OverflowError, UnicodeError: as ``socket.getaddrinfo`` does.
+    """
+    found: Future[set[str]] = Future()
+
+    def look_up() -> None:
+        if not found.set_running_or_notify_cancel():
+            return
+        try:
+            rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.set_result({str(row[4][0]) for row in rows})
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=look_up, name="name", daemon=True).start()
+    return await asyncio.wrap_future(found)
 
 
 def is_public(address: str) -> bool:
