@@ -8,7 +8,7 @@ from typing import Any
 
 from ...data import images
 from ...data.formats import dota
-from ...data.tiling import Tiling, cut, cut_labels
+from ...data.tiling import Tile, Tiling, cut, cut_labels
 from ..arguments import CLASSES_HELP, AddCommand, as_classes, number, whole_number
 from ..wording import many
 from .label_files import add_format, read_labels
@@ -74,6 +74,8 @@ def _tile(args: argparse.Namespace) -> None:
     files = cut(scenes, args.out / "images", tiling, **as_depth(args))
     print(f"{args.out / 'images'}: {len(files)} tiles of {len(scenes)} scenes")
     if labels:
+        cut_scenes = {Tile.of(tile_id).scene for tile_id in files}
+        labels = labels.subset([image_id for image_id in labels.image_ids if image_id in cut_scenes])
         with images.allow_large_images():
             sizes = {image_id: images.size(scenes[image_id]) for image_id in labels.image_ids}
         tiles = cut_labels(labels, sizes, tiling)

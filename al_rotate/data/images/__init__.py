@@ -2,7 +2,16 @@
 
 from .files import SUFFIXES, find, resolve
 from .georeference import Copier, Georeference, NotGeoreferenced, locate
-from .pixels import UndecidedImage, UnreadableImage, allow_large_images, as_stretch, read, require_decided, size
+from .pixels import (
+    UndecidedImage,
+    UnreadableImage,
+    allow_large_images,
+    as_stretch,
+    read,
+    require_decided,
+    size,
+    tell_unreadable,
+)
 from .raster import as_bands
 from .renditions import is_shown_by_browsers, render, rendition, stamp, write_png
 
@@ -26,5 +35,6 @@ __all__ = [
     "resolve",
     "size",
     "stamp",
+    "tell_unreadable",
     "write_png",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
+from ...storage.user_warnings import warn_user
 from . import raster
 from .depth import LEAST_USED, Stretch, Undecided, to_8_bits
 
@@ -80,6 +81,26 @@ def read(
         shown = to_8_bits(values, percentiles, nodata)
         rgb = _oriented(255 - shown if raster.is_negative(path) else shown, orientation_of(path))
         return np.array(np.broadcast_to(rgb, (*rgb.shape[:2], 3))[..., :: 1 if order == "RGB" else -1], order="C")
+
+
+def tell_unreadable(unreadable: Mapping[str, str], n_images: int) -> None:
+    """Warn of the images that cannot be read and are left out.
+
+    Args:
+        unreadable: image id -> why.
+        n_images: of all.
+
+    Raises:
+        UnreadableImage: when none can be read.
+    """
+    if not unreadable:
+        return
+    image_id, reason = next(iter(unreadable.items()))
+    if len(unreadable) == n_images:
+        raise UnreadableImage(
+            reason if n_images == 1 else f"none of {n_images} images can be read, the first: {reason}"
+        )
+    warn_user(f"{len(unreadable)} of {n_images} images cannot be read and are left out, the first {image_id}: {reason}")
 
 
 def as_stretch(stretch: Stretch | None) -> tuple[float, float] | None:

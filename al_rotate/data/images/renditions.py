@@ -17,7 +17,7 @@ from . import raster
 from .depth import Stretch
 from .files import resolve
 from .georeference import Copier
-from .pixels import UnreadableImage, allow_large_images, as_stretch, is_deep, read
+from .pixels import UndecidedImage, UnreadableImage, allow_large_images, as_stretch, is_deep, read, tell_unreadable
 
 _SHOWN_BY_BROWSERS = {"JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF"}
 _LONGEST_STEM = 200  # bytes
@@ -72,10 +72,11 @@ def render(
         bands, stretch: as for :func:`al_rotate.images.read`.
 
     Returns:
-        image id -> PNG. The ids are those of `images`, and so are widths and heights: labels fit both.
+        image id -> PNG. The ids are those of `images`, and so are widths and heights: labels fit both. Images that
+        cannot be decoded are left out, with a warning.
 
     Raises:
-        UnreadableImage: for a file that cannot be decoded; those before it are done.
+        UnreadableImage: when none can be decoded; for one that needs `bands` or `stretch`.
         ValueError: for `bands` or `stretch` that cannot be, an id whose file would lie outside the folder, or a damaged
             ``renditions.json``, in which the folder records what its images were made from.
     """
@@ -84,15 +85,22 @@ def render(
     made_from = manifest.read(record)
     files = {image_id: (file, path_for_image(folder, image_id, ".png")) for image_id, file in resolve(images).items()}
     copier = Copier()
+    unreadable: dict[str, str] = {}
     with allow_large_images():
         for image_id, (file, png) in files.items():
-            facts = _made_from(file, bands, stretch)
-            if made_from.get(image_id) != facts or not png.is_file():
-                _make(file, png, copier, bands, stretch)
-                made_from[image_id] = facts
-                with atomic_write(record) as written:
-                    json.dump(made_from, written, indent=0)
-    return {image_id: png for image_id, (_, png) in files.items()}
+            try:
+                facts = _made_from(file, bands, stretch)
+                if made_from.get(image_id) != facts or not png.is_file():
+                    _make(file, png, copier, bands, stretch)
+                    made_from[image_id] = facts
+                    with atomic_write(record) as written:
+                        json.dump(made_from, written, indent=0)
+            except UndecidedImage:  # for want of bands or a stretch
+                raise
+            except UnreadableImage as error:
+                unreadable[image_id] = str(error)
+    tell_unreadable(unreadable, len(files))
+    return {image_id: png for image_id, (_, png) in files.items() if image_id not in unreadable}
 
 
 def is_shown_by_browsers(path: str | Path) -> bool:

@@ -38,30 +38,42 @@ def cut(
         bands, stretch: as for :func:`al_rotate.images.read`; percentiles are the whole scene's.
 
     Returns:
-        tile id -> file.
+        tile id -> file. Scenes that cannot be decoded are left out, with a warning.
 
     Raises:
-        UnreadableImage: for a scene that cannot be decoded.
+        UnreadableImage: when none can be decoded; for one that needs `bands` or `stretch`.
         ValueError: for a folder with tiles of another tiling, or of a scene that had another size: two sets of tiles,
             and of their labels, would be mixed.
     """
     tiling, folder, copier = tiling or Tiling(), Path(out), images.Copier()
     files = images.resolve(scenes)
+    unreadable: dict[str, str] = {}
     with images.allow_large_images():
-        sizes = {scene_id: images.size(file) for scene_id, file in files.items()}
-        tiles = {scene_id: tiling.tiles(scene_id, *size) for scene_id, size in sizes.items()}
+        tiles: dict[str, list[Tile]] = {}
+        for scene_id, file in files.items():
+            try:
+                tiles[scene_id] = tiling.tiles(scene_id, *images.size(file))
+            except images.UnreadableImage as error:
+                unreadable[scene_id] = str(error)
         record = Record(folder, tiling, bands, stretch, tiles)
         paths: dict[str, Path] = {}
-        for scene_id, file in files.items():
-            of_scene = {tile.id: path_for_image(folder, tile.id, ".png") for tile in tiles[scene_id]}
+        for scene_id in tiles:
+            file, of_scene = files[scene_id], {t.id: path_for_image(folder, t.id, ".png") for t in tiles[scene_id]}
             if not record.is_cut(scene_id, file) or not all(path.is_file() for path in of_scene.values()):
-                pixels = images.read(file, bands=bands, stretch=stretch)
+                try:
+                    pixels = images.read(file, bands=bands, stretch=stretch)
+                except images.UndecidedImage:  # for want of bands or a stretch
+                    raise
+                except images.UnreadableImage as error:  # its header is whole
+                    unreadable[scene_id] = str(error)
+                    continue
                 where = copier.find(file)
                 for tile in tiles[scene_id]:
                     copier.write(where and where.of_window(tile.x, tile.y), of_scene[tile.id])
                     images.write_png(window(pixels, tile), of_scene[tile.id])
                 record.add(scene_id, file)
             paths |= of_scene
+    images.tell_unreadable(unreadable, len(files))
     return paths
 
 
@@ -86,16 +98,18 @@ def cut_labels(
         Labels on all tiles, including those without a box, in the order of the scenes and their tiles.
 
     Raises:
-        ValueError: for a scene without a size.
+        ValueError: for a scene without a size, or `visible` outside (0, 1].
     """
     tiling = tiling or Tiling()
+    if not 0 < visible <= 1:
+        raise ValueError(f"expected visible in (0, 1], got {visible}")
     ids: list[str] = []
     rows_of_tile: list[NDArray[np.intp]] = []
     boxes_of_tile: list[NDArray[np.float32]] = []
     outside: list[str] = []
     for start, (scene_id, scene) in zip(labels.offsets[:-1], labels, strict=True):
-        if scene_id not in sizes:
-            raise ValueError(f"expected the size of every scene, got none of {scene_id!r}")
+        if min(sizes.get(scene_id, (0, 0))) < 1:
+            raise ValueError(f"expected the size of every scene, got {sizes.get(scene_id, 'none')} of {scene_id!r}")
         tiles = tiling.tiles(scene_id, *sizes[scene_id])
         frames = np.array([(t.x + t.side / 2, t.y + t.side / 2, t.side, t.side, 0.0) for t in tiles])
         overlap = iou(scene.boxes, frames)

@@ -25,7 +25,7 @@ def merge(
     Boxes are mapped to the scene, then greedy class-wise non-maximum suppression removes duplicates. A tile's edge
     inside the scene may cut an object. A box at such an edge is ranked by half its score, and a better box of another
     tile suppresses it even if it covers only half of it: a piece never outlives the complete object that a neighbour
-    saw.
+    saw. Boxes wholly in the padding beyond the scene's end are left out.
 
     Args:
         detections: on tiles with the ids of :class:`Tile`, in any order.
@@ -37,7 +37,8 @@ def merge(
         ``image_features`` are the mean of its tiles'. A scene is skipped if any of its tiles was.
 
     Raises:
-        ValueError: for ids that are no tile's, scenes without a size, labels, or an IoU threshold outside (0, 1].
+        ValueError: for ids that are no tile's, scenes without a size, tiles that begin beyond their scene, labels, or
+            an IoU threshold outside (0, 1].
     """
     if detections.scores is None and detections.n_boxes:
         raise ValueError("expected detections with scores, got labels")
@@ -48,6 +49,9 @@ def merge(
     scenes = [name for name in dict.fromkeys(tile.scene for tile in tiles) if name not in skipped]
     if missing := [name for name in scenes if name not in sizes]:
         raise ValueError(f"expected the size of every scene, got none of {missing[0]!r}")
+    for tile in tiles:
+        if tile.scene in sizes and (tile.x >= max(1, sizes[tile.scene][0]) or tile.y >= max(1, sizes[tile.scene][1])):
+            raise ValueError(f"expected tiles of scenes of these sizes, got {tile.id} of {sizes[tile.scene]} pixels")
     number = {name: k for k, name in enumerate(scenes)}
     scene_of_tile = np.array([number.get(tile.scene, -1) for tile in tiles], np.int64)  # -1: skipped
 
@@ -58,10 +62,12 @@ def merge(
     boxes = detections.boxes.astype(np.float64)
     boxes[:, :2] += windows[:, :2]
     scores = np.zeros(0, np.float32) if detections.scores is None else detections.scores
-    cut = _at_inner_edge(boxes, windows, extents)
+    hulls = to_hbb(boxes)
+    cut = _at_inner_edge(hulls, windows, extents)
+    in_scene = np.asarray(((hulls[:, 2:] > 0) & (hulls[:, :2] < extents)).all(axis=1))
 
     rows = _suppress(boxes, scores, detections.labels, scene_of_box, tile_of_box, cut, iou_threshold)
-    rows = rows[scene_of_box[rows] >= 0]
+    rows = rows[(scene_of_box[rows] >= 0) & in_scene[rows]]
     scene = scene_of_box[rows]
     order = np.lexsort((rows, -scores[rows], scene))
     rows, counts = rows[order], np.bincount(scene, minlength=len(scenes))
@@ -86,9 +92,8 @@ def merge(
     )
 
 
-def _at_inner_edge(boxes: NDArray, windows: NDArray, extents: NDArray) -> NDArray[np.bool_]:
-    """Tell which boxes reach an edge of their tile beyond which the scene continues."""
-    hulls = to_hbb(boxes)
+def _at_inner_edge(hulls: NDArray, windows: NDArray, extents: NDArray) -> NDArray[np.bool_]:
+    """Tell which boxes, by their hulls, reach an edge of their tile beyond which the scene continues."""
     low, high = windows[:, :2], windows[:, :2] + windows[:, 2:3]
     at_low = (hulls[:, :2] < low + _EDGE) & (low > 0)
     at_high = (hulls[:, 2:] > high - _EDGE) & (high < extents)

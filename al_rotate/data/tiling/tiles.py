@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 __all__ = ["Tile", "Tiling", "window"]
 
 _GREY = 114  # MMDetection's padding
-_NAME = re.compile(r"(?P<scene>.+)__(?P<side>\d+)__(?P<x>\d+)___(?P<y>\d+)")
+_NUMBER = "(0|[1-9][0-9]{0,8})"  # as Python writes it, so that a name of a tile is the only one
+_NAME = re.compile(rf"(.+)__(?!0_){_NUMBER}__{_NUMBER}___{_NUMBER}")
+_LARGEST = 1 << 16  # pixels of a side
 
 
 class Tile(NamedTuple):
@@ -43,7 +45,7 @@ class Tile(NamedTuple):
         match = _NAME.fullmatch(image_id)
         if match is None:
             raise ValueError(f"expected a tile's name, SCENE__SIZE__X___Y, got {image_id!r}")
-        return cls(match["scene"], *(int(match[part]) for part in ("side", "x", "y")))
+        return cls(match[1], *map(int, match.groups()[1:]))
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Tiling:
         scales: of the scene. 0.5 cuts windows of twice the size, which the detector's pipeline shrinks to its input.
 
     Raises:
-        ValueError: for an overlap that is not smaller than the size, or a scale that is not positive.
+        ValueError: for an overlap that is not smaller than the size, or a scale that is not positive; for tiles of more
+            than 65536 pixels a side.
     """
 
     size: int = 1024
@@ -64,10 +67,14 @@ class Tiling:
     scales: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
+        if not all(isinstance(value, int | np.integer) for value in (self.size, self.overlap)):
+            raise ValueError(f"expected whole numbers of pixels, got size {self.size!r} and overlap {self.overlap!r}")
         if not 0 <= self.overlap < self.size:
             raise ValueError(f"expected 0 <= overlap < size, got overlap {self.overlap} and size {self.size}")
         if not self.scales or len({*self.scales}) < len(self.scales) or not all(0 < s < np.inf for s in self.scales):
             raise ValueError(f"expected distinct positive scales, got {self.scales}")
+        if self.size / min(self.scales) > _LARGEST:
+            raise ValueError(f"expected tiles of up to {_LARGEST} pixels a side, got {self.size} / {min(self.scales)}")
 
     def tiles(self, scene: str, width: int, height: int) -> list[Tile]:
         """List the tiles of a scene by scale, row and column; the last tile of a row or column ends with the scene."""

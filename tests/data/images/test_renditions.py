@@ -109,6 +109,20 @@ def test_no_rendition_of_what_cannot_be_read(tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"<html>log in</html>", None], ids=["empty", "HTML", "truncated"])
+def test_one_image_of_a_pool_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+    pool = tmp_path / "pool"
+    satellite(pool / "a.tif"), satellite(pool / "b.tif"), satellite(pool / "c.tif")
+    whole = (pool / "b.tif").read_bytes()
+    (pool / "b.tif").write_bytes(whole[:300] if content is None else content)
+    with pytest.warns(UserWarning, match=r"1 of 3 images cannot be read and are left out, the first b: .*b\.tif"):
+        assert [*images.render(pool, tmp_path / "made", stretch=(2, 98))] == ["a", "c"]
+    with pytest.raises(images.UnreadableImage, match=r"b\.tif"):
+        images.render(pool / "b.tif", tmp_path / "other", stretch=(2, 98))
+    (pool / "b.tif").write_bytes(whole)
+    assert [*images.render(pool, tmp_path / "made", stretch=(2, 98))] == ["a", "b", "c"]
+
+
 def test_a_whole_pool_is_rendered_once_under_its_ids(tmp_path: Path) -> None:
     pool = tmp_path / "pool"
     satellite(pool / "a.tif"), satellite(pool / "deep" / "b.tif", seed=1), photograph(pool / "c.jpg")

@@ -31,6 +31,26 @@ def test_tiles_as_files(tmp_path: Path):
     assert files["sub/a__200__0___0"].stat().st_mtime_ns > before[0]
 
 
+BROKEN = {"truncated": lambda whole: whole[:-90], "empty": lambda _: b"", "HTML": lambda _: b"<html>log in</html>"}
+
+
+@pytest.mark.parametrize("kind", [*BROKEN, "missing"])
+def test_one_scene_that_cannot_be_read(tmp_path: Path, kind: str):
+    scene = np.random.default_rng(1).integers(0, 255, (200, 300, 3), np.uint8)
+    scenes = {name: tmp_path / f"{name}.png" for name in ("a", "b", "c")}
+    for file in scenes.values():
+        Image.fromarray(scene).save(file)
+    whole = scenes["b"].read_bytes()
+    scenes["b"].unlink() if kind == "missing" else scenes["b"].write_bytes(BROKEN[kind](whole))
+    with pytest.warns(UserWarning, match=r"1 of 3 images cannot be read and are left out, the first b: .*b\.png"):
+        files = cut(scenes, tmp_path / "tiles", ACROSS)
+    assert [*files] == [f"{name}__200__{x}___0" for name in ("a", "c") for x in (0, 100)]
+    with pytest.raises(images.UnreadableImage, match=r"b\.png"):
+        cut({"b": scenes["b"]}, tmp_path / "others", ACROSS)
+    scenes["b"].write_bytes(whole)  # repaired
+    assert len(cut(scenes, tmp_path / "tiles", ACROSS)) == 6
+
+
 def test_labels_go_to_the_tiles_that_show_them():
     rows = [
         [50, 100, 40, 20, 0],  # the left tile alone
@@ -57,6 +77,15 @@ def test_a_box_without_an_area_stays_and_one_outside_is_told():
         on_tiles = cut_labels(labels, SIZES, ACROSS)
     assert on_tiles.counts.tolist() == [2, 1]  # both tiles show the point, the left one the line
     assert on_tiles.boxes[:, :2].tolist() == [[150, 100], [50, 100], [50, 100]]
+
+
+@pytest.mark.parametrize("visible", [0, 1.5, float("nan")])
+def test_shares_that_cannot_be(visible: float):
+    labels = RotatedInstances(["a"], [0, 1], [[50, 50, 9, 9, 0]], [0])
+    with pytest.raises(ValueError, match=r"expected visible in \(0, 1\]"):
+        cut_labels(labels, SIZES, ACROSS, visible)
+    with pytest.raises(ValueError, match=r"expected the size of every scene, got \(0, 0\) of 'a'"):
+        cut_labels(labels, {"a": (0, 0)}, ACROSS)
 
 
 def test_what_is_labelled_is_labelled_on_a_tile():

@@ -92,11 +92,22 @@ def test_no_boxes():
     assert (merged.image_ids.tolist(), merged.n_boxes, merged.classes) == (["a"], 0, ("ship",))
 
 
+def test_boxes_in_the_padding_are_no_detections():
+    """The scene is 120 x 90 pixels, in the corner of a tile of 200."""
+    (tile,) = ACROSS.tiles("s", 120, 90)
+    inside, across = [30, 30, 20, 10, 0], [115, 85, 20, 20, 0]
+    outside = ([140, 30, 20, 10, 0], [30, 120, 20, 10, 0.2], [190, 190, 10, 10, 0])
+    detections = on_tiles(*((tile, box, 0, 0.9 - 0.1 * k) for k, box in enumerate([inside, across, *outside])))
+    np.testing.assert_allclose(merge(detections, {"s": (120, 90)}).boxes, [inside, across], atol=1e-4)
+
+
 def test_what_does_not_fit_is_refused():
     detections = on_tiles((LEFT, [30, 30, 20, 10, 0], 0, 0.9))
     with pytest.raises(ValueError, match="expected the size of every scene, got none of 'a'"):
         merge(detections, {})
     with pytest.raises(ValueError, match="expected detections with scores"):
         merge(detections.replace(scores=None), SIZES)
+    with pytest.raises(ValueError, match=r"tiles of scenes of these sizes, got a__200__100___0 of \(90, 200\) pixels"):
+        merge(on_tiles((RIGHT, [130, 30, 20, 10, 0], 0, 0.9)), {"a": (90, 200)})
     with pytest.raises(ValueError, match=r"threshold in \(0, 1\]"):
         merge(detections, SIZES, 0)

@@ -44,12 +44,26 @@ def test_every_pixel_is_seen_and_neighbours_share_the_overlap(width, height, siz
 def test_names_come_back():
     tile = Tile("folder/P1__old", 1024, 5, 70)
     assert Tile.of(tile.id) == tile
-    for other in ("P1", "P1__1024__5", "__1__2___3"):
+    others = ("P1", "P1__1024__5", "__1__2___3", "P1__0__0___0", "P1__010__0___0", "P1__\u0661__0___0")
+    for other in (*others, f"P1__100__{'9' * 400}___0"):
         with pytest.raises(ValueError, match="expected a tile's name, SCENE__SIZE__X___Y, got"):
             Tile.of(other)
 
 
-@pytest.mark.parametrize("arguments", [(100, 100), (100, -1), (100, 20, ()), (100, 20, (0.0,)), (100, 20, (1.0, 1.0))])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (100, 100),
+        (100, -1),
+        (100, 20, ()),
+        (100, 20, (0.0,)),
+        (100, 20, (1.0, 1.0)),
+        (100, 20, (1e-9,)),
+        (100, 20, (float("nan"),)),
+        (99.5, 20),
+        ("1024",),
+    ],
+)
 def test_what_cannot_be_cut_is_refused(arguments: tuple):
     with pytest.raises(ValueError, match="expected"):
         Tiling(*arguments)
