@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: setup setup-studio demo studio test lint evidence evidence-smoke
+.PHONY: setup setup-studio demo studio test fresh lint evidence evidence-smoke
 
 setup:  ## install everything into .venv (once; a no-op when nothing changed)
 	@$(PYTHON) tools/setup_env.py
@@ -18,6 +18,9 @@ studio: setup-studio  ## the demo's next query in Label Studio, to be corrected 
 
 test: setup-studio  ## the tests, two files at a time; what they see in the browser goes to screenshots/
 	@AL_ROTATE_SCREENSHOTS=screenshots OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n 2 --dist loadfile
+
+fresh:  ## the set-up, the demo and the core's tests in bare Debian roots (needs root and debootstrap)
+	@tools/fresh.sh trixie sid
 
 evidence-smoke: setup  ## a comparison of strategies on a planted pool, where it is known what must win
 	@$(VENV)/python -m experiments.evidence.smoke

@@ -9,6 +9,7 @@ import argparse
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,9 +27,8 @@ MM = ("onedl-mmengine", "onedl-mmdetection", "onedl-mmrotate")
 _TORCH_GIGABYTES = 9  # 6.3 unpacked, and the downloads until then
 _FACTS = """
 import json, torch, torch.utils.cpp_extension as extension
-gpu = torch.cuda.is_available()
-capability = "%d%d" % torch.cuda.get_device_capability() if gpu else None
-print(json.dumps([capability, gpu and extension.CUDA_HOME]))
+gpu = "%d.%d" % torch.cuda.get_device_capability() if torch.cuda.is_available() else None
+print(json.dumps([gpu, extension.CUDA_HOME]))
 """
 
 
@@ -64,7 +64,8 @@ def install(keep_torch: bool = False, rebuild: bool = False) -> None:
 def choose_ops() -> tuple[str, str]:
     """Return whether mmcv's ops are to be ``compiled`` or ``python``, and for which device: ``AL_ROTATE_OPS`` decides.
 
-    Without it they are compiled where that is possible.
+    Without it they are compiled where that is possible. The device is the GPU that is seen, or those of
+    ``TORCH_CUDA_ARCH_LIST``.
 
     Raises:
         SetUpError: if they are to be compiled, and something is missing for that.
@@ -79,11 +80,12 @@ def choose_ops() -> tuple[str, str]:
         why = (answer.stderr.strip().splitlines() or ["it ended without a word"])[-1]
         raise SetUpError(f"torch is installed and cannot be imported ({why}): al-rotate doctor says what mends it")
     capability, cuda_home = json.loads(answer.stdout.splitlines()[-1])
+    capability = os.environ.get("TORCH_CUDA_ARCH_LIST") or capability
     missing = mmcv_wheel.missing_tools()
     if not missing and capability and not cuda_home:
         missing = "mmcv's ops for a GPU need nvcc, and there is none: install the CUDA toolkit of torch's version"
     if not missing:
-        return "compiled", f"cuda-sm{capability}" if capability else "cpu"
+        return "compiled", "cuda-sm" + re.sub(r"[;, ]+", "-sm", capability.replace(".", "")) if capability else "cpu"
     if wanted == "compiled":
         raise SetUpError(f"{missing}; then run this again")
     say(f"{missing}. Until then the ops are in PyTorch: RTMDet-R and other one-stage models run, two-stage ones do not")
