@@ -11,7 +11,7 @@ from scipy.optimize import nnls
 
 from ..evaluation import corrections
 
-__all__ = ["CostModel", "ExpectedCost", "FittedCost", "fit"]
+__all__ = ["CostModel", "ExpectedCost", "FittedCost", "fit", "least_probability"]
 
 LEAST_IMAGES = 20  # with a known time, below which nothing is fitted
 _CORRECTIONS = ["n_added", "n_moved", "n_relabelled", "n_deleted"]
@@ -145,6 +145,8 @@ def _rates(data: NDArray[np.float64], assumed: ExpectedCost) -> NDArray[np.float
 class CostModel:
     """Seconds of a person's time, to compare strategies by their cost.
 
+    Which boxes count as kept and which as moved is one rule, :class:`al_rotate.evaluation.tolerance.Tolerance`.
+
     These are **assumptions**, to be replaced by lead times measured in your own project. Published times are for
     upright boxes: about 35 s to draw one carefully (Su, Deng and Fei-Fei 2012), about 7 s by its four extreme points
     (Papadopoulos et al. 2017). A rotated box drawn with a mouse is assumed to be in between, changes of an existing box
@@ -161,3 +163,36 @@ class CostModel:
     def seconds(self, counts: pd.DataFrame) -> pd.Series:
         """Return the seconds of each image of :func:`al_rotate.corrections.counts`."""
         return self.image + sum(getattr(self, name) * counts[f"n_{name}"] for name in corrections.COUNTS)
+
+
+def least_probability(cost: CostModel | None = None, mend: ArrayLike | None = None, look: float = 0.0) -> NDArray:
+    """Return the probability from which on a predicted box is worth showing to a person; nothing calls this yet.
+
+    Let p be the probability that the box lies on an object, of whatever class. Shown, it costs `look`, and then `mend`
+    with probability p or `deleted` with 1 - p. Not shown, the object has to be drawn: ``p * added``. It pays to show
+    the box if ``look + p mend + (1 - p) deleted < p added``, so if
+    ``p > (look + deleted) / (added - mend + deleted)``. At the default costs, with every box that is right moved, that
+    is 2 / 9 = 0.22; at 35 s a drawn box 2 / 32 = 0.06.
+
+    Args:
+        cost: of the corrections.
+        mend: seconds that a box on an object is expected to take, one number or one for each class, (C,); None: it is
+            moved.
+        look: seconds to see that a box needs no correction.
+
+    Returns:
+        () or (C,), in the shape of `mend`; inf where mending takes so long that no box is worth showing.
+
+    Raises:
+        ValueError: for times that are negative or not finite.
+
+    >>> least_probability(mend=[5, 3, 20]).round(2).tolist()
+    [0.22, 0.18, inf]
+    """
+    cost = cost or CostModel()
+    mended = np.asarray(cost.moved if mend is None else mend, np.float64)
+    if not (np.isfinite(mended).all() and (mended >= 0).all() and np.isfinite(look) and look >= 0):
+        raise ValueError(f"expected finite seconds >= 0, got mend={mend} and look={look}")
+    spared = cost.added - mended + cost.deleted
+    least = (look + cost.deleted) / np.where(spared > 0, spared, np.nan)
+    return np.where(least < 1, least, np.inf)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from al_rotate.sampling.costs import ExpectedCost, fit
+from al_rotate.sampling.costs import CostModel, ExpectedCost, fit, least_probability
 
 
 def ledger(n, image=8.0, box=0.5, correction=6.0, noise=1.0, late=0.0, seed=0):
@@ -101,3 +101,24 @@ def test_what_is_no_cost(options):
 def test_no_ledger():
     with pytest.raises(ValueError, match="expected a ledger with status, n_boxes"):
         fit(pd.DataFrame({"seconds": [1.0], "n_added": 0, "n_moved": 0, "n_relabelled": 0, "n_deleted": 0}))
+
+
+def test_a_box_is_shown_if_that_is_expected_to_take_less_than_drawing():
+    """The two figures of the rule, and at each threshold both ways take the same time."""
+    assert least_probability() == pytest.approx(2 / 9)
+    assert least_probability(CostModel(added=35)) == pytest.approx(2 / 32)
+    assert least_probability(look=1.5) == pytest.approx(3.5 / 9)
+    cost, mend = CostModel(added=20, deleted=3), np.array([0.0, 2.0, 8.0])
+    p = least_probability(cost, mend, look=1.0)
+    np.testing.assert_allclose(1.0 + p * mend + (1 - p) * cost.deleted, p * cost.added)
+    assert p.tolist() == sorted(p)
+
+
+def test_what_takes_longer_than_drawing_is_never_shown():
+    """To mend it takes as long as to draw it, and to look at it besides; or nearly as long, and much to look."""
+    assert least_probability(mend=12, look=0.1) == least_probability(mend=99) == np.inf
+    assert least_probability(mend=10, look=1.9) == pytest.approx(3.9 / 4)
+    assert least_probability(mend=10, look=2) == np.inf
+    for wrong in ({"mend": -1}, {"mend": [1, np.nan]}, {"look": -0.1}, {"look": np.inf}):
+        with pytest.raises(ValueError, match="expected finite seconds >= 0"):
+            least_probability(**wrong)
