@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import time
 import warnings
@@ -17,7 +18,7 @@ from ..loop.active_loop import ActiveLoop
 from ..storage.locks import FileLock, Locked
 from ..workspace import Workspace
 from .connection import FILE, Connection, connect
-from .local_server import LocalServer, install, is_free
+from .local_server import EMAIL, LocalServer, install, is_free
 
 PORT = 8080
 _POLL_SECONDS = 0.3
@@ -131,9 +132,11 @@ def run(
     Raises:
         RuntimeError: if the server ends by itself.
     """
+    Workspace.open(folder, read_only=True).close()  # says what is wrong with it before anything is started
     if connection := push_to_running(folder):
         say(f"open   {connection.url}/projects/{connection.project}/data   where Label Studio runs already")
         say(f"sent   {_waiting(folder)}")
+        say(f"log in {EMAIL}  password in {Path(folder).absolute() / 'label_studio' / 'password'}")
         return
     interrupted: float | None = None
 
@@ -154,7 +157,7 @@ def run(
             say(f"open   {server.url}/projects/{connection.project}/data")
             say(f"sent   {_waiting(folder)}")
             say(f"log in {server.email}  password {server.password}")
-            say(f"then   al-rotate collect {folder}   in another terminal, as often as you like")
+            say(f"then   al-rotate collect {shlex.quote(str(folder))}   in another terminal, as often as you like")
             say("Ctrl-C stops the server; everything is kept")
             # Python drops what is raised in a finaliser or a weak reference's callback, so the flag counts as well.
             while server.running and interrupted is None:

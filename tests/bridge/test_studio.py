@@ -101,6 +101,7 @@ def test_a_studio_of_ones_own(scenes, detector, tmp_path):
         assert second.returncode == 0, second.stderr
         assert f"open   {url}/projects/{project}/data   where Label Studio runs already" in second.stdout
         assert "2 tasks wait for labels there" in second.stdout
+        assert f"log in {email}  password in {work / 'label_studio' / 'password'}" in second.stdout
         assert len(api.get("tasks", params={"project": project}).json()["tasks"]) == 3
 
         # Killed, its server lives on and keeps its folder; the next one reports it instead of sharing a database.
