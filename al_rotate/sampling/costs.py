@@ -192,7 +192,7 @@ def least_probability(cost: CostModel | None = None, mend: ArrayLike | None = No
     cost = cost or CostModel()
     mended = np.asarray(cost.moved if mend is None else mend, np.float64)
     if not (np.isfinite(mended).all() and (mended >= 0).all() and np.isfinite(look) and look >= 0):
-        raise ValueError(f"expected finite seconds >= 0, got mend={mend} and look={look}")
+        raise ValueError(f"expected finite seconds >= 0, got mend={mend!r} and look={look!r}")
     spared = cost.added - mended + cost.deleted
     least = (look + cost.deleted) / np.where(spared > 0, spared, np.nan)
     return np.where(least < 1, least, np.inf)
