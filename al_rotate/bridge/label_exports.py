@@ -74,7 +74,7 @@ def read_export(
     if files is not None:
         ids = {file: image_id for image_id, file in files.items()}
         renamed = [ids[own[image_id]] if image_id in own else image_id for image_id in labels.image_ids]
-        labels = match_images(labels.replace(image_ids=renamed), files, notes)
+        labels = match_images(labels.replace(image_ids=renamed), files, notes, path)
     if not len(labels):
         reason = next(iter(labels.skipped.values()), "nobody has submitted an annotation")
         raise ValueError(f"{path}: expected labels that can be taken over, got none: {reason}")

@@ -147,7 +147,7 @@ def read(
         order = "in the order of the file" if FORMATS[format].states_order else "sorted"
         notes.add(f"classes, {order}: {', '.join(labels.classes)}")
     if files is not None:
-        labels = match_images(labels, files, notes)
+        labels = match_images(labels, files, notes, source)
     if labels.skipped and not len(labels):
         image_id, reason = next(iter(labels.skipped.items()))
         others = f" (and {len(labels.skipped) - 1} others)" if len(labels.skipped) > 1 else ""

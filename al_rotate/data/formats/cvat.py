@@ -59,6 +59,8 @@ def read(source: str | Path, classes: Sequence[str] | None = None, notes: Notes 
             raise ValueError(f"{file}: expected CVAT's <annotations>, got <{root.tag}>")
         if root.find("track") is not None:
             raise ValueError(f"{file}: expected CVAT for images, got tracks; export the task as 'CVAT for images 1.1'")
+        if unknown := {child.tag for child in root} - {"version", "meta", "image"}:
+            raise ValueError(f"{file}: expected <version>, <meta> and <image>, got <{min(unknown)}>")
     gathered = Gathered(_task_labels(roots) if classes is None else classes)
     for file, root in roots.items():
         for image in root.iter("image"):
@@ -180,6 +182,8 @@ def _objects(image: Element, where: str, notes: Notes) -> tuple[list[LabelledObj
 
 def _shape(shape: Element, number: int) -> list[float] | None:
     try:
+        if shape.tag in ("box", "ellipse", "polygon") and (inside := {child.tag for child in shape} - {"attribute"}):
+            raise ValueError(f"expected attributes in it alone, got <{min(inside)}>")
         turned = number_in(shape.get("rotation") or "0", "rotation", -36_000, 36_000)
         if shape.tag == "box":
             left, top, right, bottom = (number_in(shape.get(edge), edge) for edge in ("xtl", "ytl", "xbr", "ybr"))

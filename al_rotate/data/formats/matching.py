@@ -16,13 +16,14 @@ from .reading import Notes
 from .values import image_id_of
 
 
-def match_images(labels: RotatedInstances, files: Mapping[str, Path], notes: Notes) -> RotatedInstances:
+def match_images(labels: RotatedInstances, files: Mapping[str, Path], notes: Notes, source: object) -> RotatedInstances:
     """Give labels the ids and sizes of the images that they belong to (:func:`pair`).
 
     Args:
         labels: as a reader made them.
         files: image id -> file.
         notes: collects what is odd.
+        source: of the labels, for errors.
 
     Returns:
         The labels of images in `files`, with their `image_sizes`. Others are in `skipped` with the reason: labels of
@@ -37,7 +38,7 @@ def match_images(labels: RotatedInstances, files: Mapping[str, Path], notes: Not
     if len(labels) and not known:
         reasons = {left_out[label_id] for label_id in labels.image_ids}
         raise ValueError(
-            f"expected labels of the images {', '.join(list(files)[:3])}..., got labels of "
+            f"{source}: expected labels of the images {', '.join(list(files)[:3])}..., got labels of "
             f"{', '.join(labels.image_ids[:3])}...: {min(reasons)}"
         )
     skipped = {image_of.get(label_id, label_id): reason for label_id, reason in labels.skipped.items()}

@@ -139,6 +139,8 @@ def test_what_cannot_be_written(tmp_path: Path, changes: dict, message: str) -> 
         ("<annotation/>", "expected CVAT's <annotations>"),
         ("<annotations><track label='ship'/></annotations>", "got tracks; export the task as 'CVAT for images 1.1'"),
         ("<!DOCTYPE a [<!ENTITY x 'y'>]><annotations/>", "a document type"),
+        (document(box()).replace("image>", "picture>").replace("<image", "<picture"), "and <image>, got <picture>"),
+        (document(box(box())), "box 1: expected attributes in it alone, got <box>"),
         (document(image='id="0" width="9" height="9"'), "image '': expected the image's name to be a text"),
         (document(image='name="a.jpg" width="wide" height="9"'), "image 'a.jpg': expected width to be a number"),
         (document(image='name="a.jpg" width="-9" height="9"'), "image 'a.jpg': expected width to be a number from 0"),

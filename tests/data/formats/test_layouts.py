@@ -200,7 +200,7 @@ def test_what_is_left_out_is_told(tmp_path: Path) -> None:
     assert imported.labels.skipped["gone"] == f"{source / 'gone.txt'}: not among the images"
     assert imported.labels.skipped["torn"].startswith(f"{source / 'torn.txt'}: expected the size of its image, got: ")
     first = f"{source / 'gone.txt'}: not among the images"
-    assert f"2 label files left out, for the size of their image is not known, e.g. in {first}" in imported.notes
+    assert f"2 label files left out, for their image is not known, e.g. in {first}" in imported.notes
 
 
 def test_lists_beside_labels_are_left_out_and_told(tmp_path: Path) -> None:

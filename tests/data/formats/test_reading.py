@@ -177,3 +177,36 @@ def test_a_format_that_is_not_known_or_cannot_be_written(tmp_path: Path) -> None
         formats.read(tmp_path / "missing", "dota")
     with pytest.raises(ValueError, match=r"expected a sequence of class names, got 'ship'"):
         formats.read(tmp_path, "dota", "ship")
+
+
+@pytest.mark.parametrize("name", sorted(formats.FORMATS))
+def test_damaged_files_are_read_or_refused_by_name(tmp_path: Path, files: dict[str, Path], name: str) -> None:
+    """Bytes are cut, repeated and replaced, 60 times."""
+    rng = np.random.default_rng([*name.encode()])
+    source = other_formats.WRITERS[name](labels(level=name in other_formats.LEVEL), tmp_path / "labels", files)
+    every = [source] if source.is_file() else [file for file in source.rglob("*") if file.suffix != ".jpg"]
+    victims = [file for file in every if file.is_file() and file.stat().st_size]
+    for _ in range(60):
+        file = victims[rng.integers(len(victims))]
+        whole = file.read_bytes()
+        start, end = sorted(rng.integers(len(whole) + 1, size=2))
+        end = min(end, start + 6)
+        damaged = [
+            whole[:start],
+            whole[:start] + whole[end:],
+            whole[:end] + whole[start:],
+            whole[:start] + [b"nan", b"1e39", b"-1", b"\xff", b"\0", b"", b"x"][rng.integers(7)] + whole[end:],
+        ]
+        file.write_bytes(damaged[rng.integers(4)])
+        refusal, imported = "", None
+        try:
+            imported = formats.read(source, name, images=files)
+        except (ValueError, FileNotFoundError) as error:
+            refusal = f"{type(error).__name__}: {error}"
+        file.write_bytes(whole)
+        if imported is None:
+            assert refusal.startswith(("ValueError: ", "FileNotFoundError: "))  # and none of their subclasses
+            assert str(tmp_path / "labels") in refusal
+        else:
+            assert np.isfinite(imported.labels.boxes).all()
+            assert imported.labels.image_ids.tolist() or imported.labels.skipped

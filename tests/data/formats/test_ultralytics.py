@@ -102,6 +102,17 @@ def test_what_is_not_there_is_noted(tmp_path: Path) -> None:
     ]
 
 
+def test_labels_that_no_split_names_are_told(tmp_path: Path) -> None:
+    put(tmp_path, "images/train/a.jpg", TURNED)
+    put(tmp_path, "images/val/b.jpg", TURNED)
+    describe(tmp_path, "trian: images/train\nval: images/val\nnames: [ship]\n")
+    labels, notes = read(tmp_path)
+    assert labels.image_ids.tolist() == ["val/b"]
+    reason = f"{tmp_path / 'labels' / 'train' / 'a.txt'}: of no image that data.yaml names"
+    assert labels.skipped == {"labels/train/a": reason}
+    assert f"1 label files left out, for their image is not known, e.g. in {reason}" in notes
+
+
 def test_a_folder_without_yaml(tmp_path: Path) -> None:
     put(tmp_path, "images/a.jpg", f"{TURNED}\n")
     (tmp_path / "labels" / "alone.txt").write_text(TURNED)
@@ -110,7 +121,7 @@ def test_a_folder_without_yaml(tmp_path: Path) -> None:
     assert labels.image_ids.tolist() == ["a"]
     assert labels.classes == ("ship", "plane")
     reason = f"{tmp_path / 'labels' / 'alone.txt'}: not among the images"
-    assert note == f"1 label files left out, for the size of their image is not known, e.g. in {reason}"
+    assert note == f"1 label files left out, for their image is not known, e.g. in {reason}"
     assert labels.skipped == {"alone": reason}
     assert read(tmp_path / "labels")[0] == labels
 

@@ -74,6 +74,8 @@ def read(
         pairs = dict(layout.pairs_of_yaml(data, file, files, notes))
         if not pairs and files:  # labels whose images lie elsewhere
             pairs, left_out = layout.pairs_of_folder(layout.root_of(data, file), files, [])
+        else:
+            left_out = layout.unnamed_labels(layout.root_of(data, file), pairs, file)
     else:
         listing = layout.names_files(source)
         names = dict(enumerate(layout.class_names(source, listing, classes)))
@@ -90,7 +92,7 @@ def read(
             continue
         gathered.add(image_id, label_file, read_objects(label_file, names, size, kind, notes), size)
     example = "".join([*left_out.values()][:1])
-    notes.add("label files left out, for the size of their image is not known", example, len(left_out))
+    notes.add("label files left out, for their image is not known", example, len(left_out))
     for image_id, reason in left_out.items():
         gathered.skip(image_id, reason)
     return gathered.labels()

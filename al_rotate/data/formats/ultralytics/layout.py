@@ -144,6 +144,17 @@ def pairs_of_yaml(
     notes.add("images without a label file, taken as not labelled yet", "".join(absent[:1]), len(absent))
 
 
+def unnamed_labels(root: Path, pairs: Pairs, file: Path) -> dict[str, str]:
+    """Return id -> reason of the files in folders named labels that are of no image of the data.yaml's splits."""
+    used = {label_file.resolve() for label_file, _ in pairs.values()}
+    found = [label for folder in sorted(root.rglob("labels")) if folder.is_dir() for label in folder.rglob("*.txt")]
+    others = [label for label in sorted({*found}) if label.resolve() not in used and label.name not in _NAMES_FILES]
+    return {
+        label.relative_to(root).with_suffix("").as_posix(): f"{label}: of no image that {file.name} names"
+        for label in others
+    }
+
+
 def root_of(data: dict[str, Any], file: Path) -> Path:
     """Return the folder that a data.yaml is about; ValueError for a `path` that is no text."""
     given = data.get("path")
