@@ -218,6 +218,9 @@ def write_labels(
         detail = "a box reaches so far out of the image that Ultralytics would pass over the whole image; left out"
         notes += [(i, "dropped", detail) for i in labels.image_ids[labels.image_index[~fits]]]
         labels = labels.where(fits)
+        if labels.difficult is not None and (hard := np.count_nonzero(labels.difficult)):
+            detail = f"{hard} difficult boxes are written like all others: YOLO's labels have no place for that"
+            notes.append(("", "noted", detail))
         _refuse_other_labels(out / "labels", labels)
         yolo_obb.write(labels, out, files)
     account = _extend(account, notes)

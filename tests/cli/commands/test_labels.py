@@ -38,6 +38,25 @@ def test_convert(al, tmp_path, source_format, to):
     same_boxes(labels, label_files.BOXES[not horizontal])
 
 
+def test_a_chain_of_formats_moves_no_box(al, tmp_path):
+    """And what a format cannot hold is told."""
+    pool = label_files.images(tmp_path / "pool")
+    source = label_files.dota(tmp_path)
+    hard = (source / "a.txt").read_text().replace("truck 0", "truck 1")
+    (source / "a.txt").write_text(hard)
+    drawn = formats.read(source).labels.boxes
+    for number, to in enumerate(("coco", "cvat", "ultralytics", "dota", "yolo-obb", "dota")):
+        out = tmp_path / f"{number}-{to}"
+        assert al("convert", source, "--to", to, "--images", pool, "--out", out)[0] == 0
+        source = next(iter(out.glob("annotations.*")), out)
+        labels = formats.read(source, images=pool).labels
+        assert labels.image_ids.tolist() == ["a", "b"]
+        np.testing.assert_allclose(labels.boxes, drawn, atol=1e-4)
+        assert (labels.difficult is not None and labels.difficult.tolist() == [0, 1]) == (number < 2)
+        told = "1 difficult boxes are written like all others" in (out / "account.csv").read_text()
+        assert told == (number == 2)
+
+
 def test_convert_by_a_named_format_into_a_default_folder(al, tmp_path):
     source = label_files.dota(tmp_path)
     code, out, err = al("convert", source, "--from", "dota", "--to", "dota")
