@@ -146,8 +146,8 @@ def instructions(options: ServeOptions, version: str) -> str:
         ]
     if is_loopback(options.host):
         lines.append(
-            "If it refuses an address of this machine, start it with ML_BLOCK_LOCAL_IP=false and "
-            "SSRF_PROTECTION_ENABLED=false; in a container it needs --host 0.0.0.0 --user NAME here."
+            "If it says 'URL resolves to a reserved network address', start it with ML_BLOCK_LOCAL_IP=false and "
+            "SSRF_PROTECTION_ENABLED=false. In a container it needs --host 0.0.0.0 --user NAME here."
         )
     return "\n".join(lines)
 
