@@ -12,7 +12,7 @@ from ..data import SHOWN_SCORE
 from ..data.columns import as_classes
 from ..storage.files import atomic_write
 from .client.addresses import addresses
-from .client.api import OURS, NotAllowed
+from .client.api import OURS, LabelStudioError, NotAllowed
 from .client.label_studio import LabelStudio
 from .client.labels import follow_classes
 from .conversion.options import ReadOptions
@@ -120,7 +120,8 @@ def connect(
     """Find or make the project for a workspace, and remember it there.
 
     A project of the default name that holds tasks of another workspace is refused: two workspaces called `work` would
-    get each other's images.
+    get each other's images. Connected to its project again, the workspace keeps what it knows of the labels there,
+    unless `rename` is given.
 
     Args:
         workspace: its folder.
@@ -139,10 +140,13 @@ def connect(
     connection = Connection(url, 0, classes=list(as_classes(classes) or ()), **options)  # type: ignore[arg-type]
     addresses(connection.images, connection.document_root)  # refuses what cannot work before anything is made
     name = (title or folder.name)[:50]
+    name = name if len(name) >= 3 else f"{name} boxes"
     studio = LabelStudio.connect(url, token)
-    labels = connection.project_labels(classes)
-    project = studio.open_project(name if len(name) >= 3 else f"{name} boxes", labels)
     before = Connection.load(folder)
+    if before is not None and connection.rename is None and _title(studio, before) == name:
+        # Classes that were changed since are followed by the next query.
+        connection = replace(connection, rename=before.rename, classes=before.classes or connection.classes)
+    project = studio.open_project(name, connection.project_labels(connection.classes or ()))
     if title is None and (before is None or before.project != project) and studio.api.count(project, OURS):
         raise ValueError(
             f"project {project} of {url} is called {name!r} too and holds another workspace's tasks: say "
@@ -151,3 +155,13 @@ def connect(
     connection = replace(connection, project=project)
     connection.save(folder)
     return connection
+
+
+def _title(studio: LabelStudio, connection: Connection) -> str | None:
+    """The title of a connection's project; None if this server has none."""
+    if connection.url.rstrip("/") != studio.api.url:
+        return None
+    try:
+        return str(studio.api.get(f"api/projects/{connection.project}")["title"])
+    except LabelStudioError:
+        return None

@@ -1,5 +1,6 @@
 """Classes renamed, merged and added between two rounds: the project's labels, what goes out and what comes back."""
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -7,7 +8,7 @@ from helpers.bridge.label_studio import draw_labels, drawn, names_in, predicted
 from helpers.noisy import CLASSES, NoisyLearner
 
 from al_rotate import ActiveLoop
-from al_rotate.bridge import Connection
+from al_rotate.bridge import Connection, connect
 from al_rotate.bridge.conversion.label_config import read_xml
 
 SIZE = (128, 128)
@@ -44,6 +45,12 @@ def test_the_next_query_follows_changed_classes(studio, loop, project, truth, tm
     connection = Connection.load(tmp_path / "work")
     assert tuple(connection.classes) == NOW
     assert connection.rename == {"court": "plane", "ship": "vessel", "plane": "plane"}
+
+    # Connected again, as to have another policy, it still knows the labels.
+    title = studio.call("GET", f"projects/{project}/")["title"]
+    place = {name: getattr(connection, name) for name in ("document_root", "token_file")}
+    again = connect(tmp_path / "work", studio.server.url, studio.server.token, NOW, title, policy="agreement", **place)
+    assert again == replace(connection, policy="agreement")
 
     tasks = studio.by_image(project)
     sent = {name for image_id in queried for name in names_in(predicted(tasks[image_id])[0])}

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.bridge.label_studio import Studio, drawn, names_in, predicted, redrawn
+from helpers.bridge.label_studio import Studio, drawn, labels_in, names_in, predicted, redrawn
 
 from al_rotate import ActiveLoop
 from al_rotate.boxes import canonical
@@ -86,7 +86,7 @@ def test_the_whole_loop(studio: Studio, scenes, detector, tmp_path):
     drawn_by = ["initial"] * 4 + ["round-000"] * 4
     for (image_id, task), version in zip(tasks.items(), drawn_by, strict=True):
         (prediction,) = task["predictions"]
-        ids = [region["id"] for region in prediction["result"]]
+        ids = [region["id"] for region in labels_in(prediction["result"])]
         assert ids == [region_id(version, image_id, k) for k in range(len(ids))]
     assert len(tasks[first]["annotations"]) == 1
     table = pd.read_csv(folder / "rounds" / "000" / "corrections.csv")
