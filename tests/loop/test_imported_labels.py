@@ -148,6 +148,11 @@ def test_what_is_not_of_the_pool_is_told(tmp_path):
         assert account["image_id"].tolist() == [f"elsewhere_{k}" for k in range(16)]
         assert loop.workspace.ids("labelled") == FIRST
         assert loop.workspace.changes()["summary"].tolist() == [f"8 images with {GIVEN.n_boxes} boxes, 16 left out"]
+    unread = GIVEN.replace(skipped={"image_20": "a mask is on it"})  # of the reader of a format
+    with make(tmp_path / "three", labels=unread) as loop:
+        account = pd.read_csv(tmp_path / "three" / "imported_account.csv")
+        assert account.values.tolist() == [["image_20", "left out", "a mask is on it"]]
+        assert loop.workspace.changes()["summary"].tolist() == [f"8 images with {GIVEN.n_boxes} boxes, 1 left out"]
     with (
         make(tmp_path / "two") as loop,
         pytest.raises(

@@ -18,7 +18,9 @@ def import_labels(workspace: Workspace, labels: RotatedInstances, overwrite: boo
 
     Returns:
         The account: image_id, action (``left out``, ``kept``) and detail, one row per image that is not taken over.
+        Images that the reader of the labels left out, ``labels.skipped``, are in it; no warning repeats them.
     """
+    unread = [(image_id, "left out", reason) for image_id, reason in labels.skipped.items()]
     labels = with_classes_of(workspace, labels)
     pool = {image_id for status in workspace.counts() for image_id in workspace.ids(status)}
     known = [image_id for image_id in labels.image_ids if image_id in pool]
@@ -35,14 +37,15 @@ def import_labels(workspace: Workspace, labels: RotatedInstances, overwrite: boo
     rows += _of_other_sizes(workspace, labels.subset(known))
     not_taken = {image_id for image_id, *_ in rows}
     taken = labels.subset(image_id for image_id in known if image_id not in not_taken)
-    workspace.import_labels(taken, n_left_out=len(rows))
-    account = pd.DataFrame(rows, columns=list(ACCOUNT))
-    update_tables(workspace.folder, {"imported_account": account}, labels.image_ids.tolist())
-    if len(account):
-        first = account.iloc[0]
+    workspace.import_labels(taken, n_left_out=len(rows) + len(unread))
+    account = pd.DataFrame(rows + unread, columns=list(ACCOUNT))
+    about = [*labels.image_ids, *(image_id for image_id, *_ in unread)]
+    update_tables(workspace.folder, {"imported_account": account}, about)
+    if rows:
+        first, _, detail = rows[0]
         warn_user(
-            f"{len(account)} of {len(labels)} labelled images are not taken over, e.g. {first['image_id']!r}: "
-            f"{first['detail']}; all of them are in {workspace.folder / 'imported_account.csv'}"
+            f"{len(rows)} of {len(labels)} labelled images are not taken over, e.g. {first!r}: {detail}; all of them "
+            f"are in {workspace.folder / 'imported_account.csv'}"
         )
     return account
 
