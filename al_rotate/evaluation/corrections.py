@@ -95,7 +95,8 @@ def compare(
         **{name: _at(pair, column, np.nan) for name, column in zip(_MEASURES, measures.T, strict=True)},
         "matched_by": _at(pair, np.where(by_id[pair], "id", "overlap").astype(object), None),
     }
-    return pd.DataFrame(columns, columns=list(COLUMNS))
+    words = {name: pd.Series(columns[name], dtype=object) for name in _WORDS}  # pandas 3 would write None as NaN
+    return pd.DataFrame({**columns, **words}, columns=list(COLUMNS))
 
 
 def left_alone(

@@ -193,7 +193,7 @@ def test_frame_has_one_row_a_box() -> None:
     frame = detections().to_frame()
     expected = pd.DataFrame(
         {
-            "image_id": ["P1", "P1", "P3"],
+            "image_id": pd.Series(["P1", "P1", "P3"], dtype=object),
             "cx": np.float32([10, 30, 50]),
             "cy": np.float32([20, 40, 60]),
             "w": np.float32([8, 6, 9]),
