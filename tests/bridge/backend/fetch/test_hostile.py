@@ -129,6 +129,14 @@ def test_one_deadline_for_the_whole_exchange(tmp_path, pieces):
     assert not (tmp_path / "t").exists()
 
 
+def test_a_handshake_that_does_not_end(tmp_path):
+    with dripping(b"", b"") as name:
+        begun = time.monotonic()
+        with pytest.raises(Refused, match=r"in 0\.5 s"):
+            Fetcher(hosts=[name], limits=Limits(seconds=0.5)).fetch(f"https://{name}/x.jpg", tmp_path / "t")
+        assert time.monotonic() - begun < 2
+
+
 def test_a_host_that_never_accepts(tmp_path):
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
         name = f"127.0.0.1:{server.getsockname()[1]}"
