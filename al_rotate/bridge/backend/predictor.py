@@ -151,7 +151,8 @@ class Predictor:
                 break
             begun = time.monotonic()
             parts.append(_detect(detector, part))
-            size = max(SMALLEST_PART, int(len(part) * PART_SECONDS / (time.monotonic() - begun)))
+            seconds = max(time.monotonic() - begun, 1e-3)
+            size = max(SMALLEST_PART, int(len(part) * PART_SECONDS / seconds))
         return RotatedInstances.concat(parts)
 
     def loaded(self) -> tuple[Weights, Detector | None]:
