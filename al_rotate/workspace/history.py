@@ -58,5 +58,5 @@ def ledger(db: sqlite3.Connection) -> pd.DataFrame:
     kinds = {column: "Int64" for column in _LEDGER if column.startswith("n_")} | {"seconds": "float64"}
     words = frame.columns.difference([*kinds, "round"])
     texts = frame[words].astype(object)
-    frame[words] = texts.where(texts.notna(), None)  # pandas 3 reads NULL as NaN
+    frame[words] = texts.mask(texts.isna(), None)  # pandas 3 reads NULL as NaN
     return frame.astype(kinds)
