@@ -54,6 +54,9 @@ def obtain(ops: str, device: str, rebuild: bool = False) -> Path:
     folder = cache() / key
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        for left in folder.parent.glob("build-*"):  # by builds that were killed
+            if time.time() - left.stat().st_mtime > 24 * 3600:
+                shutil.rmtree(left)
         for wheel in folder.glob("*.whl"):
             if not rebuild and is_sound(wheel, ops):
                 return wheel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tarfile
 import zipfile
@@ -84,9 +85,14 @@ def test_sound_wheels(tmp_path):
         assert not is_sound(compiled, "compiled")
 
 
-def test_a_cached_wheel_is_taken_as_it_is(cache):
+def test_a_cached_wheel_is_taken_as_it_is_and_what_a_kill_left_goes_after_a_day(cache):
     wheel = wheel_with(cache / f"onedl-mmcv-{VERSION}_python" / "mmcv.whl", "mmcv/__init__.py")
+    old, new = cache / "build-old", cache / "build-new"
+    for folder in (old, new):
+        folder.mkdir()
+    os.utime(old, (1e9, 1e9))
     assert obtain("python", "cpu") == wheel
+    assert [*cache.glob("build-*")] == [new]
 
 
 def test_a_damaged_wheel_is_built_anew(cache, offline, capsys):
