@@ -194,7 +194,9 @@ def _wheel(source: Path, ops: str, log: Path, env: dict[str, str], names: list[s
 
 
 def _environment(cuda: bool) -> dict[str, str]:
-    env = {"MAX_JOBS": str(jobs()), "FORCE_CUDA": "1" if cuda else "0"}
+    # torch looks for ninja on the PATH, and without it compiles one file after the other.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    env = {"PATH": path, "MAX_JOBS": str(jobs()), "FORCE_CUDA": "1" if cuda else "0"}
     if not cuda:
         env["CUDA_VISIBLE_DEVICES"] = ""  # mmcv would build for a GPU that it sees, even without nvcc
     for flags in ("CFLAGS", "CXXFLAGS"):

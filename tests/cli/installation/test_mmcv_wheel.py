@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -16,7 +17,8 @@ from al_rotate.cli.installation.pins import VERSIONS
 
 VERSION = VERSIONS["onedl-mmcv"]
 SETUP = """
-import glob
+import glob, shutil
+print("ninja is", shutil.which("ninja"))
 from setuptools import Extension, find_packages, setup
 sources = glob.glob("mmcv/ops/csrc/pytorch/*.cpp") + glob.glob("mmcv/ops/csrc/pytorch/cpu/*.cpp")
 setup(packages=find_packages(), ext_modules=[Extension("mmcv._ext", sources, language="c++")], zip_safe=False)
@@ -162,6 +164,7 @@ def test_the_short_build_and_the_plain_one_when_it_fails(cache, offline, capsys)
     log = Path(f"{built.parent}.log").read_text()
     assert "all_cpu.cpp" in log
     assert "second.cpp -o" not in log
+    assert f"ninja is {Path(sys.executable).parent}/ninja" in log  # also where .venv/bin is not on the PATH
     assert obtain("compiled", "cpu") == built
     offline({**SOURCES, "clash.cpp": "static int own() { return 3; }\n"})  # with first.cpp, in one file
     again = obtain("compiled", "cpu", rebuild=True)
