@@ -83,7 +83,7 @@ def require(config: Config, purpose: str, *parts: str) -> None:
 
 @contextlib.contextmanager
 def explained(
-    config: str | Path | Config, expected: str, kinds: tuple[type[Exception], ...] = (Exception,)
+    config: str | Path | Config, expected: str, kinds: tuple[type[BaseException], ...] = (Exception, SystemExit)
 ) -> Iterator[None]:
     """Let whatever a config's content raises in this block be one ValueError, with the file and the line.
 
@@ -101,7 +101,7 @@ def explained(
         raise ValueError(f"{name_of(config)}: expected {expected}, got {_place(config, error)}{got}") from error
 
 
-def _place(config: str | Path | Config, error: Exception) -> str:
+def _place(config: str | Path | Config, error: BaseException) -> str:
     """Return in which file and line a config went wrong, as far as it is known."""
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.name == "<module>":  # a config's own code, which may be that of a base

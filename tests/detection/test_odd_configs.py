@@ -28,6 +28,7 @@ SLIPS = {
     "slip.yaml": ("model: [1,\n", r"slip\.yaml: expected a config of MMEngine, got ParserError"),
     "slip.json": ('{"model": ', r"slip\.json: expected a config of MMEngine, got \w+Error"),
     "list.json": ("[1]", r"list\.json: expected a config of MMEngine, got \w+Error"),
+    "leaving.py": ("raise SystemExit(3)\n", r"leaving\.py: .*, got in line 1 of .*leaving\.py SystemExit: 3"),
     "divided.py": ("model = dict(depth=1 / 0)\n", r"line 1 of .*divided\.py ZeroDivisionError"),
     "empty.py": ("", r"empty\.py: expected a config with model, for a detector, got only an empty one"),
     "data.py": ("img_size = 3\n", r"expected a config with model, .* got only img_size.* Use the complete config"),
