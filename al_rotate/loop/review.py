@@ -41,5 +41,6 @@ def choose_doubtful(ranking: pd.DataFrame, budget: Budget) -> pd.DataFrame:
     doubtful = ranking[ranking["score"] > 0]
     chosen = budget.take(doubtful["image_id"], doubtful["n_boxes"])
     if not chosen:
-        raise ValueError(f"no label of {len(ranking)} images that can be judged is in doubt, within {budget}")
+        why = "" if len(ranking) else ": that takes detections from before a detector was trained on the labels"
+        raise ValueError(f"no label of {len(ranking)} images that can be judged is in doubt, within {budget}{why}")
     return doubtful.set_index("image_id").loc[chosen].reset_index()
