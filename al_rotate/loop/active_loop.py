@@ -13,7 +13,7 @@ import pandas as pd
 from ..data import RotatedInstances
 from ..sampling import Budget, Strategy, make_strategy, needs_of
 from ..workspace import REVIEW, Round, Weights, Workspace, current_weights
-from ..workspace.artefacts import read_explanations, write_csv, write_json
+from ..workspace.artefacts import write_csv, write_json
 from ..workspace.progress import trains_next
 from ..workspace.versions import SetName
 from .annotator import Annotator
@@ -30,7 +30,7 @@ from .create import (
     restore_strategy,
 )
 from .learners import Learner
-from .open_queries import push_open_queries, record_answer
+from .open_queries import push_open_queries, query_table, record_answer
 from .review import choose_doubtful, rank_label_errors
 from .settings import LoopSettings, as_budget
 from .simulated import SimulatedAnnotator
@@ -130,13 +130,14 @@ class ActiveLoop(Changeable):
         """Detect on the unlabelled images, choose the round's images and hand them to the annotator.
 
         Returns:
-            The selection, best first: image_id, score, status, why. If the round has queried already, that query.
+            The selection, best first: image_id, score, status, why. If the round has queried already, that query. If no
+            unlabelled image is left, the images of earlier rounds that still wait for an answer.
 
         Raises:
-            ValueError: if no unlabelled image is left.
+            ValueError: if neither is left.
         """
         current = self.workspace.begin_round()
-        if current.stage == "new":
+        if current.stage == "new" and not self._only_waits_for_answers():
             weights = self._weights_to_query()
             strategy = self.strategy if weights else make_strategy("random")
             needs = needs_of(strategy)
@@ -144,9 +145,9 @@ class ActiveLoop(Changeable):
             context = build_context(self.workspace, self.learner, current, weights, needs, self.budget.cost)
             rng = np.random.default_rng([self.settings.seed, current.number])
             ranking, selection = choose_images(detections, strategy, self.budget, rng, context)
-            self._record_query(current, ranking, selection, self.settings.strategy if weights else "random")
+            current = self._record_query(current, ranking, selection, self.settings.strategy if weights else "random")
         self._hand_over(current)
-        return self._query_table(current)
+        return query_table(self.workspace, current)
 
     def review(self, budget: Budget | int | None = None) -> pd.DataFrame:
         """Query labels that are in doubt, instead of new images: people look at their images once more.
@@ -170,36 +171,44 @@ class ActiveLoop(Changeable):
             ranking, detections = rank_label_errors(self.workspace)
             selection = choose_doubtful(ranking, as_budget(budget) if budget else self.budget)
             detections.subset(selection["image_id"]).save(current.folder / "held_out.parquet")
-            self._record_query(current, ranking, selection, REVIEW)
+            current = self._record_query(current, ranking, selection, REVIEW)
         self._hand_over(current)
-        return self._query_table(current)
+        return query_table(self.workspace, current)
 
     def collect(self) -> pd.DataFrame:
         """Take over all answers so far. The collection closes once none is missing and something is labelled.
 
+        Between rounds, late answers to earlier ones are taken; :meth:`train` trains on them.
+
         Returns:
-            The round's query as :meth:`query` returns it, with the current status of each image.
+            The round's query as :meth:`query` returns it, with the current status of each image; between rounds, the
+            images that waited for an answer.
+
+        Raises:
+            ValueError: if no image waits for an answer, or there is nobody to answer.
         """
         current = self.workspace.begin_round()
-        if current.stage == "new":
+        asked = query_table(self.workspace, current)
+        if asked.empty:
             raise ValueError(f"round {current.number} has not queried yet: query() first")
-        if current.stage == "queried":
+        if current.stage in ("new", "queried"):
             if self.annotator is None:
                 raise ValueError(f"{self.workspace.folder} has no annotator: give one to ActiveLoop")
             self._hand_over(current)  # again: a kill may have come between recording the query and handing it over
             record_answer(self.workspace, current, self.annotator.pull(self.workspace.cursor))
-            if not self.workspace.ids("queried") and self.workspace.ids("labelled"):
+            is_complete = not self.workspace.ids("queried") and self.workspace.ids("labelled")
+            if current.stage == "queried" and is_complete:
                 self.workspace.close_collection(current.number)
-        return self._query_table(current)
+        return asked.assign(status=self.workspace.statuses(asked["image_id"]))
 
     def train(self) -> dict[str, Any]:
         """Fine-tune on all labels so far, evaluate on the test set, and end the round.
 
-        If labels were added since the last training and the round has not queried, it is trained without a query: its
-        strategy is ``imported`` in the history.
+        If labels were added or came late since the last training, and the round has not queried, it is trained without
+        a query: its strategy is ``imported`` or ``late`` in the history.
 
         Returns:
-            The round's metrics; those of the last round if this one has not queried yet and no labels were added.
+            The round's metrics; those of the last round if this one has not queried yet and no labels are new.
 
         Raises:
             ValueError: before anything of this round is labelled.
@@ -225,16 +234,16 @@ class ActiveLoop(Changeable):
             ValueError: if the annotator has not answered everything; call again when it has.
         """
         while sum(r.stage == "trained" for r in self.workspace.rounds()) < rounds:
-            between_rounds = all(r.stage == "new" or r.is_over for r in self.workspace.rounds())
             if trains_next(self.workspace):
                 self.train()
                 continue
-            if between_rounds and not self.workspace.ids("unlabelled"):
+            between_rounds = all(r.stage == "new" or r.is_over for r in self.workspace.rounds())
+            if between_rounds and not self.workspace.ids("unlabelled") and not self.workspace.ids("queried"):
                 break
             self.query()
             unanswered = int((self.collect()["status"] == "queried").sum())
             if unanswered:
-                raise ValueError(f"{unanswered} images of this round are not answered yet: label them and run again")
+                raise ValueError(f"{unanswered} images are not answered yet: label them and run again")
             self.train()
         return self.workspace.history()
 
@@ -259,16 +268,15 @@ class ActiveLoop(Changeable):
         weights = current_weights(self.workspace)
         return weights if weights is not None and weights.is_trained else None
 
-    def _query_table(self, current: Round) -> pd.DataFrame:
-        explanations = read_explanations(current.folder)
-        query = self.workspace.query(current.number)
-        return query.assign(why=[explanations.get(image_id, "") for image_id in query["image_id"]])
+    def _only_waits_for_answers(self) -> bool:
+        """Whether no image is left to query, and some that were queried are not answered."""
+        return not self.workspace.ids("unlabelled") and bool(self.workspace.ids("queried"))
 
-    def _record_query(self, current: Round, ranking: pd.DataFrame, selection: pd.DataFrame, strategy: str) -> None:
+    def _record_query(self, current: Round, ranking: pd.DataFrame, selection: pd.DataFrame, strategy: str) -> Round:
         write_csv(current.folder / "ranking.csv", ranking)
         write_csv(current.folder / "selection.csv", selection)
         ids, scores = selection["image_id"].tolist(), selection["score"].tolist()
-        self.workspace.record_query(current.number, ids, scores, strategy, again=strategy == REVIEW)
+        return self.workspace.record_query(current.number, ids, scores, strategy, again=strategy == REVIEW)
 
     def _hand_over(self, current: Round) -> None:
         if self.annotator is not None and current.stage in ("new", "queried"):
@@ -282,7 +290,7 @@ class ActiveLoop(Changeable):
 
     def _close_with_missing_answers(self, current: Round) -> None:
         counts = self.workspace.query(current.number)["status"].value_counts()
-        if "labelled" not in counts:
+        if "labelled" not in counts and not self.workspace.waits_to_be_trained_on(current.number):
             states = ", ".join(f"{count} {status}" for status, count in counts.items())
             raise ValueError(f"nothing of round {current.number} is labelled yet ({states}): collect() when it is")
         self.workspace.close_collection(current.number)

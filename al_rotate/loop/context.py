@@ -12,7 +12,7 @@ from ..data import RotatedInstances
 from ..data.views import View
 from ..sampling import QueryContext, costs
 from ..sampling.costs import ExpectedCost
-from ..workspace import Round, Weights, Workspace
+from ..workspace import IMPORTED, Round, Weights, Workspace
 from ..workspace.artefacts import discard_damaged
 from ..workspace.held_out import held_out
 from .learners import Learner
@@ -54,10 +54,11 @@ def build_context(
         detections = learner.predict_views(weights.path, workspace.paths(image_ids), views, folder)
         return [workspace.in_current_classes(part) for part in detections]
 
+    ledger = workspace.ledger()
     return QueryContext(
         labels=labels,
         detections=held_out(workspace, labels) if "labels" in needs else RotatedInstances.empty(),
         features=features() if "labelled_features" in needs else None,
         views=predict_views if weights is not None else None,
-        cost=costs.fit(workspace.ledger(), assumed_cost).cost,
+        cost=costs.fit(ledger[ledger["annotator"] != IMPORTED], assumed_cost).cost,  # imported labels took no time
     )

@@ -104,7 +104,10 @@ def check_arguments(
     settings = LoopSettings.from_json(workspace.settings)
     folder = workspace.folder
     if classes is not None and tuple(classes) not in (workspace.classes, *workspace.former_classes()):
-        raise ValueError(f"{folder} has the classes {workspace.classes}, got {tuple(classes)}")
+        raise ValueError(
+            f"{folder} has the classes {', '.join(workspace.classes)}, got {', '.join(classes)}; to change them, use "
+            "add_class, rename_class or merge_classes"
+        )
     if images is not None:
         _check_same_images(workspace, set(image_files.resolve(images)))
     configs = [file for name in {"config.py", settings.config} if (file := folder / name).exists()]
@@ -112,7 +115,7 @@ def check_arguments(
     if detector is not None and configs and detector.config.pretty_text not in texts:
         raise ValueError(
             f"{folder} was made with a detector of another config, see {folder / settings.config}; to resume with that "
-            "one give no detector, to go on with another one call set_detector(detector)"
+            "one give no detector, to go on with another one use set_detector(detector)"
         )
     for name, (_, labels) in sets.items():
         _check_same_set(workspace, name, labels)
@@ -194,7 +197,7 @@ def _check_same_images(workspace: Workspace, got: set[str]) -> None:
     if new or missing:
         raise ValueError(
             f"{workspace.folder} has {len(expected)} images, got {len(got)} of which {len(expected & got)} are the "
-            f"same ({min(new | missing)!r} is not in both); to change the pool, call add_images or remove_images"
+            f"same ({min(new | missing)!r} is not in both); to change the pool, use add_images or remove_images"
         )
 
 
@@ -203,7 +206,7 @@ def _check_same_set(workspace: Workspace, name: SetName, labels: RotatedInstance
     same = kept is not None and kept[0] == workspace.in_current_classes(labels.as_labels())
     if not same and name not in workspace.changes()["what"].str.removeprefix("set_").tolist():
         had = f"no {SETS[name]}" if kept is None else f"another {SETS[name]}"
-        raise ValueError(f"{workspace.folder} has {had}; to change it, call set_{name}(images, labels)")
+        raise ValueError(f"{workspace.folder} has {had}; to change it, use set_{name}(images, labels)")
 
 
 def check_outside_pool(

@@ -25,20 +25,24 @@ def push_open_queries(workspace: Workspace, annotator: Annotator, learner: Learn
         annotator: is given the queries.
         learner: detects again on images whose detections are damaged.
     """
-    queried_later: set[str] = set()
-    queries = []
-    for past in reversed(workspace.rounds()):
-        query = workspace.query(past.number).assign(rank=lambda rows: range(1, len(rows) + 1))
-        is_open = (query["status"] == "queried") & ~query["image_id"].isin(queried_later)
-        queried_later |= {*query["image_id"]}  # an image that is queried again belongs to the later round
-        if is_open.any():
-            unskipped = query["image_id"].isin(workspace.unskipped(query["image_id"]))
-            for again in (True, False):  # who skipped an image has to submit it once more
-                images = query[is_open & (unskipped == again)]
-                if len(images):
-                    queries.append(_query_of(workspace, learner, past, images, again))
-    for open_query in reversed(queries):
-        annotator.push(open_query)
+    for past, images in _open_images(workspace):
+        unskipped = images["image_id"].isin(workspace.unskipped(images["image_id"]))
+        for again in (False, True):  # who skipped an image has to submit it once more
+            if (unskipped == again).any():
+                annotator.push(_query_of(workspace, learner, past, images[unskipped == again], again))
+
+
+def query_table(workspace: Workspace, current: Round) -> pd.DataFrame:
+    """Return what a round queried, best first: image_id, score, status, why.
+
+    Of a round that has not queried yet: the unanswered images of earlier rounds, the oldest round first.
+    """
+    parts = _open_images(workspace) if current.stage == "new" else [(current, workspace.query(current.number))]
+    tables = [workspace.query(current.number).assign(why="")]  # for its columns, if there is nothing else
+    for past, images in parts:
+        explanations = read_explanations(past.folder)
+        tables.append(images.assign(why=[explanations.get(image_id, "") for image_id in images["image_id"]]))
+    return pd.concat(tables[1:] or tables, ignore_index=True)[["image_id", "score", "status", "why"]]
 
 
 def record_answer(workspace: Workspace, current: Round, answer: Answer) -> None:
@@ -55,6 +59,19 @@ def record_answer(workspace: Workspace, current: Round, answer: Answer) -> None:
     update_tables(current.folder, {"corrections": new}, changed)
     update_tables(current.folder, {"account": answer.account}, answer.reported)
     workspace.record_answers(current.number, *recorded, answer.cursor)
+
+
+def _open_images(workspace: Workspace) -> list[tuple[Round, pd.DataFrame]]:
+    """Return each round with rows of its query that wait for an answer, the oldest first, with their ranks."""
+    queried_later: set[str] = set()
+    found = []
+    for past in reversed(workspace.rounds()):
+        query = workspace.query(past.number).assign(rank=lambda rows: range(1, len(rows) + 1))
+        is_open = (query["status"] == "queried") & ~query["image_id"].isin(queried_later)
+        queried_later |= {*query["image_id"]}  # an image that is queried again belongs to the later round
+        if is_open.any():
+            found.append((past, query[is_open]))
+    return found[::-1]
 
 
 def _query_of(workspace: Workspace, learner: Learner, past: Round, images: pd.DataFrame, again: bool) -> Query:

@@ -42,7 +42,9 @@ class Changes(Transitions):
         if rounds and rounds[-1].stage == "collected":
             raise ValueError(f"round {rounds[-1].number} has its labels and is not trained yet: train() first")
         if rounds and rounds[-1].stage == "queried" and between_rounds:
-            raise ValueError(f"round {rounds[-1].number} waits for answers: train or undo it first")
+            raise ValueError(
+                f"round {rounds[-1].number} waits for answers: train() first, or undo_last_round()"
+            )
         return len(rounds) if not rounds or rounds[-1].is_over else rounds[-1].number
 
     # Labels.
@@ -90,16 +92,18 @@ class Changes(Transitions):
         return changed
 
     def waits_to_be_trained_on(self, number: int) -> bool:
-        """Return whether labels were imported that no round has trained on: :meth:`skip_query` makes a round of them.
+        """Return whether there are labels that no round has trained on; :meth:`skip_query` makes a round of them.
 
         Args:
             number: of the open or the next round.
         """
-        last = max((past.number for past in self.rounds()[:number] if past.stage == "trained"), default=-1)
+        last = self.last_trained(number)
         found = self._db.execute(
-            "SELECT 1 FROM images JOIN answers USING (answer, image_id) "
-            "WHERE answers.round > ? AND answers.annotator = ? AND images.status = 'labelled' LIMIT 1",
-            (last, IMPORTED),
+            "SELECT 1 FROM images JOIN answers USING (answer, image_id) WHERE images.status = 'labelled' "
+            "AND answers.round > ? AND answers.digest IS NOT (SELECT digest FROM answers AS trained "
+            "WHERE trained.image_id = images.image_id AND trained.round <= ? ORDER BY trained.answer DESC LIMIT 1) "
+            "LIMIT 1",
+            (last, last),
         )
         return found.fetchone() is not None
 
@@ -207,15 +211,17 @@ class Changes(Transitions):
         """
         candidates = [past for past in self.rounds() if past.stage in ("queried", "collected", "trained")]
         if not candidates:
-            raise ValueError(f"no round of {self.folder} has queried yet: there is nothing to undo")
+            raise ValueError(f"{self.folder} has no round to undo: none has queried, or all that have are undone")
         last = candidates[-1]
         ids = self.query(last.number)["image_id"].tolist()
-        rows = self._image_rows(ids, "images.status", "images.round", "answers.round", "answers.annotator")
+        rows = self._image_rows(ids, "images.status", "images.round", "answers.annotator")
+        # What an image was before the query, or became meanwhile by other changes.
+        kept = f"(answers.round < {last.number} OR annotator IS '{IMPORTED}' OR reason IS '{UNSKIPPED}')"
         with self._change("undo_last_round", last.number, f"round {last.number}", {"was": last.stage}) as db:
-            for image_id, (status, queried, answered, annotator) in rows.items():
-                if status != REMOVED and queried == last.number and annotator != IMPORTED:
-                    before = f"answers.round < {last.number}" if answered == last.number else "1"
-                    self._restore_answer(db, image_id, last.number, before)
+            for image_id, (status, queried, annotator) in rows.items():
+                is_imported = annotator == IMPORTED and status != "queried"
+                if status != REMOVED and queried == last.number and not is_imported:
+                    self._restore_answer(db, image_id, last.number, kept)
             db.execute("UPDATE rounds SET stage = 'undone' WHERE round = ?", (last.number,))
             db.execute("DELETE FROM meta WHERE key = 'cursor'")  # what is taken back may be queried, and told, again
         return self._round(last.number)

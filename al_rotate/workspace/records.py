@@ -19,7 +19,8 @@ REMOVED = "removed"  # the status of an image that is no longer one of the works
 ANSWERED = ("labelled", "skipped")
 STAGES = ("new", "queried", "collected", "trained", "undone")  # of rounds; at the last two they are over
 REVIEW = "review"  # the strategy of a round that queries labels in doubt
-IMPORTED = "imported"  # who "answered" with labels that existed already; the strategy of a round that queried nothing
+IMPORTED = "imported"  # who "answered" with labels that existed already; the strategy of a round that trains on these
+LATE = "late"  # the strategy of a round that queried nothing, and trains on late answers to earlier rounds
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Records:
         """Return how many images are in each of STATUSES."""
         counts = dict(self._db.execute("SELECT status, count(*) FROM images GROUP BY status"))
         return {status: counts.get(status, 0) for status in STATUSES}
+
+    def statuses(self, image_ids: Iterable[str]) -> list[str]:
+        """Return the status of each of these images; KeyError for one that is not in the workspace."""
+        rows = self._image_rows(ids := list(image_ids), "images.status")
+        return [rows[image_id][0] for image_id in ids]
 
     def ids(self, status: str) -> list[str]:
         """Return the sorted ids of the images in one of STATUSES."""
@@ -125,6 +131,10 @@ class Records:
             )
             for number, stage, strategy, checkpoint, metrics in rows
         ]
+
+    def last_trained(self, number: int) -> int:
+        """Return the number of the last trained round before this one; -1 if there is none."""
+        return max((past.number for past in self.rounds()[:number] if past.stage == "trained"), default=-1)
 
     def query(self, number: int) -> pd.DataFrame:
         """Return what a round queried, best first: image_id, score, and the current status of the image."""

@@ -17,7 +17,7 @@ from ..data import RotatedInstances
 from ..storage.files import fsync, sync_tree, utc_now
 from ..storage.locks import FileLock
 from . import answers, history
-from .records import ANSWERED, IMPORTED, REMOVED, Records, Round
+from .records import ANSWERED, IMPORTED, LATE, REMOVED, Records, Round
 
 
 class Transitions(Records):
@@ -91,6 +91,8 @@ class Transitions(Records):
     ) -> list[str]:
         """Record answers to this round's query or to earlier ones: some or all, as often as they come.
 
+        A round that has not queried yet takes late answers to earlier ones.
+
         The latest answer to an image counts, earlier ones stay in state.db. Answers that are recorded already change
         nothing.
 
@@ -116,11 +118,11 @@ class Transitions(Records):
         if early:
             raise ValueError(f"expected answers for images that were queried, got one for {early[0]!r}")
         changed = sorted(image_id for image_id, (_, *row) in before.items() if rows[image_id] != tuple(row))
-        is_open = (stage := self._round(number).stage) == "queried"
+        is_open = (stage := self._round(number).stage) in ("new", "queried")
         if changed and not is_open:
             raise ValueError(
-                f"expected answers while round {number} is at stage 'queried', got {len(changed)} new at {stage!r}; "
-                "give them to the next round once it has queried"
+                f"expected answers while round {number} is at stage 'new' or 'queried', got {len(changed)} new at "
+                f"{stage!r}; give them to the next round"
             )
         # Queried again and answered as before: these labels are confirmed.
         confirmed = [i for i, (status, *row) in before.items() if rows[i] == tuple(row) and status != rows[i][0]]
@@ -154,8 +156,13 @@ class Transitions(Records):
         return sorted(image_id for image_id, (_, *row) in before.items() if rows[image_id] != tuple(row))
 
     def skip_query(self, number: int) -> Round:
-        """Stage new -> collected: train on labels that were imported, without a query before."""
-        return self._advance(number, "new", "collected", strategy=IMPORTED)
+        """Stage new -> collected: train on labels that were imported, or came late, without a query before."""
+        new = self._db.execute(
+            "SELECT 1 FROM images JOIN answers USING (answer, image_id) "
+            "WHERE answers.round > ? AND answers.annotator = ? AND images.status = 'labelled' LIMIT 1",
+            (self.last_trained(number), IMPORTED),
+        )
+        return self._advance(number, "new", "collected", strategy=IMPORTED if new.fetchone() else LATE)
 
     def close_collection(self, number: int) -> Round:
         """Stage queried -> collected: no more answers in this round. Unanswered images stay 'queried'."""

@@ -36,7 +36,7 @@ def test_people_answer_when_they_like(tmp_path):
             loop.train()
         people.answered = {*ids[:2]}.__contains__
         assert loop.collect()["status"].tolist() == ["labelled"] * 2 + ["queried"] * 3
-        with pytest.raises(ValueError, match="3 images of this round are not answered yet"):
+        with pytest.raises(ValueError, match="3 images are not answered yet"):
             loop.run(1)
         assert loop.workspace.rounds()[0].stage == "queried"
         loop.train()  # with what there is

@@ -50,7 +50,7 @@ def test_images_come_and_go(tmp_path):
         assert loop.report().exists()
     for images in (SMALL, FILES):  # what the loop was made with, and what it has now
         make(tmp_path, images=images, detector=Start(taught=4)).close()
-    with pytest.raises(ValueError, match="call add_images or remove_images"):
+    with pytest.raises(ValueError, match="use add_images or remove_images"):
         make(tmp_path, images={**FILES, "image_99": "x.png"})
 
 
@@ -152,14 +152,14 @@ def test_the_last_round_is_undone(tmp_path):
 @pytest.mark.parametrize("stage", ["queried", "collected"])
 def test_a_round_is_undone_before_its_training(tmp_path, stage):
     with make(tmp_path) as loop:
-        with pytest.raises(ValueError, match="nothing to undo"):
+        with pytest.raises(ValueError, match="has no round to undo"):
             loop.undo_last_round()
         loop.query()
         if stage == "collected":
             loop.collect()
         loop.undo_last_round()
         assert loop.workspace.counts()["unlabelled"] == 24
-        with pytest.raises(ValueError, match="nothing to undo"):
+        with pytest.raises(ValueError, match="has no round to undo"):
             loop.undo_last_round()
         assert loop.run(1)["stage"].tolist() == ["undone", "trained"]
         assert loop.workspace.rounds()[1].strategy == "random"  # still nothing is trained
@@ -256,7 +256,7 @@ def test_another_detector(tmp_path):
         loop.set_detector(Start(text="model = 3\n"))  # random weights
         assert loop.query()["why"].str.startswith("Drawn at random").all()
     make(tmp_path, detector=Start()).close()
-    with pytest.raises(ValueError, match=r"another config, see .*config-detector-002\.py.*call set_detector"):
+    with pytest.raises(ValueError, match=r"another config, see .*config-detector-002\.py.*use set_detector"):
         make(tmp_path, detector=Start(text="model = 9\n"))
 
 

@@ -60,7 +60,7 @@ def test_a_loop_goes_on_after_each_change(tmp_path):
         ]
     with make(tmp_path, classes=CLASSES, detector=Start(taught=4)) as loop:  # as it was made
         assert loop.classes == ("craft", "court", "tank")
-    with pytest.raises(ValueError, match=r"has the classes \('craft', 'court', 'tank'\), got"):
+    with pytest.raises(ValueError, match=r"has the classes craft, court, tank, got craft, tank"):
         make(tmp_path, classes=("craft", "tank"))
 
 
@@ -111,7 +111,7 @@ def test_changes_that_cannot_be(tmp_path):
             (lambda: loop.add_class("ship"), "'ship' is a class already: ship, plane, court"),
             (lambda: loop.add_class(""), "distinct non-empty strings"),
             (lambda: loop.rename_class("boat", "vessel"), "classes of the workspace, ship, plane, court, got 'boat'"),
-            (lambda: loop.rename_class("ship", "plane"), "'plane' is a class already: .* call merge_classes"),
+            (lambda: loop.rename_class("ship", "plane"), "'plane' is a class already: .* use merge_classes"),
             (lambda: loop.merge_classes("ship", "plane"), "expected a list of class names, got the text 'ship'"),
             (lambda: loop.merge_classes(["ship"], "ship"), "expected two classes or more to make one of, got ship"),
             (lambda: loop.merge_classes(["ship", "boat"], "ship"), "got 'boat'"),
@@ -120,7 +120,7 @@ def test_changes_that_cannot_be(tmp_path):
                 change()
         assert loop.workspace.changes().empty
         loop.query()
-        with pytest.raises(ValueError, match="round 0 waits for answers: train or undo it first"):
+        with pytest.raises(ValueError, match=r"round 0 waits for answers: train\(\) first, or undo_last_round\(\)"):
             loop.add_class("tank")
 
 

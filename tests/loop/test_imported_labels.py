@@ -199,7 +199,7 @@ def test_opened_again_with_labels(tmp_path):
         loop.run(2)
     with make(tmp_path, labels=GIVEN) as loop:
         assert len(loop.workspace.rounds()) == 2
-    with pytest.raises(ValueError, match=r"without the labels of \d+ images, .* call add_labels\(labels\)"):
+    with pytest.raises(ValueError, match=r"without the labels of \d+ images, .* use add_labels\(labels\)"):
         make(tmp_path, labels=POOL)
     Workspace.create(tmp_path / "killed", FILES, CLASSES, {}).close()  # before the labels were there
     with make(tmp_path / "killed", labels=GIVEN, test=None) as loop:

@@ -59,11 +59,11 @@ def test_arguments_that_contradict_the_workspace(tmp_path):
     del other["image_00"]
     moved = TEST.replace(boxes=TEST.boxes + 1)
     for changes, message in (
-        ({"classes": ("ship", "plane")}, r"has the classes \('ship', 'plane', 'court'\), got"),
-        ({"images": dict(list(FILES.items())[1:])}, r"has 24 images, got 23 .* call add_images or remove_images"),
+        ({"classes": ("ship", "plane")}, "has the classes ship, plane, court, got ship, plane; to change them, use"),
+        ({"images": dict(list(FILES.items())[1:])}, r"has 24 images, got 23 .* use add_images or remove_images"),
         ({"images": other}, r"got 24 of which 23 are the same \('image_00' is not in both\)"),
         ({"detector": Start(text="model = 2\n")}, "made with a detector of another config"),
-        ({"test": (TEST_FILES, moved)}, "has another test set; to change it, call set_test"),
+        ({"test": (TEST_FILES, moved)}, "has another test set; to change it, use set_test"),
         ({"strategy": "entropi"}, "Did you mean 'entropy'"),
         ({"strategy": "random", "strategy_options": {"how": "sum"}}, "expected options of 'random'"),
     ):
@@ -71,7 +71,7 @@ def test_arguments_that_contradict_the_workspace(tmp_path):
             make(folder, **changes)
     make(folder).close()  # each gave the workspace back
     make(tmp_path / "untested", test=None).close()
-    with pytest.raises(ValueError, match="has no test set; to change it, call set_test"):
+    with pytest.raises(ValueError, match="has no test set; to change it, use set_test"):
         make(tmp_path / "untested")
 
 

@@ -53,7 +53,7 @@ def test_it_is_checked_as_a_test_set_is(tmp_path):
         make(tmp_path, val=(inside, VAL), learner=Validating())
     make(tmp_path, val=(VAL_FILES, VAL), learner=Validating()).close()
     make(tmp_path, val=(VAL_FILES, VAL), learner=Validating()).close()
-    with pytest.raises(ValueError, match="has another validation set; to change it, call set_val"):
+    with pytest.raises(ValueError, match="has another validation set; to change it, use set_val"):
         make(tmp_path, val=(TEST_FILES, TEST), learner=Validating())
     (tmp_path / "val.parquet").unlink()
     with ActiveLoop(tmp_path, learner=Validating()) as loop:

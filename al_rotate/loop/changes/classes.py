@@ -20,7 +20,7 @@ def rename(workspace: Workspace, name: str, new_name: str) -> None:
     classes = workspace.classes
     _require(workspace, [name])
     if new_name in classes:
-        raise ValueError(f"{new_name!r} is a class already: to make two classes one, call merge_classes")
+        raise ValueError(f"{new_name!r} is a class already: to make two classes one, use merge_classes")
     renamed = [new_name if each == name else each for each in classes]
     workspace.change_classes("rename_class", renamed, range(len(classes)), f"{name} is {new_name}")
 

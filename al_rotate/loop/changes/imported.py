@@ -65,7 +65,7 @@ def import_at_start(workspace: Workspace, labels: RotatedInstances) -> None:
     if missing := [image_id for image_id in new.image_ids if image_id not in left_out]:
         raise ValueError(
             f"{workspace.folder} was made without the labels of {len(missing)} images, e.g. {missing[0]!r}: to take "
-            "them over now, call add_labels(labels)"
+            "them over now, use add_labels(labels)"
         )
 
 
