@@ -46,17 +46,24 @@ def describe(error: BaseException, arguments: argparse.Namespace | None, argv: l
     if _speaks_for_itself(error):
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
         # A kind of its own (UnreadableImage) has nothing to add; an ImportError's remedy is always the same.
-        return as_commands(_one_line(text)) + ("; run `al-rotate doctor`" if isinstance(error, ImportError) else "")
+        return as_commands(_one_line(text), arguments) + (
+            "; run `al-rotate doctor`" if isinstance(error, ImportError) else ""
+        )
     return f"{_what_failed(error, arguments)}; {_what_to_do(error)}; {_write_log(error, argv)}"
 
 
 @contextlib.contextmanager
-def plain_warnings(prefix: str) -> Iterator[None]:
-    """Print each warning as one line on standard error: ``prefix: warning: text``, without a place in the code."""
+def plain_warnings(prefix: str, arguments: argparse.Namespace | None = None) -> Iterator[None]:
+    """Print each warning as one line on standard error: ``prefix: warning: text``, without a place in the code.
+
+    Args:
+        prefix: the command.
+        arguments: of the command, None while they are being parsed.
+    """
     said: set[str] = set()
 
     def show(message: Warning | str, *place: Any, **more: Any) -> None:
-        if (text := as_commands(_one_line(message))) not in said:  # once, from whatever place
+        if (text := as_commands(_one_line(message), arguments)) not in said:  # once, from whatever place
             said.add(text)
             print(f"{prefix}: warning: {text}", file=sys.stderr)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,7 @@ def run(argv: list[str]) -> int:
     try:
         with plain_warnings(prefix):
             arguments = build_parser().parse_args(argv)
+        with plain_warnings(prefix, arguments):
             code = arguments.run(arguments) or 0
             sys.stdout.flush()
             return code
@@ -92,7 +94,8 @@ def _demo(args: argparse.Namespace) -> None:
 
     with demo.run(args.folder, args.rounds, args.strategy, args.seed) as loop:
         print(history_table(loop.workspace.history()))
-        print(f"next: open {loop.workspace.folder / 'report.html'} in a browser; then al-rotate studio {args.folder}")
+        print(f"the report, for a browser: {loop.workspace.folder / 'report.html'}")
+        print(f"next: al-rotate studio {shlex.quote(str(args.folder))}")
 
 
 def _installation(args: argparse.Namespace) -> int:

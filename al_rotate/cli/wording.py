@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 
 from ..loop import SimulatedAnnotator
 from ..loop.create import restore_annotator
+from ..loop.settings import LoopSettings
 from ..workspace import Workspace
 from ..workspace.progress import trains_next
 
@@ -58,12 +60,18 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
+def describe_change(what: str, summary: str) -> str:
+    """Write a change of a workspace: ``add images: 3 images``."""
+    return f"{what.replace('_', ' ')}: {summary}"
+
+
 def history_table(history: pd.DataFrame) -> str:
     """Write the history of a workspace as a table: totals after each round, the time in hours and mAP in percent."""
     table = history[[name for name in COLUMNS if name in history]].copy()
-    for name, factor in (("mAP", 100.0), ("cost", 1 / 3600)):
+    for name, factor, digits in (("mAP", 100.0, 1), ("cost", 1 / 3600, 2)):
         if name in table:
-            table[name] = [f"{factor * value:.1f}" if pd.notna(value) else "" for value in table[name]]
+            table[name] = [f"{factor * value:.{digits}f}" if pd.notna(value) else "" for value in table[name]]
+    table["strategy"] = [strategy or "" for strategy in table["strategy"]]
     return table.rename(columns=COLUMNS).to_string(index=False, na_rep="")
 
 
@@ -71,7 +79,7 @@ def metrics_text(metrics: Mapping[str, Any]) -> str:
     """Write a training's metrics, one a line: first mAP and the classes' AP, in percent, then others as they are."""
     shares = {name for name in metrics if re.fullmatch(r"(val_)?m?AP\d*(/.*)?", name)}
     lines = []
-    for name, value in sorted(metrics.items(), key=lambda pair: (pair[0] not in shares, pair[0] != "mAP")):
+    for name, value in sorted(metrics.items(), key=lambda pair: (pair[0] not in shares, pair[0] != "mAP", pair[0])):
         text = percent(value) if name in shares else f"{value:.4g}" if isinstance(value, float) else str(value)
         lines.append(f"{name}: {text}")
     return "\n".join(lines)
@@ -88,26 +96,59 @@ def answered_by(folder: Path) -> str | None:
     return f"people at {connection.url}/projects/{connection.project}/data" if connection else type(annotator).__name__
 
 
-def next_step(workspace: Workspace, typed: Path) -> str:
-    """Name the next command that will work, with the folder as the user typed it."""
-    rounds, counts = workspace.rounds(), workspace.counts()
-    stage = rounds[-1].stage if rounds and not rounds[-1].is_over else "new"
+def next_steps(workspace: Workspace, typed: Path) -> list[tuple[str, str]]:
+    """Name the commands that come next, the first of which works as it stands.
+
+    Args:
+        workspace: at any stage.
+        typed: its folder, as the user gave it.
+
+    Returns:
+        When to take each command (empty for the first), and the command.
+    """
+    rounds, counts, work = workspace.rounds(), workspace.counts(), shlex.quote(str(typed))
+    is_open = bool(rounds) and not rounds[-1].is_over
+    number = rounds[-1].number if is_open else len(rounds)
+    train = f"al-rotate train {work}"
     if trains_next(workspace):
-        return f"al-rotate train {typed}"
-    if stage == "new" and not counts["unlabelled"]:
-        return (
-            f"al-rotate export {typed} --to dota; no image is left to label, al-rotate add {typed} --images adds some"
-        )
-    number = len(rounds) if not rounds or rounds[-1].is_over else rounds[-1].number
-    first = ""
-    if stage != "queried" and workspace.waits_to_be_trained_on(number):
-        first = f", or to train on the added labels first: al-rotate train {typed}"
+        return [("", train)]
+    if is_open and rounds[-1].stage == "queried":
+        statuses = {*workspace.query(number)["status"]}
+        if "queried" not in statuses:
+            can_train = "labelled" in statuses or workspace.waits_to_be_trained_on(number)
+            return [("", train if can_train else f"al-rotate undo {work}")]
+        asking = [("", f"al-rotate collect {work}")]
+        training = [("with what is labelled so far", train)] if "labelled" in statuses else []
+    elif counts["unlabelled"] or counts["queried"]:
+        asking = [("", _ask(workspace, work))]
+        training = []
+    else:
+        more = f"al-rotate add {work} --images FOLDER"
+        return [("", f"al-rotate export {work} --to dota"), ("to go on with more images", more)]
     if answered_by(workspace.folder) is None:
-        server = f"or for a server that runs already: al-rotate connect {typed} --url ADDRESS"
-        return f"al-rotate studio {typed}, {server}{first}"
-    if stage == "queried":
-        answered = workspace.query(rounds[-1].number)["status"].isin(["labelled"]).any()
-        return f"al-rotate collect {typed}" + (f", or with what is there: al-rotate train {typed}" if answered else "")
+        server = ("for a server that runs already", f"al-rotate connect {work} --url ADDRESS")
+        asking = [("", f"al-rotate studio {work}"), server]
+    if not training and workspace.waits_to_be_trained_on(number):
+        training = [("to train on the new labels first", train)]
+    return asking + training
+
+
+def next_step(workspace: Workspace, typed: Path) -> str:
+    """Name the next command that will work, for messages of one line."""
+    return f"next: {next_steps(workspace, typed)[0][1]}"
+
+
+def print_next(workspace: Workspace, typed: Path) -> None:
+    """Print the commands that come next, each at the end of a line of its own."""
+    for when, command in next_steps(workspace, typed):
+        print(f"or, {when}: {command}" if when else f"next: {command}")
+
+
+def _ask(workspace: Workspace, work: str) -> str:
+    """Name the command that asks people for labels, or takes the last ones if no image is left to query."""
     if (workspace.folder / "label_studio").is_dir():  # a server of its own, which has to run
-        return f"al-rotate studio {typed}{first}"
-    return f"al-rotate query {typed} --budget 50{first}"
+        return f"al-rotate studio {work}"
+    if not workspace.ids("unlabelled"):
+        return f"al-rotate collect {work}"
+    images = LoopSettings.from_json(workspace.settings).budget.images
+    return f"al-rotate query {work}" + (f" --budget {images}" if images else "")

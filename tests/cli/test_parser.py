@@ -43,7 +43,8 @@ def test_help_explains_every_option_and_tells_its_default(command):
         assert action.help, action.option_strings
         if action.default not in (None, False, argparse.SUPPRESS, []):
             shown = commands.choices[command]._get_formatter()._expand_help(action)
-            assert f"{action.default}" in shown, shown
+            default = "default" if action.default is True else f"{action.default}"
+            assert default in shown, shown
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_as_a_module():
         (["rank", "{}/detections", "--options", "k"], r"expected --options as KEY=VALUE, got 'k'"),
         (["rank", "{}/detections", "--options", "hows=sum"], r"expected options of 'entropy' among .*, got hows"),
         (["query", "{}/work", "--strategy", "entropi"], r"expected a strategy among .*"),
-        (["collect", "{}/work"], r"nothing has been asked for yet; next: al-rotate query .*/work --budget 50"),
+        (["collect", "{}/work"], r"no image waits for an answer; next: al-rotate query .*/work --budget 50"),
         (["train", "{}/work"], r"nothing is labelled yet; next: al-rotate query .*/work --budget 50"),
     ],
 )

@@ -16,7 +16,7 @@ from ..arguments import (
     as_class_map,
     as_pairs,
 )
-from ..wording import in_words, list_classes, many, next_step
+from ..wording import describe_change, in_words, list_classes, many, print_next
 from . import cfg_options
 from .label_files import add_format, add_set, read_labels, read_set
 from .loop import open_loop
@@ -137,7 +137,7 @@ def _classes(args: argparse.Namespace) -> None:
         elif args.merge is not None:
             loop.merge_classes(args.merge, args.into)
         print(list_classes(loop.classes))
-        print(f"next: {next_step(loop.workspace, args.workspace)}")
+        print_next(loop.workspace, args.workspace)
 
 
 def _set(args: argparse.Namespace) -> None:
@@ -162,10 +162,10 @@ def _set(args: argparse.Namespace) -> None:
         if val is not None:
             loop.set_val(*val)
         last = loop.workspace.changes().iloc[-1]
-        print(f"{last['what']}: {last['summary']}")
-        print(f"next: {next_step(loop.workspace, args.workspace)}")
+        print(describe_change(last["what"], last["summary"]))
+        print_next(loop.workspace, args.workspace)
 
 
 def _print_state(loop: ActiveLoop, typed: Path) -> None:
     print(in_words(loop.workspace.counts()))
-    print(f"next: {next_step(loop.workspace, typed)}")
+    print_next(loop.workspace, typed)

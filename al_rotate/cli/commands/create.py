@@ -7,7 +7,9 @@ from pathlib import Path
 
 from ...data import RotatedInstances, images
 from ...loop import ActiveLoop, SimulatedAnnotator
+from ...loop.create import restore_annotator
 from ...loop.settings import LoopSettings
+from ...workspace import Workspace
 from ..arguments import (
     CLASSES_HELP,
     AddCommand,
@@ -16,9 +18,11 @@ from ..arguments import (
     as_class_map,
     as_classes,
 )
-from ..wording import in_words, list_classes, many, next_step
+from ..wording import in_words, list_classes, many, print_next
 from . import cfg_options
 from .label_files import add_format, add_set, read_labels, read_set
+
+_OTHERWISE = "make another workspace, in another folder, or delete that one"
 
 
 def add(add_command: AddCommand) -> None:
@@ -58,6 +62,9 @@ def _init(args: argparse.Namespace) -> None:
         args.config, args.checkpoint, args.device, args.cfg_options, classes, class_map=as_class_map(args.map)
     )
     annotator = SimulatedAnnotator(held_back) if held_back else None
+    is_there = Workspace.exists(args.workspace)
+    if is_there:
+        _check_same(args, held_back)
     with ActiveLoop(
         args.workspace,
         pool,
@@ -71,6 +78,20 @@ def _init(args: argparse.Namespace) -> None:
         labels=labels,
     ) as loop:
         counts = loop.workspace.counts()
-        print(f"{loop.workspace.folder}: {many(sum(counts.values()), 'image')}, {in_words(counts)}")
-        print(list_classes(classes))
-        print(f"next: {next_step(loop.workspace, args.workspace)}")
+        was_there = " (it was there already)" if is_there else ""
+        print(f"{loop.workspace.folder}{was_there}: {many(sum(counts.values()), 'image')}, {in_words(counts)}")
+        print(list_classes(loop.classes))
+        print_next(loop.workspace, args.workspace)
+
+
+def _check_same(args: argparse.Namespace, held_back: RotatedInstances | None) -> None:
+    """Refuse to go on with a workspace that is made otherwise already: the arguments would be without effect."""
+    with Workspace.open(args.workspace, read_only=True) as workspace:
+        settings = LoopSettings.from_json(workspace.settings)
+        for name in ("strategy", "seed"):
+            if (kept := getattr(settings, name)) != (got := getattr(args, name)):
+                raise ValueError(f"{args.workspace} is there already, with --{name} {kept}, got {got}: {_OTHERWISE}")
+        if held_back is not None and not isinstance(restore_annotator(workspace.folder), SimulatedAnnotator):
+            raise ValueError(
+                f"{args.workspace} is there already, without --simulate, and people answer it: {_OTHERWISE}"
+            )

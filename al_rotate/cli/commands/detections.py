@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def _predict(args: argparse.Namespace) -> None:
         print(f"{prefix}{args.out}: {many(n_images, 'image')}, {many(n_boxes, 'box')}, {unread}")
         for image_id, reason in skipped.items():
             print(f"  {image_id}: {reason}")
-        print(f"next: al-rotate rank {args.out}")
+        print(f"next: al-rotate rank {shlex.quote(str(args.out))}")
 
 
 def _rank(args: argparse.Namespace) -> None:

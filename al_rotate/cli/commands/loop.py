@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,9 @@ import pandas as pd
 from ...loop import ActiveLoop
 from ...sampling import Budget
 from ...storage.user_warnings import warn_user
-from ...workspace import Workspace
-from ...workspace.artefacts import read_explanations
+from ...workspace import REVIEW, Round, Workspace
 from ...workspace.progress import advise_on
+from ...workspace.versions import labelled_set_file
 from ..arguments import (
     AddCommand,
     add_budget,
@@ -25,9 +27,21 @@ from ..arguments import (
     number,
     whole_number,
 )
-from ..wording import STAGES, answered_by, history_table, in_words, list_classes, many, metrics_text, next_step
+from ..wording import (
+    STAGES,
+    answered_by,
+    describe_change,
+    history_table,
+    in_words,
+    list_classes,
+    many,
+    metrics_text,
+    next_step,
+    print_next,
+)
 from . import cfg_options
 
+SHOWN_IMAGES = 10  # of a query
 LAST_CHANGES = 10  # that status prints
 
 
@@ -82,40 +96,80 @@ def open_loop(folder: Path, **options: Any) -> ActiveLoop:
     return ActiveLoop(folder, **options)
 
 
+@contextmanager
+def leading_on(workspace: Workspace, typed: Path, command: str) -> Iterator[None]:
+    """Let what a step refuses end with the next command, unless that is the same one again."""
+    try:
+        yield
+    except ValueError as error:
+        following = next_step(workspace, typed)
+        if following.startswith(f"next: al-rotate {command} "):
+            raise
+        raise ValueError(f"{error}; {following}") from error
+
+
 def _query(args: argparse.Namespace) -> None:
     seconds = None if args.minutes is None else max(1, round(60 * args.minutes))
     limited = (args.budget, args.boxes, seconds) != (None, None, None)
     budget = Budget(images=args.budget, boxes=args.boxes, seconds=seconds) if limited else None
     options = as_options(args.options) or None
     with open_loop(args.workspace, strategy=args.strategy, budget=budget, strategy_options=options) as loop:
-        _print_query(loop, loop.query(), args.workspace)
+        before = _open_round(loop.workspace)
+        if before is not None and _asks_otherwise(args, loop.workspace, before):
+            warn_user(f"round {before.number} has queried already, and a round queries once: this is its query")
+        with leading_on(loop.workspace, args.workspace, "query"):
+            _print_query(loop, loop.query(), args.workspace)
+
+
+def _asks_otherwise(args: argparse.Namespace, workspace: Workspace, before: Round) -> bool:
+    """Whether these arguments would have made another query; the same ones are given again after a kill."""
+    count, is_used_up = len(workspace.query(before.number)), not workspace.ids("unlabelled")
+    another_count = args.budget is not None and (args.budget < count or (args.budget > count and not is_used_up))
+    return another_count or before.strategy not in (args.strategy or before.strategy, "random")
 
 
 def _review(args: argparse.Namespace) -> None:
     with open_loop(args.workspace) as loop:
-        _print_query(loop, loop.review(args.budget), args.workspace)
+        before = _open_round(loop.workspace)
+        if before is not None and before.strategy != REVIEW:
+            raise ValueError(
+                f"round {before.number} has queried images and is not trained yet: review after that; "
+                f"{next_step(loop.workspace, args.workspace)}"
+            )
+        with leading_on(loop.workspace, args.workspace, "review"):
+            _print_query(loop, loop.review(args.budget), args.workspace)
+
+
+def _open_round(workspace: Workspace) -> Round | None:
+    """Return the round that has queried and is not trained yet."""
+    rounds = workspace.rounds()
+    return rounds[-1] if rounds and rounds[-1].stage in ("queried", "collected") else None
 
 
 def _print_query(loop: ActiveLoop, selection: pd.DataFrame, typed: Path) -> None:
-    current = loop.workspace.rounds()[-1]
-    explanations = read_explanations(current.folder)
-    print(f"round {current.number}: {many(len(selection), 'image')} queried, the most useful first:")
-    print("\n".join(f"  {image_id}: {explanations.get(image_id, '')}" for image_id in selection["image_id"].head(10)))
-    print(f"all of them: {current.folder / 'selection.csv'}")
-    print(f"next: {next_step(loop.workspace, typed)}")
+    current = _open_round(loop.workspace)
+    if current is None:
+        print(f"no image is left to query; {many(len(selection), 'image')} of earlier rounds waiting for an answer:")
+    else:
+        order = "in random order" if current.strategy == "random" else "the most useful first"
+        print(f"round {current.number}: {many(len(selection), 'image')} queried, {order}:")
+    shown = selection.head(SHOWN_IMAGES)
+    print("\n".join(f"  {image_id}: {why}" for image_id, why in zip(shown["image_id"], shown["why"], strict=True)))
+    if current is not None:
+        print(f"all of them: {current.folder / 'selection.csv'}")
+    print_next(loop.workspace, typed)
 
 
 def _collect(args: argparse.Namespace) -> None:
     with open_loop(args.workspace) as loop:
-        rounds = loop.workspace.rounds()
-        stage = rounds[-1].stage if rounds else "new"
-        if stage not in ("queried", "collected"):
-            raise ValueError(f"nothing has been asked for yet; next: {next_step(loop.workspace, args.workspace)}")
-        if stage == "queried" and loop.annotator is None:
-            raise ValueError(f"nobody answers this workspace yet; next: {next_step(loop.workspace, args.workspace)}")
+        workspace, current = loop.workspace, _open_round(loop.workspace)
+        if current is None and not workspace.ids("queried"):
+            raise ValueError(f"no image waits for an answer; {next_step(workspace, args.workspace)}")
+        if loop.annotator is None and (current is None or current.stage == "queried"):
+            raise ValueError(f"nobody answers this workspace yet; {next_step(workspace, args.workspace)}")
         counts = Counter(loop.collect()["status"])
-        print(f"round {rounds[-1].number}: {in_words(counts)}")
-        print(f"next: {next_step(loop.workspace, args.workspace)}")
+        print(f"{f'round {current.number}' if current else 'earlier rounds'}: {in_words(counts)}")
+        print_next(workspace, args.workspace)
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -124,22 +178,32 @@ def _train(args: argparse.Namespace) -> None:
         if config.is_file():
             cfg_options.check(config, args.cfg_options)
         workspace, before = loop.workspace, loop.workspace.rounds()
-        is_open = bool(before) and before[-1].stage == "queried"
-        statuses = workspace.query(before[-1].number)["status"].tolist() if is_open else []
-        if not workspace.ids("labelled") or (is_open and "labelled" not in statuses):
-            raise ValueError(f"nothing is labelled yet; next: {next_step(workspace, args.workspace)}")
         unanswered = workspace.ids("queried")
-        if unanswered and is_open:
-            warn_user(
-                f"{many(len(unanswered), 'image')} asked for but not answered, e.g. {unanswered[0]!r}: training goes "
-                "without them; they stay open, and a later collect takes their answers"
-            )
-        metrics = loop.train()
-        trained = [past.number for past in workspace.rounds() if past.is_over]
-        if trained == [past.number for past in before if past.is_over]:
+        with leading_on(workspace, args.workspace, "train"):
+            _require_labels(workspace)
+            if unanswered and (_open_round(workspace) or workspace.waits_to_be_trained_on(len(before))):
+                warn_user(
+                    f"{many(len(unanswered), 'image')} asked for but not answered, e.g. {unanswered[0]!r}: training "
+                    "goes without them; they stay open, and a later collect() takes their answers"
+                )
+            metrics = loop.train()
+        trained = [past.number for past in workspace.rounds() if past.stage == "trained"]
+        if trained == [past.number for past in before if past.stage == "trained"]:
             print(f"round {trained[-1]} is trained already:")
-        print(metrics_text(metrics) or "trained; nothing is measured, because the workspace has no test set")
-        print(f"next: {next_step(workspace, args.workspace)}")
+        print(metrics_text(metrics))
+        if labelled_set_file(workspace, "test") is None:
+            print("mAP is not measured, because the workspace has no test set")
+        print_next(workspace, args.workspace)
+
+
+def _require_labels(workspace: Workspace) -> None:
+    current = _open_round(workspace)
+    if current is None or current.stage != "queried":
+        if not workspace.ids("labelled"):
+            raise ValueError("nothing is labelled yet")
+    elif "labelled" not in [*workspace.query(current.number)["status"]]:
+        if not workspace.waits_to_be_trained_on(current.number):
+            raise ValueError(f"nothing of round {current.number} is labelled yet")
 
 
 def _status(args: argparse.Namespace) -> None:
@@ -153,11 +217,11 @@ def _status(args: argparse.Namespace) -> None:
             print(history_table(history))
         if len(changes := workspace.changes()):
             print("changes besides the rounds:")
-        for change in changes.tail(LAST_CHANGES).itertuples():
-            print(f"  {change.time} {change.what}: {change.summary}")
+        for time, what, summary in changes[["time", "what", "summary"]].tail(LAST_CHANGES).to_numpy().tolist():
+            print(f"  {time} {describe_change(what, summary)}")
         if any(past.stage == "trained" for past in rounds):
             print(advise_on(workspace).reason)
-        print(f"next: {next_step(workspace, args.workspace)}")
+        print_next(workspace, args.workspace)
 
 
 def _report(args: argparse.Namespace) -> None:
@@ -165,3 +229,4 @@ def _report(args: argparse.Namespace) -> None:
 
     with Workspace.open(args.workspace, read_only=True) as workspace:
         print(write_report(workspace, args.out))
+        print_next(workspace, args.workspace)

@@ -34,7 +34,7 @@ def test_add_images_with_labels(al, work, tmp_path):
     assert al("add", work)[::2] == (1, "al-rotate add: expected --images or --labels, or both\n")
     out = al("status", work)[1]
     assert "changes besides the rounds:\n" in out
-    assert out.index(" add_images: ") < out.index(" add_labels: ")
+    assert out.index(" add images: ") < out.index(" add labels: ")
 
 
 def test_remove_images(al, work):
@@ -82,7 +82,7 @@ def test_classes(al, work):
     assert (code, "crane" in err) == (1, True)
     assert al("classes", work, "--add", "a", "--rename", "b=c")[0] == 2
     changes = al("status", work)[1]
-    assert [what in changes for what in ("add_class", "rename_class", "merge_classes")] == [True] * 3
+    assert [what in changes for what in ("add class", "rename class", "merge classes")] == [True] * 3
 
 
 def test_another_test_set(al, work, tmp_path):
@@ -90,7 +90,7 @@ def test_another_test_set(al, work, tmp_path):
     labels = label_files.texts(tmp_path / "labels", ".txt", {"a": "10 10 30 10 30 20 10 20 ship 0", "b": ""})
     code, out, err = al("set", work, "--test-images", images, "--test-labels", labels)
     assert code == 0
-    assert "set_test: a test set of 2 images with 1 box" in out
+    assert "set test: a test set of 2 images with 1 box" in out
     assert "warning: 1 of 3 images of the test set have no labels" in err
     assert (work / "test-001.parquet").is_file()
     code, _, err = al("set", work, "--val-images", images)
@@ -111,7 +111,7 @@ def test_another_detector(al, tmp_path):
     arguments = ("--config", CONFIG, "--checkpoint", other, "--map", "boat=ship", "--device", "cpu")
     code, out, err = al("set", work, *arguments)
     assert code == 0, err
-    assert f"set_detector: config-detector-001.py, weights of {other}" in out
+    assert f"set detector: config-detector-001.py, weights of {other}" in out
     assert al("query", work, "--budget", 1)[0] == 0
     with ActiveLoop(work) as loop:
         assert loop.settings.config == "config-detector-001.py"
