@@ -16,7 +16,7 @@ from .. import images as image_files
 from ..columns import as_classes
 from ..instances import RotatedInstances
 from . import coco, cvat, dota, labelme, ultralytics, voc, yolo_obb
-from .matching import match_images, note_oddities, without_empty
+from .matching import match_images, note_oddities, require_pixels, without_empty
 from .reading import Imported, Notes, files_of, is_listing
 from .recognition import Guess, guess, guess_of_text
 
@@ -146,6 +146,7 @@ def read(
     if names is None and labels.classes:
         order = "in the order of the file" if FORMATS[format].states_order else "sorted"
         notes.add(f"classes, {order}: {', '.join(labels.classes)}")
+    require_pixels(labels, source)
     if files is not None:
         labels = match_images(labels, files, notes, source)
     if labels.skipped and not len(labels):

@@ -24,6 +24,7 @@ from .values import (
     as_text,
     image_id_of,
     load_json,
+    radians_in,
     rectangle_around,
 )
 
@@ -264,6 +265,7 @@ def _shape(annotation: dict[str, Any]) -> tuple[list[float], str]:
         box = as_numbers(attributes["rotated_box"], "rotated_box", 5)
         if min(box[2:4]) < 0:
             raise ValueError(f"expected rotated_box with sides w, h >= 0, got {box}")
+        radians_in(box[4], "theta of rotated_box")
         return box, ""
     if outline:
         if not isinstance(outline, list):

@@ -91,12 +91,16 @@ def write(labels: RotatedInstances, path: str | Path, image_files: Mapping[str, 
         The file.
 
     Raises:
-        ValueError: for detections, without classes or sizes, or for an image without a file in `image_files`.
+        ValueError: for detections, without classes or sizes, for names that XML cannot hold, or for an image without a
+            file in `image_files`.
     """
     if labels.scores is not None:
         raise ValueError("expected labels, got detections with scores; remove them: instances.replace(scores=None)")
     if labels.classes is None:
         raise ValueError("expected instances with classes, got None; give them by instances.replace(classes=...)")
+    for name in (*labels.classes, *labels.image_ids):
+        if name.strip() != name or not all(character >= " " for character in name):
+            raise ValueError(f"expected names without blanks around them or control characters, got {name!r}")
     sizes = np.zeros((len(labels), 2), int) if labels.image_sizes is None else labels.image_sizes
     if (unknown := np.flatnonzero((sizes <= 0).any(axis=1))).size:
         raise ValueError(f"expected the size of every image, got none for {labels.image_ids[unknown[0]]!r}")

@@ -126,9 +126,26 @@ def without_empty(labels: RotatedInstances, notes: Notes) -> RotatedInstances:
     return labels.subset(labels.image_ids[labels.counts > 0]).replace(skipped=labels.skipped)
 
 
+def require_pixels(labels: RotatedInstances, source: object) -> None:
+    """Refuse labels whose coordinates are all fractions of the image; formats in pixels would make specks of them.
+
+    Raises:
+        ValueError: names source and image.
+    """
+    if labels.n_boxes and 0 < labels.boxes[:, :4].max() <= 1 and labels.boxes[:, :2].min() >= 0:
+        raise ValueError(
+            f"{source}: expected coordinates in pixels, got none above 1, e.g. {labels.boxes[0, :4].tolist()} of "
+            f"{labels.image_ids[labels.image_index[0]]!r}: are these fractions of the image's width and height?"
+        )
+
+
 def note_oddities(labels: RotatedInstances, notes: Notes) -> None:
-    """Note boxes without an area, boxes whose centre is outside the image, and images without an object."""
+    """Note boxes without an area, outside the image or drawn twice, and images without an object."""
     of_box = labels.image_index
+    _, first = np.unique(np.column_stack([of_box, labels.labels, labels.boxes]), axis=0, return_index=True)
+    copies = np.setdiff1d(np.arange(labels.n_boxes), first)
+    if len(copies):
+        notes.add("boxes that are exact copies of another", labels.image_ids[of_box[copies[0]]], len(copies))
     flat = np.flatnonzero((labels.boxes[:, 2:4] <= 0).any(axis=1))
     if len(flat):
         notes.add("boxes without an area", labels.image_ids[of_box[flat[0]]], len(flat))

@@ -118,6 +118,16 @@ def number_in(text: str | None, name: str, low: float = -LARGEST, high: float = 
     return as_number(number, name, low, high)
 
 
+def radians_in(number: float, name: str) -> float:
+    """Return an angle in radians; ValueError for one beyond a full turn, which must be meant in degrees.
+
+    Files hold angles of less than a turn, whichever way their tools count them.
+    """
+    if abs(number) > 2 * math.pi + 0.01:
+        raise ValueError(f"expected {name} in radians, from -2 pi to 2 pi, got {number:g}: are these degrees?")
+    return number
+
+
 def rectangle_around(points: Sequence[float]) -> list[float]:
     """Return the corners, 8 numbers, of the rectangle of least area around points x1, y1, x2, y2...
 

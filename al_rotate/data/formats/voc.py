@@ -3,9 +3,10 @@
 In ``<robndbox>``, (cx, cy) is the centre, w and h are the sides in pixels, and the angle is in radians, clockwise on
 the screen from the x axis to the side w. That is how roLabelImg itself turns the corners when it reads a file
 (``rotatePoint`` in its ``pascal_voc_io.py``, called with the negative angle), and how this package does. It writes
-angles from 0 to pi; any other is taken modulo pi. DIOR-R has the four corners in ``<robndbox>`` instead
-(``<x_left_top>``...), and CVAT's VOC export an attribute ``rotation`` beside ``<bndbox>``: degrees, clockwise about its
-centre.
+angles from 0 to pi. Others are taken modulo pi; beyond a full turn they are refused, since they must be degrees.
+
+DIOR-R has four corners in ``<robndbox>`` instead (``<x_left_top>``...). CVAT's VOC export has an attribute ``rotation``
+beside ``<bndbox>``: degrees, clockwise about its centre.
 
 ``<bndbox>`` is horizontal. Its numbers are taken as they are, as labelImg and roLabelImg write them; VOC's own files
 count pixels from 1, which shifts their boxes by one pixel.
@@ -19,7 +20,7 @@ from xml.etree.ElementTree import Element
 
 from ..instances import RotatedInstances
 from .reading import HORIZONTAL, Gathered, LabelledObject, Notes, files_of
-from .values import as_difficult, as_text, image_id_of, load_xml, number_in, turned_box
+from .values import as_difficult, as_text, image_id_of, load_xml, number_in, radians_in, turned_box
 
 _CORNERS = [f"{axis}_{corner}" for corner in ("left_top", "right_top", "right_bottom", "left_bottom") for axis in "xy"]
 
@@ -91,9 +92,8 @@ def _object(element: Element) -> LabelledObject:
     if rotated is not None:
         centre = [number_in(rotated.findtext(part), part) for part in ("cx", "cy")]
         sides = [number_in(rotated.findtext(part), part, 0) for part in ("w", "h")]
-        return LabelledObject(
-            name, [*centre, *sides, number_in(rotated.findtext("angle"), "angle", -100, 100)], difficult
-        )
+        angle = radians_in(number_in(rotated.findtext("angle"), "angle"), "angle")
+        return LabelledObject(name, [*centre, *sides, angle], difficult)
     if level is not None:
         left, top, right, bottom = (number_in(level.findtext(part), part) for part in ("xmin", "ymin", "xmax", "ymax"))
         degrees = number_in(_rotation(element) or "0", "rotation", -36_000, 36_000)

@@ -72,8 +72,8 @@ def write(
     if instances.classes is None:
         raise ValueError("expected instances with classes, got None; give them by instances.replace(classes=...)")
     for name in instances.classes:
-        if name.splitlines() != [name]:
-            raise ValueError(f"expected class names of one line, got {name!r}")
+        if name.strip().splitlines() != [name]:
+            raise ValueError(f"expected class names of one line, without blanks around them, got {name!r}")
     bad = np.flatnonzero(~readable(instances))
     if len(bad):
         box, image_id = instances.boxes[bad[0]].tolist(), instances.image_ids[instances.image_index[bad[0]]]

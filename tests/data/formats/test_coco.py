@@ -193,7 +193,6 @@ def test_the_box_of_an_annotation(tmp_path: Path, annotation: dict[str, Any], ex
     [
         ({"segmentation": {"size": [9, 9], "counts": "abc"}, "bbox": [1, 1, 2, 2]}, "is a mask (RLE); export polygons"),
         ({"iscrowd": 1, "segmentation": {"size": [9, 9], "counts": [1, 80]}}, "is a crowd (iscrowd 1)"),
-        ({"iscrowd": True, "bbox": [1, 1, 2, 2]}, "is a crowd (iscrowd 1)"),
     ],
 )
 def test_an_image_with_a_region_is_held_back_alone(tmp_path: Path, region: dict[str, Any], reason: str) -> None:
@@ -223,6 +222,7 @@ def test_an_image_with_a_region_is_held_back_alone(tmp_path: Path, region: dict[
         ({"bbox": [1, 2, 3, 4], "attributes": {"rotation": "45"}}, "expected rotation to be a number"),
         ({"attributes": {"rotated_box": [1, 2, 3, 4]}}, "expected rotated_box of 5 finite numbers"),
         ({"attributes": {"rotated_box": [1, 2, 3, -4, 0]}}, "expected rotated_box with sides w, h >= 0"),
+        ({"attributes": {"rotated_box": [1, 2, 3, 4, 45]}}, "expected theta of rotated_box in radians"),
         ({"image_id": 8, "bbox": [1, 2, 3, 4]}, "expected the id of one of the images, got 8"),
         ({"category_id": 9, "bbox": [1, 2, 3, 4]}, "expected one of the classes plane, ship, got 9"),
     ],

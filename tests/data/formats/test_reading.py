@@ -140,6 +140,31 @@ def test_boxes_without_an_area_or_outside_are_noted(tmp_path: Path, files: dict[
     assert "1 boxes whose centre is outside their image, e.g. in P1" in notes
 
 
+@pytest.mark.parametrize("name", ["dota", "coco", "cvat", "rolabelimg", "voc", "labelme", "parquet"])
+def test_fractions_where_pixels_are_meant_are_refused(tmp_path: Path, files: dict[str, Path], name: str) -> None:
+    rows = labels(level=name in other_formats.LEVEL).boxes / [[200, 100, 200, 100, 1]] * 2**-0.5
+    source = other_formats.WRITERS[name](labels().replace(boxes=rows), tmp_path / "labels", files)
+    with pytest.raises(ValueError, match=r"expected coordinates in pixels, got none above 1, .* are these fractions"):
+        formats.read(source, name, images=files)
+
+
+def test_boxes_that_are_drawn_twice_are_noted(tmp_path: Path, files: dict[str, Path]) -> None:
+    rows = [[60, 40, 20, 10, 0], [60, 40, 20, 10, 0], [60, 40, 20, 10, 0]]
+    formats.write(labels().replace(boxes=rows, labels=[1, 1, 1]), "dota", tmp_path / "out")
+    imported = formats.read(tmp_path / "out", images=files)
+    assert "1 boxes that are exact copies of another, e.g. in P1" in imported.notes  # the third is on another image
+    assert imported.labels.n_boxes == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("cvat", "a\x01"), ("cvat", " a"), ("yolo-obb", "a "), ("yolo-obb", "a\u2028b")]
+)
+def test_class_names_that_a_format_cannot_hold(tmp_path: Path, name: str, wrong: str) -> None:
+    with pytest.raises(ValueError, match=r"expected .*names .*, got "):
+        formats.write(labels().replace(classes=[wrong, "ship"]), name, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [
