@@ -27,6 +27,11 @@ class DictAction(argparse.Action):
     """MMEngine's DictAction, imported when an option is parsed, so that the other commands need no MMEngine."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        for value in values:
+            if not value.partition("=")[0].strip() or "=" not in value:
+                raise argparse.ArgumentError(
+                    self, f"expected KEY=VALUE, such as train_cfg.max_epochs=12, got {value!r}"
+                )
         from mmengine.config import DictAction
 
         DictAction(self.option_strings, self.dest, nargs="+")(parser, namespace, values, option_string)

@@ -1,4 +1,4 @@
-"""Keys of --cfg-options that are not in the config."""
+"""Keys of --cfg-options that are not in the config, and options that are none."""
 
 import warnings
 
@@ -8,6 +8,7 @@ pytest.importorskip("mmrotate")
 pytestmark = pytest.mark.mm
 
 from al_rotate.cli.commands import cfg_options  # noqa: E402
+from al_rotate.cli.parser import build_parser  # noqa: E402
 
 CONFIG = "rotated_rtmdet_tiny-3x-dota"
 
@@ -66,4 +67,15 @@ def test_a_slip_stops_the_command(al, tmp_path):
     assert err == (
         "al-rotate predict: expected --cfg-options to name what is in the config, got model.test_cfg.score_thre: did "
         "you mean model.test_cfg.score_thr?\n"
+    )
+
+
+@pytest.mark.parametrize("option", ["nonsense", "=3", " =3", ""])
+def test_what_is_no_option(capsys, option):
+    command = ["predict", "pool", "--config", "a.py", "--checkpoint", "b.pth", "--out", "d"]
+    with pytest.raises(SystemExit) as raised:
+        build_parser().parse_args([*command, "--cfg-options", "a=1", option])
+    assert raised.value.code == 2
+    assert (
+        f"--cfg-options: expected KEY=VALUE, such as train_cfg.max_epochs=12, got {option!r}" in capsys.readouterr().err
     )
