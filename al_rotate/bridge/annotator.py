@@ -138,13 +138,12 @@ class LabelStudioAnnotator:
     def _query_again(self, selection: pd.DataFrame, number: int) -> pd.DataFrame:
         """Query tasks that are answered: only answers after this moment count. Returns the images without a task.
 
-        The moments are stored before the tasks are updated, so that a push that was killed keeps the first ones.
+        The moments are stored before the tasks are updated or made, so that a push that was killed, and every later
+        one, keeps the first ones: to a task that is made now each answer counts.
         """
         stored = {i: moment for i, (round, moment) in self._queried_again.items() if round == number}
         moments = self._sign_in().answered(self.connection.project, selection["image_id"].tolist())
-        for image_id in selection["image_id"]:
-            self._queried_again.pop(image_id, None)
-        self._queried_again |= {i: (number, stored.get(i, moment)) for i, moment in moments.items()}
+        self._queried_again |= {i: (number, stored.get(i, moments.get(i, ""))) for i in selection["image_id"]}
         self._save(self._tasks())
         self._sign_in().update_tasks(self.connection.project, selection, number)
         return selection[~selection["image_id"].isin(moments)]
