@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..evaluation import corrections
-from ..workspace import Workspace
+from ..workspace import IMPORTED, Workspace
 from .plots import without_frame
 
 ACCOUNT_ROWS = 20  # shown of an account
@@ -39,10 +39,15 @@ def current_corrections(workspace: Workspace) -> pd.DataFrame:
 
 
 def table_by_round(workspace: Workspace, table: pd.DataFrame) -> str | None:
-    """Return what each round's answers took and changed, as HTML; None before there are any."""
+    """Return what each round's answers took and changed, as HTML; None before there are any.
+
+    Imported labels are no answers: a column of their own counts them.
+    """
     ledger = workspace.ledger()
     if not len(ledger):
         return None
+    is_imported = ledger["annotator"] == IMPORTED
+    imported, ledger = ledger[is_imported]["round"].value_counts(), ledger[~is_imported]
     rounds = ledger.groupby("round")
     rows = rounds[[f"n_{name}" for name in _COUNTS]].sum(min_count=1).set_axis(_COUNTS, axis="columns")
     rows.insert(0, "images", rounds.size())
@@ -50,6 +55,12 @@ def table_by_round(workspace: Workspace, table: pd.DataFrame) -> str | None:
     rows["s/image"] = rounds["seconds"].mean().round(1)
     if len(table):
         rows = rows.join(_readable(corrections.summary(table, "round"))[["predicted", "kept, %", *_HEADINGS]])
+    if len(imported):
+        rows = rows.reindex(rows.index.union(imported.index, sort=True))
+        rows["images"] = rows["images"].fillna(0).astype(int)
+        rows.insert(1, "imported", imported.reindex(rows.index, fill_value=0))
+        rows = rows.astype(object)
+        rows.loc[rows["images"] == 0, rows.columns[2:]] = ""  # nobody worked on these
     return rows.reset_index().to_html(index=False, border=0, na_rep="unknown")
 
 

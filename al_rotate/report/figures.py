@@ -12,8 +12,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..data import SHOWN_SCORE, RotatedInstances, dataset, images
+from ..data import SHOWN_SCORE, RotatedInstances, images
 from ..workspace import Workspace
+from ..workspace.versions import labelled_set
 from . import plots
 
 QUERIED_IMAGES = 6  # shown per round
@@ -54,32 +55,39 @@ def query_figure(workspace: Workspace, query: pd.DataFrame, detections: RotatedI
 
 
 def evaluation_figure(workspace: Workspace) -> Figure | None:
-    """Draw the detections on the same test images round by round; None without a test set."""
-    file = workspace.folder / "test.parquet"
-    rounds = [r for r in workspace.rounds() if (r.folder / "test_detections").exists() and r.stage == "trained"]
-    if not file.exists() or not rounds:
+    """Draw the detections on the same test images round by round; None without a test set, or before it was used."""
+    test = labelled_set(workspace, "test")
+    if test is None:
         return None
-    labels, files = dataset.read(file)
+    labels, files = test
     chosen = _representative(labels, TEST_IMAGES)
+    detected = {
+        past.number: detections
+        for past in workspace.rounds()
+        if past.stage == "trained" and (detections := load_detections(workspace, past.folder / "test_detections"))
+    }
+    # Before the test set was changed, other images were detected on.
+    rounds = [number for number, detections in detected.items() if any(i in detections for i in chosen)]
+    if not rounds:
+        return None
     if len(rounds) > TEST_ROUNDS:
         positions = np.linspace(0, len(rounds) - 1, TEST_ROUNDS).round().astype(int)
         rounds = [rounds[position] for position in positions]
     photos = [_read_or_grey(files[image_id]) for image_id in chosen]
     figure, axes = _grid(photos, len(rounds), len(chosen), 2.6)
     drawn: list[RotatedInstances | None] = [labels.subset(chosen)]
-    for row, trained in zip(axes, rounds, strict=True):
-        detections = load_detections(trained.folder / "test_detections")
+    for row, number in zip(axes, rounds, strict=True):
         for ax, image_id, photo in zip(row, chosen, photos, strict=True):
-            image = _image_of(detections, image_id)
-            title = f"round {trained.number}: {_short(image_id)}"
+            image = _image_of(detected[number], image_id)
+            title = f"round {number}: {_short(image_id)}"
             plots.show_boxes(photo, image, labels[image_id], ax, title, least_score=SHOWN_SCORE)
             drawn.append(_shown(image))
     return plots.class_legend(figure, *(part for part in drawn if part is not None))
 
 
-def load_detections(folder: Path) -> RotatedInstances | None:
-    """Load a folder (or file) of detections; None if it does not exist."""
-    return RotatedInstances.load(folder) if folder.exists() else None
+def load_detections(workspace: Workspace, folder: Path) -> RotatedInstances | None:
+    """Load a folder (or file) of detections, with the workspace's classes of now; None if it does not exist."""
+    return workspace.in_current_classes(RotatedInstances.load(folder)) if folder.exists() else None
 
 
 def data_url(figure: Figure | None, kind: Literal["png", "webp"]) -> str | None:

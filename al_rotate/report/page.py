@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..data import SHOWN_SCORE
 from ..storage.files import atomic_write
-from ..workspace import IMPORTED, REVIEW, Round, Workspace
+from ..workspace import IMPORTED, LATE, REVIEW, Round, Workspace
 from ..workspace.artefacts import read_explanations
 from ..workspace.progress import advise_on
 from .calibration import describe_scores, judge_scores, reliability_figure
@@ -42,7 +42,7 @@ def write_report(workspace: Workspace, path: str | Path | None = None) -> Path:
 def _content(workspace: Workspace) -> dict[str, Any]:
     history = workspace.history()
     history = history[history["stage"] != "new"]  # nothing has happened in a new round
-    rounds = [r for r in workspace.rounds() if r.stage != "new" and r.strategy != IMPORTED]
+    rounds = [r for r in workspace.rounds() if r.stage != "new" and r.strategy not in (IMPORTED, LATE)]
     changes = current_corrections(workspace)
     judged = judge_scores(workspace)
     return {
@@ -70,7 +70,7 @@ def _round_content(workspace: Workspace, current: Round) -> dict[str, Any]:
     query = workspace.query(current.number)
     ranking = pd.read_csv(current.folder / "ranking.csv", converters={"image_id": str})
     again = current.strategy == REVIEW
-    detections = load_detections(current.folder / ("held_out.parquet" if again else "detections"))
+    detections = load_detections(workspace, current.folder / ("held_out.parquet" if again else "detections"))
     explanations = read_explanations(current.folder)
     first = query.head(QUERIED_IMAGES)
     return {

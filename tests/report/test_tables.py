@@ -11,7 +11,7 @@ from helpers.noisy import Start
 from al_rotate.data import RotatedInstances
 from al_rotate.evaluation.calibration import detection_ece
 from al_rotate.loop import Query, SimulatedAnnotator
-from al_rotate.report import calibration, corrections
+from al_rotate.report import calibration, corrections, figures
 from al_rotate.sampling import stopping
 from al_rotate.workspace import Workspace
 
@@ -100,6 +100,30 @@ def test_changes_of_an_image_that_was_answered_again(tmp_path, scenes):
     assert later["detail"].tolist()[:7] == [f"region <b>{k}</b>" for k in (0, 1, 2, 3, 4, 5, 0)]
     assert "and 28 more, in rounds/001/account.csv" in page.text
     assert "and 4 more, in rounds/000/account.csv" in page.text
+
+
+def test_imported_labels_are_no_answers(tmp_path, scenes):
+    """They are counted, in a column of their own, and took no time; each round's seconds are those of its answers."""
+    labels = scenes[1].subset(scenes[1].image_ids[:5])
+    with make(tmp_path, scenes, labels=labels) as loop:
+        loop.run(2)
+        ledger = loop.workspace.ledger().set_index("image_id")
+        effort = Page(loop.report()).frame(1)
+    answered = ledger[ledger["annotator"] != "imported"]
+    assert effort["images"].tolist() == ["0", "4"]
+    assert effort["imported"].tolist() == ["5", "0"]
+    assert effort["s/image"].tolist() == ["", f"{answered['seconds'].mean():.1f}"]
+    assert effort["boxes"].tolist() == ["", str(answered["n_boxes"].sum())]
+
+
+def test_another_test_set_is_shown_from_then_on(tmp_path, scenes):
+    root, _, test = scenes
+    with make(tmp_path, scenes) as loop:
+        loop.run(1)
+        loop.set_test(root / "test" / "images", test.subset(test.image_ids[:2]))
+        loop.run(2)
+        titles = [ax.get_title(loc="left") for ax in figures.evaluation_figure(loop.workspace).axes]
+    assert {title.partition(": ")[2] for title in titles} == {*test.image_ids[:2].tolist()}
 
 
 def test_whether_to_go_on_and_whether_scores_are_honest(tmp_path, scenes):
