@@ -95,6 +95,12 @@ def read(pair: tuple[str, Source]) -> NDArray[np.uint8] | images.UnreadableImage
     return np.ascontiguousarray(source)
 
 
+def file_of(source: Source) -> Path | None:
+    """Return the file that a source is read from; None where it is not known."""
+    file = source if isinstance(source, Path) else getattr(source, "path", None)
+    return file if isinstance(file, Path) else None
+
+
 def size_of(source: Source) -> tuple[int, int]:
     """Return width and height in pixels; of a file, only the header is read.
 
@@ -113,9 +119,13 @@ class Shared:
     Args:
         pair: image id and source.
         uses: number of calls to come, from any thread.
+
+    Attributes:
+        path: the file, None where it is not known.
     """
 
     def __init__(self, pair: tuple[str, Source], uses: int) -> None:
+        self.path = file_of(pair[1])
         self._pair: tuple[str, Source] | None = pair
         self._uses_left = uses
         self._lock = threading.Lock()

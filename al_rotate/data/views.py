@@ -10,7 +10,7 @@ import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -120,6 +120,19 @@ DIHEDRAL: Sequence[View] = tuple(View(flip, quarters) for flip in (False, True) 
 """The seven exact views besides the identity: flips and quarter turns."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Viewed:
+    """A view of an image, as a source for a detector."""
+
+    name: str
+    view: View
+    shared: Shared
+    path: Path | None
+
+    def __call__(self) -> NDArray[np.uint8]:
+        return self.view.pixels(self.shared(), seed=zlib.crc32(self.name.encode()))
+
+
 def sources(pairs: Sequence[tuple[str, Source]], views: Sequence[View]) -> Iterator[tuple[str, Source]]:
     """Yield every view of every image as a source for a detector, all views of an image in a row.
 
@@ -136,14 +149,11 @@ def sources(pairs: Sequence[tuple[str, Source]], views: Sequence[View]) -> Itera
     if not names or len({*names}) < len(names):
         raise ValueError(f"expected distinct views, got {', '.join(names) or 'none'}")
 
-    def pixels(shared: Shared, name: str, view: View) -> NDArray[np.uint8]:
-        return view.pixels(shared(), seed=zlib.crc32(name.encode()))
-
     for pair in pairs:
         shared = Shared(pair, len(views))
         for view in views:
             name = _view_id(pair[0], view)
-            yield name, partial(pixels, shared, name, view)
+            yield name, _Viewed(name, view, shared, shared.path)
 
 
 def split_by_view(

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from ..data import RotatedInstances
 from ..data.columns import as_classes
-from ..data.sources import Images, Source, as_pairs
+from ..data.sources import Images, Source, as_pairs, file_of
 from ..data.tiling import Tiling
 from ..data.views import DIHEDRAL, View, sources, split_by_view
 from ..storage.user_warnings import warn_user
@@ -249,7 +249,7 @@ class Detector:
             pipeline = cache(lambda: self._make_pipeline(n_images, options, bar))
             yield from iterate_shards(
                 batched(pairs, SHARD),
-                lambda shard: (image_id for image_id, _ in shard),
+                lambda shard: [(image_id, file_of(source)) for image_id, source in shard],
                 lambda shard: pipeline()(shard),
                 shards,
                 process,

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
@@ -20,7 +21,7 @@ from ...data.sources import Source
 from ...storage.user_warnings import warn_user
 from .forward import Batch, Forward, Prepared
 from .processes import Process, cores
-from .shards import Shards
+from .shards import Shards, stamp_of
 
 Pair = tuple[str, Source]  # image id, file or pixels
 Shard = tuple[list[str], RotatedInstances | None]  # image ids, and the detections unless another process has them
@@ -74,7 +75,7 @@ class InferencePipeline:
 
 def iterate_shards(
     groups: Iterable[list[Item]],
-    image_ids: Callable[[list[Item]], Iterable[str]],
+    files: Callable[[list[Item]], list[tuple[str, Path | None]]],
     detect: Callable[[list[Item]], RotatedInstances],
     shards: Shards | None,
     process: Process,
@@ -86,24 +87,26 @@ def iterate_shards(
 
     Args:
         groups: each becomes a shard.
-        image_ids: lists those of a group.
+        files: lists the images of a group, with their files where there are any.
         detect: detects in a group.
         shards: where finished shards are read and new ones written; None keeps none.
         process: of all groups, every `process.total`-th is this process's.
         on_finished: called with every group that was finished before.
     """
     for number, group in enumerate(groups):
-        ids = list(image_ids(group))
+        images = files(group)
+        ids = [image_id for image_id, _ in images]
         if number % process.total != process.number:
             yield ids, None
             continue
-        detections = shards.find(number, ids) if shards else None
+        made_from = stamp_of(images) if shards else ""
+        detections = shards.find(number, ids, made_from) if shards else None
         if detections is not None:
             on_finished(group)
         else:
             detections = detect(group)
             if shards:
-                shards.add(number, detections)
+                shards.add(number, detections, made_from)
         yield ids, detections
 
 

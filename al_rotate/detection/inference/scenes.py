@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from ...data import RotatedInstances
 from ...data.images import UnreadableImage, allow_large_images
-from ...data.sources import Shared, Source, size_of
+from ...data.sources import Shared, Source, file_of, size_of
 from ...data.tiling import Tile, Tiling, merge, window
 from .pipeline import InferencePipeline, Shard, iterate_shards, progress_bar
 from .processes import Process, this_process
@@ -31,7 +31,7 @@ class Scene:
     """
 
     def __init__(self, scene_id: str, source: Source, size: tuple[int, int], tiles: Sequence[Tile]) -> None:
-        self.id, self.size, self.tiles = scene_id, size, tiles
+        self.id, self.file, self.size, self.tiles = scene_id, file_of(source), size, tiles
         self._pixels = Shared((scene_id, source), len(tiles))
 
     def tile_pairs(self) -> Iterator[tuple[str, Source]]:
@@ -89,7 +89,7 @@ def iterate_scenes(
 
         yield from iterate_shards(
             groups,
-            lambda group: (scene.id for scene in group),
+            lambda group: [(scene.id, scene.file) for scene in group],
             detect,
             shards,
             process,

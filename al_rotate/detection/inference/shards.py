@@ -5,6 +5,8 @@ Several processes may write to one folder, each the shards of its own numbers. T
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from ...data import RotatedInstances
+from ...data.images import UnreadableImage, stamp
+from ...storage.files import atomic_write
 from ...storage.manifest import claim
 from ...storage.parquet import SHARDS_NOTE
 from ...storage.user_warnings import warn_user
@@ -20,6 +24,21 @@ from .processes import this_process
 
 PATIENCE = 60  # seconds of waiting for another process before a warning
 _POLL = 0.2  # seconds
+
+
+def stamp_of(files: Iterable[tuple[str, Path | None]]) -> str:
+    """Digest the ids of images, and the sizes and times of change of their files: what a shard is made from.
+
+    It changes when a file is repaired or replaced, and when another of the same name is given. Images that are no files
+    are known by their ids alone.
+    """
+    stamps = []
+    for image_id, file in files:
+        try:
+            stamps.append([image_id, *(stamp(file) if file else ())])
+        except UnreadableImage:  # a missing file, which may come back
+            stamps.append([image_id])
+    return hashlib.sha256(json.dumps(stamps).encode()).hexdigest()
 
 
 class Shards:
@@ -50,13 +69,18 @@ class Shards:
         if count is not None and (recorded.get("shards") or count) != count:
             raise self._other_images(f"{recorded['shards']}", count)
 
-    def find(self, number: int, image_ids: Iterable[str]) -> RotatedInstances | None:
-        """Read a shard if it is finished.
+    def find(self, number: int, image_ids: Iterable[str], made_from: str | None = None) -> RotatedInstances | None:
+        """Read a shard if it is finished; one that was made from files that have changed since is deleted.
+
+        Args:
+            number: of the shard.
+            image_ids: of its images.
+            made_from: the :func:`stamp_of` their files; None does not ask.
 
         Raises:
             ValueError: when it holds other images.
         """
-        file = self._file(number)
+        file, note = self._file(number), self._note(number)
         if not file.is_file():
             return None
         detections = RotatedInstances.load(file)
@@ -64,10 +88,16 @@ class Shards:
             raise ValueError(
                 f"{file} holds detections of other images than these; choose another `out` folder or delete it"
             )
+        # Earlier versions wrote no note.
+        if made_from is not None and note.is_file() and note.read_text(encoding="utf-8") != made_from:
+            file.unlink()  # before the note changes: a kill in between must not leave the two together
+            return None
         return detections
 
-    def add(self, number: int, detections: RotatedInstances) -> None:
-        """Write a shard."""
+    def add(self, number: int, detections: RotatedInstances, made_from: str = "") -> None:
+        """Write a shard; `made_from` is the :func:`stamp_of` its images' files."""
+        with atomic_write(self._note(number)) as note:
+            note.write(made_from)
         detections.save(self._file(number))
 
     def wait(self, image_ids: Sequence[Iterable[str]]) -> Iterator[RotatedInstances]:
@@ -100,6 +130,9 @@ class Shards:
             f"expected {count} shards of these images in {self.folder}, got {got}: it holds detections of other "
             "images; choose another `out` folder or delete it"
         )
+
+    def _note(self, number: int) -> Path:
+        return self.folder / f"images-{number:05d}.txt"
 
     def _file(self, number: int) -> Path:
         return self.folder / f"part-{number:05d}.parquet"

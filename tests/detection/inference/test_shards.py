@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,8 +21,13 @@ pytestmark = pytest.mark.mm
 
 from al_rotate import RotatedInstances  # noqa: E402
 from al_rotate.data import images  # noqa: E402
+from al_rotate.data.tiling import Tiling  # noqa: E402
+from al_rotate.data.views import View  # noqa: E402
 from al_rotate.detection import Detector  # noqa: E402
 from al_rotate.detection import detector as module  # noqa: E402
+from al_rotate.detection.inference.pipeline import iterate_shards  # noqa: E402
+from al_rotate.detection.inference.processes import Process  # noqa: E402
+from al_rotate.detection.inference.shards import Shards  # noqa: E402
 
 
 class TestShards:
@@ -116,8 +122,69 @@ loaded.predict(slowly(), out={str(tmp_path / "out")!r}, class_scores=True)
         with pytest.raises(ValueError, match=r"part-00000\.parquet holds detections of other images"):
             predict(detector, dict(reversed(files.items())), out=tmp_path)
 
+    def test_a_shard_of_images_that_have_changed_is_computed_again(self, detector: Detector, scenes, tmp_path: Path):
+        pool, out = tmp_path / "pool", tmp_path / "out"
+        shutil.copytree(scenes.images, pool)
+        names = sorted(pool.iterdir())
+        whole = names[5].read_bytes()
+        names[5].write_bytes(whole[:-900])
+        with pytest.warns(UserWarning, match="1 images could not be read"):
+            before = predict(detector, pool, out=out)
+        assert [*before.skipped] == [names[5].stem]
+        written = {file.name: file.stat().st_mtime_ns for file in out.glob("part-*")}
+        names[5].write_bytes(whole)  # repaired
+        names[13].write_bytes(names[0].read_bytes())  # another image of this name
+        after = predict(detector, pool, out=out)
+        assert after == predict(detector, pool, out=tmp_path / "anew")
+        assert not after.skipped
+        same = [file.name for file in sorted(out.glob("part-*")) if file.stat().st_mtime_ns == written[file.name]]
+        assert same == ["part-00000.parquet", "part-00002.parquet"]
+
+    @pytest.mark.parametrize("call", ["predict_views", "predict_scenes"])
+    def test_so_are_views_and_scenes(self, detector: Detector, scenes, tmp_path: Path, call: str):
+        first, second = sorted(scenes.images.iterdir())[:2]
+        file = tmp_path / "x.png"
+        options = {"tiling": Tiling(64, 16)} if call == "predict_scenes" else {"views": [View(quarters=1)]}
+
+        def found(source: Path) -> object:
+            file.write_bytes(source.read_bytes())
+            return getattr(detector, call)([file], progress=False, out=tmp_path / "out", **options)
+
+        expected = getattr(detector, call)({"x": second}, progress=False, **options)
+        assert found(first) != expected
+        assert found(second) == expected
+
     def test_nor_is_a_strangers_folder_written_to(self, detector: Detector, scenes, tmp_path: Path):
         scenes.labels.save(tmp_path / "labels.parquet")
         with pytest.raises(ValueError, match=r"got other Parquet files"):
             predict(detector, scenes.images, out=tmp_path)
         assert [file.name for file in tmp_path.iterdir()] == ["labels.parquet"]
+
+
+def test_files_that_change_between_calls(tmp_path: Path):
+    """Of two shards of two images each, only those are made anew whose files have changed."""
+    files = {name: tmp_path / f"{name}.png" for name in "abcd"}
+    for file in files.values():
+        file.write_bytes(b"x")
+
+    def made() -> list[str]:
+        shards, called = Shards(tmp_path / "out", {"model": "a"}, 2), []
+
+        def detect(group: list[tuple[str, Path]]) -> RotatedInstances:
+            called.append("".join(image_id for image_id, _ in group))
+            return RotatedInstances.empty([image_id for image_id, _ in group])
+
+        groups = [list(files.items())[:2], list(files.items())[2:]]
+        list(iterate_shards(groups, lambda group: group, detect, shards, Process(), lambda _: None))
+        return called
+
+    assert [made(), made()] == [["ab", "cd"], []]
+    files["c"].write_bytes(b"yy")
+    assert [made(), made()] == [["cd"], []]
+    files["a"].unlink()
+    assert [made(), made()] == [["ab"], []]
+    files["b"] = tmp_path / "elsewhere"
+    files["b"].write_bytes(b"another image of this name")
+    assert [made(), made()] == [["ab"], []]
+    (tmp_path / "out" / "images-00000.txt").unlink()  # as earlier versions left it
+    assert made() == []
