@@ -201,5 +201,9 @@ def test_a_workspace(studio: Studio, scenes, detector, tmp_path):
     with ActiveLoop(folder) as loop:  # the loop continues
         again = loop.query()["image_id"].tolist()
     assert not {*again} & {*queried}
+    # Boxes that were sent are shown though the connected model is off.
+    handed_out = studio.call("GET", f"projects/{project}/next")
+    assert handed_out["data"]["al_image_id"] == again[0]
+    assert len(handed_out["predictions"]) == 1
     result, _ = predicted(studio.by_image(project)[again[0]])
     assert result is not None

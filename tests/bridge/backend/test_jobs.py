@@ -75,7 +75,7 @@ def test_one_runs_and_one_waits(queue, workspace, tmp_path):
         assert [job.state for job in following.tick()] == ["running", "waiting"]
         assert process_of(first)
         assert process_of(second) is None
-    wait_until(lambda: states(following)[0] == "failed", "nobody else has the workspace", 180)
+    wait_until(lambda: states(following)[0] == "failed", "nobody else has the workspace")
     wait_until(lambda: following.tick()[1].state == "failed", "the second's turn")
     following.close()
     failed = jobs(queue.folder)[0]

@@ -174,7 +174,7 @@ def predict_request(*tasks, xml):
     return {"tasks": list(tasks), "project": "1.1700000000", "label_config": xml, "params": params}
 
 
-def wait_until(condition, what, seconds=60):
+def wait_until(condition, what, seconds=180):
     """Wait until the condition holds, and return its value."""
     end = time.monotonic() + seconds
     while not (value := condition()):

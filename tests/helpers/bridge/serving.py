@@ -37,12 +37,12 @@ def served(log, *words, **environment):
                 return False
 
         try:
-            wait_until(up, "the service answers", 180)
+            wait_until(up, "the service answers")
             yield url
         finally:
             process.send_signal(signal.SIGINT)
             try:
-                assert process.wait(60) == 0, log.read_text()
+                assert process.wait(120) == 0, log.read_text()
             finally:
                 process.kill()
 
