@@ -25,7 +25,7 @@ def truth():
 
 @pytest.fixture
 def photographs(studio, truth, tmp_path):
-    """Two of 8 bits, two TIFFs of 11 bits, one TIFF with fractions, and one whose second half is missing."""
+    """Two that browsers show, a TIFF of 11 bits, two of 8 bits, and one that does not decode."""
     folder = studio.root / tmp_path.name
     folder.mkdir()
     values = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
@@ -34,7 +34,7 @@ def photographs(studio, truth, tmp_path):
     Image.fromarray(values).save(folder / f"{second}.jpg")
     Image.fromarray(values[..., 0].astype(np.uint16) * 8).save(folder / f"{deep}.tif")
     Image.fromarray(values).save(folder / f"{deeper}.tif", compression="tiff_lzw")
-    Image.fromarray(values[..., 0] / np.float32(255)).save(folder / f"{fractions}.tif")
+    Image.fromarray(values).save(folder / f"{fractions}.tif")
     Image.fromarray(values).save(folder / f"{broken}.tif", compression="tiff_lzw")
     with open(folder / f"{broken}.tif", "rb+") as file:  # the header stays; the first of its strips does not decode
         offset = Image.open(folder / f"{broken}.tif").tag_v2[273][0]
@@ -49,6 +49,9 @@ def test_a_round_with_tiffs(studio, truth, photographs, tmp_path, source):
     folder = tmp_path / "work"
     learner = NoisyLearner(truth)
     ActiveLoop(folder, photographs, CLASSES, budget=6, learner=learner).close()
+    # Once the loop is there, an image becomes one that it would have refused.
+    values = np.linspace(0, 1, 128 * 128, dtype=np.float32).reshape(128, 128)
+    Image.fromarray(values).save(photographs / f"{fractions}.tif")
     studio.join(folder, CLASSES, **({} if source == "local" else {"images": "upload", "document_root": None}))
     project = Connection.load(folder).project
     files = images.find(photographs)
