@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...storage.user_warnings import warn_user
+from . import config_slips
 
 _ALIKE = 0.8  # of two keys, from which one is taken for a slip of the other
 # What MMEngine reads from a config whether or not it is there already.
@@ -18,8 +19,8 @@ _ALWAYS_KNOWN = (
 ).split()
 
 
-def check(config: str | Path, options: Mapping[str, Any] | None) -> None:
-    """Compare the keys of ``--cfg-options`` with a config.
+def check(config: str | Path, options: Mapping[str, Any] | None, training: bool = False) -> None:
+    """Compare the keys of ``--cfg-options`` with a config, and on request look for slips in its training.
 
     A key that is new there and much like one that is there is refused. Any other new key may be meant so: a warning
     names it.
@@ -27,17 +28,20 @@ def check(config: str | Path, options: Mapping[str, Any] | None) -> None:
     Args:
         config: path, or the name of one shipped with MMRotate.
         options: dotted key -> value.
+        training: whether the config shall be trained, see :mod:`al_rotate.cli.commands.config_slips`.
 
     Raises:
-        ValueError: for a key that looks misspelt; says which one could be meant.
+        ValueError: for a key, type or argument that looks misspelt; says which one could be meant.
     """
-    if not options:
+    if not options and not training:
         return
     from ...detection import configs
 
     loaded = configs.load(config).to_dict()
-    for key in options:
+    for key in options or {}:
         _check_key(loaded, key)
+    if training and (slip := config_slips.find(configs.load(config, dict(options or {})))):
+        raise ValueError(f"{config}: {slip}")
 
 
 def _check_key(config: Any, key: str) -> None:

@@ -149,7 +149,7 @@ def _set(args: argparse.Namespace) -> None:
         if args.config is not None:
             from ...detection import Detector
 
-            cfg_options.check(args.config, args.cfg_options)
+            cfg_options.check(args.config, args.cfg_options, training=True)
             class_map = as_class_map(args.map)
             detector = Detector(
                 args.config, args.checkpoint, args.device, args.cfg_options, loop.classes, class_map=class_map

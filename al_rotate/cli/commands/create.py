@@ -55,7 +55,7 @@ def _init(args: argparse.Namespace) -> None:
     classes = classes or (held_back or labels or RotatedInstances.empty()).classes
     if not classes:
         raise ValueError(f"expected --classes: {CLASSES_HELP}")
-    cfg_options.check(args.config, args.cfg_options)
+    cfg_options.check(args.config, args.cfg_options, training=True)
     test = read_set(args, "test", classes)
     val = read_set(args, "val", classes)
     detector = Detector(

@@ -174,14 +174,15 @@ def _collect(args: argparse.Namespace) -> None:
 
 def _train(args: argparse.Namespace) -> None:
     with open_loop(args.workspace, train_options=args.cfg_options) as loop:
-        config = loop.workspace.folder / loop.settings.config
-        if config.is_file():
-            cfg_options.check(config, args.cfg_options)
         workspace, before = loop.workspace, loop.workspace.rounds()
         unanswered = workspace.ids("queried")
         with leading_on(workspace, args.workspace, "train"):
             _require_labels(workspace)
-            if unanswered and (_open_round(workspace) or workspace.waits_to_be_trained_on(len(before))):
+            will_train = _open_round(workspace) or workspace.waits_to_be_trained_on(len(before))
+            config = workspace.folder / loop.settings.config
+            if config.is_file() and (will_train or args.cfg_options):
+                cfg_options.check(config, args.cfg_options, training=True)
+            if unanswered and will_train:
                 warn_user(
                     f"{many(len(unanswered), 'image')} asked for but not answered, e.g. {unanswered[0]!r}: training "
                     "goes without them; they stay open, and a later collect() takes their answers"
