@@ -19,6 +19,7 @@ from ..storage.user_warnings import warn_user
 from .inference.processes import cores, this_process
 
 _LEAST_SIDE = 0.01  # pixels
+_MOST_SIDES = 20  # sides of its image; a tile may hold a part of a long bridge, but no box of another unit
 _MOST_LEFT_OUT = 0.5  # of the boxes; more of them are no slips, but boxes of other images or in another unit
 
 
@@ -62,23 +63,25 @@ def usable(files: Mapping[str, Path], labels: RotatedInstances, use: str = "trai
     if left_out and not len(readable):
         raise ValueError(f"expected images that can be {use} on, got none: {next(iter(left_out.values()))}")
     dataset.require_same_sizes(readable.subset(sizes), files)
-    small = readable.boxes[:, 2:4].min(axis=1) < _LEAST_SIDE
-    outside = ~small & _are_outside(readable, sizes)
-    wrong = small | outside
-    n_small, n_outside, n_wrong = (_per_image(readable, rows) for rows in (small, outside, wrong))
+    faults = _faults(readable, sizes)
+    wrong = np.logical_or.reduce([*faults.values()])
+    n_faults = {kind: _per_image(readable, rows) for kind, rows in faults.items()}
+    n_wrong = _per_image(readable, wrong)
     emptied = (n_wrong > 0) & (n_wrong == readable.counts)
     for position in np.flatnonzero(n_wrong):
         image_id = readable.image_ids[position]
-        kinds = [f"{n_small[position]} without an area"] if n_small[position] else []
-        if n_outside[position]:
-            kinds.append("{} outside of its {} x {} pixels".format(n_outside[position], *sizes[image_id]))
+        width, height = sizes.get(image_id, (0, 0))
+        kinds = [
+            f"{n[position]} {kind.format(width=width, height=height)}" for kind, n in n_faults.items() if n[position]
+        ]
         whole = ", and so the image" if emptied[position] else ""
         left_out[image_id] = f"boxes left out{whole}: {' and '.join(kinds)}"
     if wrong.sum() > _MOST_LEFT_OUT * len(wrong):
         first = readable.image_ids[np.flatnonzero(n_wrong)[0]]
         raise ValueError(
-            f"expected boxes in their images, got {wrong.sum()} of {len(wrong)} outside or without an area, the first "
-            f"in {first}: {left_out[first]}. Are they in pixels, and of these images rather than of whole scenes?"
+            f"expected boxes in their images, got {wrong.sum()} of {len(wrong)} outside, too large or without an area, "
+            f"the first in {first}: {left_out[first]}. Are they in pixels, and of these images rather than of whole "
+            "scenes?"
         )
     kept = readable.where(~wrong).subset(readable.image_ids[~emptied])
     n_images, n_boxes = len(labels) - len(kept), int(n_wrong[~emptied].sum())
@@ -106,16 +109,22 @@ def _decode(files: Mapping[str, Path]) -> tuple[dict[str, tuple[int, int]], dict
     return {image_id: size for image_id, size in sizes.items() if not isinstance(size, str)}, unreadable
 
 
-def _are_outside(labels: RotatedInstances, sizes: Mapping[str, tuple[int, int]]) -> NDArray[np.bool_]:
-    """Whether boxes have no pixel of their images in common with them: (N,)."""
+def _faults(labels: RotatedInstances, sizes: Mapping[str, tuple[int, int]]) -> dict[str, NDArray[np.bool_]]:
+    """What is wrong with boxes -> which ones, (N,): no area, far too large, no pixel in common with their image."""
     known = np.array([sizes.get(image_id, (np.inf, np.inf)) for image_id in labels.image_ids], float).reshape(-1, 2)
     size = known[labels.image_index]
+    small = labels.boxes[:, 2:4].min(axis=1) < _LEAST_SIDE
+    large = ~small & (labels.boxes[:, 2:4].max(axis=1) > _MOST_SIDES * size.max(axis=1))
     centres = labels.boxes[:, :2]
-    outside = np.asarray((centres < 0).any(axis=1) | (centres > size).any(axis=1))
+    outside = ~small & ~large & ((centres < 0).any(axis=1) | (centres > size).any(axis=1))
     rows = np.flatnonzero(outside)
     whole = np.column_stack([size[rows] / 2, size[rows], np.zeros(len(rows))])
     outside[rows] = boxes.iou(labels.boxes[rows], whole, paired=True) == 0
-    return outside
+    return {
+        "without an area": small,
+        "outside of its {width} x {height} pixels": outside,
+        f"more than {_MOST_SIDES} times as long as its {{width}} x {{height}} pixels": large,
+    }
 
 
 def _per_image(labels: RotatedInstances, rows: NDArray[np.bool_]) -> NDArray[np.intp]:

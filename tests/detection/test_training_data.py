@@ -57,16 +57,24 @@ def test_images_that_break_off_and_boxes_that_are_not_there(files: dict[str, Pat
     assert result.metrics == {"images_left_out": 2, "boxes_left_out": 2}
 
 
+def test_boxes_of_another_unit_are_left_out_and_long_objects_are_not(files: dict[str, Path]):
+    bridge, huge = [50, 25, 1999, 12, 0.3], [50, 25, 2001, 900, 0.3]  # the image is 100 pixels wide
+    with pytest.warns(UserWarning, match="1 boxes cannot be trained on"):
+        result = usable(files, labelled(a=[GOOD, bridge, huge]))
+    assert result.labels == labelled(a=[GOOD, bridge])
+    assert result.left_out == {"a": "boxes left out: 1 more than 20 times as long as its 100 x 50 pixels"}
+
+
 @pytest.mark.parametrize(
     ("boxes", "message"),
     [
         (
             {"a": [[5000, 2500, 20, 10, 0]], "b": [GOOD], "c": [[4000, 100, 5, 5, 0]]},
-            "2 of 3 outside .* first in a: .* 1 outs",
+            "2 of 3 outside, .* first in a: .* 1 outs",
         ),
         (
             {"a": [[0.5, 0.25, 0, 0, 0]], "c": []},
-            "1 of 1 outside or without an area, the first in a: .*1 without an area",
+            "1 of 1 outside, too large or without an area, the first in a: .*1 without an area",
         ),
         ({"d": [GOOD]}, r"images that can be trained on, got none: .*d\.jpg"),
     ],
