@@ -8,6 +8,7 @@ left corner. The name is all that is needed to map boxes back to the scene.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,6 +72,8 @@ class Tiling:
             raise ValueError(f"expected whole numbers of pixels, got size {self.size!r} and overlap {self.overlap!r}")
         if not 0 <= self.overlap < self.size:
             raise ValueError(f"expected 0 <= overlap < size, got overlap {self.overlap} and size {self.size}")
+        if not isinstance(self.scales, Sequence) or isinstance(self.scales, str):
+            raise ValueError(f"expected a sequence of scales, like (1.0, 0.5), got {self.scales!r}")
         if not self.scales or len({*self.scales}) < len(self.scales) or not all(0 < s < np.inf for s in self.scales):
             raise ValueError(f"expected distinct positive scales, got {self.scales}")
         if self.size / min(self.scales) > _LARGEST:
