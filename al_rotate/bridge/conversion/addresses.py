@@ -70,7 +70,7 @@ def upload_names(name: str) -> set[str]:
     There are two where the name has accents: browsers send them as part of their letters, or behind them, and the
     server takes out the latter.
     """
-    forms = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    forms = (unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))
     return {re.sub(r"[^-\w.]", "", form.strip().replace(" ", "_")) for form in forms}
 
 
