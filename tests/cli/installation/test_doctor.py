@@ -25,8 +25,10 @@ from helpers.installations import (
 
 from al_rotate.cli.installation.doctor import diagnose, report
 from al_rotate.cli.installation.facts import CORE, Check
+from al_rotate.cli.installation.pins import VERSIONS, pin
 
 ROOT = Path(__file__).resolve().parents[3]
+OPENCV = VERSIONS["opencv-python"]
 
 FAULTS = {
     "mmcv without the compiled ops that are asked for": (
@@ -133,16 +135,16 @@ FAULTS = {
         "opencv-python 4.12.0.88 and opencv-python-headless 4.11.0.86 are installed together",
         "one cv2/ folder",
         f"{PIP} uninstall -y opencv-python opencv-python-headless"
-        f" && {PIP} install --no-deps opencv-python==4.12.0.88"
-        f" && {PIP} install --no-deps opencv-python-headless==4.12.0.88",
+        f" && {PIP} install --no-deps opencv-python=={OPENCV}"
+        f" && {PIP} install --no-deps opencv-python-headless=={OPENCV}",
     ),
     "a contrib OpenCV of another version": (
         changed({"opencv-python": None, "opencv-contrib-python": "4.10.0.84"}),
         "opencv-contrib-python 4.10.0.84 and opencv-python-headless 4.12.0.88 are installed together",
         "one cv2/ folder",
         f"{PIP} uninstall -y opencv-contrib-python opencv-python-headless"
-        f" && {PIP} install --no-deps opencv-contrib-python==4.12.0.88"
-        f" && {PIP} install --no-deps opencv-python-headless==4.12.0.88",
+        f" && {PIP} install --no-deps opencv-contrib-python=={OPENCV}"
+        f" && {PIP} install --no-deps opencv-python-headless=={OPENCV}",
     ),
     "OpenCV on a server without libGL": (
         changed(
@@ -273,4 +275,4 @@ def test_echoes_of_a_problem_are_left_out_but_a_second_fault_is() -> None:
 
 def test_a_path_with_a_space_is_quoted() -> None:
     facts = dataclasses.replace(CORE_ONLY, executable="/my env/bin/python", checks={})
-    assert diagnose(facts)[0].repair.startswith("'/my env/bin/python' -m pip install numpy==2.2.6 scipy==")
+    assert diagnose(facts)[0].repair.startswith(f"'/my env/bin/python' -m pip install {pin('numpy')} scipy==")

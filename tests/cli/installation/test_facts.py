@@ -16,7 +16,7 @@ import pytest
 from helpers.installations import PIP, TOOLS
 
 from al_rotate.cli.installation.facts import CORE
-from al_rotate.cli.installation.pins import pin
+from al_rotate.cli.installation.pins import VERSIONS, pin
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -77,8 +77,8 @@ def test_real_folders_of_two_opencvs_old_mmrotate_and_mmcv(bare: tuple[Path, Pat
     repairs = re.findall(r"repair: (.*)", text)
     assert repairs[1:] == [
         f"{pip} uninstall -y opencv-python opencv-contrib-python-headless"
-        f" && {pip} install --no-deps opencv-python==4.12.0.88"
-        f" && {pip} install --no-deps opencv-contrib-python-headless==4.12.0.88",
+        f" && {pip} install --no-deps opencv-python=={VERSIONS['opencv-python']}"
+        f" && {pip} install --no-deps opencv-contrib-python-headless=={VERSIONS['opencv-python']}",
         f"{pip} install torch==2.11.0 torchvision==0.26.0",
         f"{tools} && {pip} install --no-build-isolation onedl-mmengine==0.10.12",
         f"{pip} uninstall -y mmdet onedl-mmdetection && {tools} && "
