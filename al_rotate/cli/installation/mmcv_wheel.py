@@ -25,7 +25,10 @@ from .pins import pin
 VARIABLE = "AL_ROTATE_OPS"
 COMPILED_OPS = re.compile(r"mmcv/_ext\..*\.so")
 # These define the same names, or macros, as others do.
-APART = {"pybind", "bezier_align", "roi_align", "roi_align_rotated", "rotated_feature_align", "psamask"}
+APART = {
+    "pytorch": {"pybind"},
+    "cpu": {"bezier_align", "roi_align", "roi_align_rotated", "rotated_feature_align", "psamask"},
+}
 _WEIGHTS = {"pybind": 58, "all_cpu": 37, "all_pytorch": 25}  # CPU seconds, measured with g++ 14; most others take 18
 _NO_OPS = "from setuptools import find_packages, setup\n\nsetup(packages=find_packages(), zip_safe=False)\n"
 
@@ -114,10 +117,10 @@ def unify(source: Path) -> list[str]:
     folder = source / "mmcv" / "ops" / "csrc" / "pytorch"
     names = []
     for part in (folder, folder / "cpu"):
-        together = sorted(file for file in part.glob("*.cpp") if file.stem not in APART)
+        apart = sorted(file.stem for file in part.glob("*.cpp") if file.stem in APART[part.name])
+        together = sorted(file for file in part.glob("*.cpp") if file.stem not in apart)
         if not together:
             raise FileNotFoundError(f"no sources in {part}")
-        apart = [file.stem for file in part.glob("*.cpp") if file.stem in APART and file not in together]
         for file in together:
             file.rename(file.with_name(f"{file.name}.inc"))
         lines = [f'#include "{file.name}.inc"\n' for file in together]

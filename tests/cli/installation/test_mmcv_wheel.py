@@ -140,13 +140,13 @@ def test_no_compiler_and_no_headers(tmp_path, monkeypatch):
 
 def test_unified_sources(tmp_path):
     folder = tmp_path / "mmcv" / "ops" / "csrc" / "pytorch"
-    for name in ("b.cpp", "a.cpp", "pybind.cpp", "cpu/c.cpp", "cpu/psamask.cpp", "cuda/d.cpp"):
+    for name in ("psamask.cpp", "a.cpp", "pybind.cpp", "cpu/c.cpp", "cpu/psamask.cpp", "cuda/d.cpp"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
     assert unify(tmp_path) == ["all_pytorch", "pybind", "all_cpu", "psamask"]
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*.cpp")}
     assert left == {"all_pytorch.cpp", "pybind.cpp", "cpu/all_cpu.cpp", "cpu/psamask.cpp", "cuda/d.cpp"}
-    assert (folder / "all_pytorch.cpp").read_text() == '#include "a.cpp.inc"\n#include "b.cpp.inc"\n'
+    assert (folder / "all_pytorch.cpp").read_text() == '#include "a.cpp.inc"\n#include "psamask.cpp.inc"\n'
     assert (folder / "a.cpp.inc").read_text() == "a.cpp"
 
 
