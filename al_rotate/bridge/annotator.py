@@ -74,7 +74,8 @@ class LabelStudioAnnotator:
         self._classes = self._classes or shown.classes
         if self._classes and self.connection.rename:
             shown = shown.replace(classes=self.connection.project_labels(self._classes))
-        columns = {"image_id": query.image_ids, "score": query.scores, "rank": query.ranks, "why": query.whys}
+        columns = {"image_id": query.image_ids, "score": query.scores, "figure": query.figures}
+        columns |= {"rank": query.ranks, "why": query.whys}
         selection = pd.DataFrame({name: column for name, column in columns.items() if column is not None})
         tasks = self._tasks()
         if query.again:

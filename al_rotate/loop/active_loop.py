@@ -145,7 +145,9 @@ class ActiveLoop(Changeable):
             context = build_context(self.workspace, self.learner, current, weights, needs, self.budget.cost)
             rng = np.random.default_rng([self.settings.seed, current.number])
             ranking, selection = choose_images(detections, strategy, self.budget, rng, context)
-            current = self._record_query(current, ranking, selection, self.settings.strategy if weights else "random")
+            is_drawn = "drawn" in selection and bool(selection["drawn"].all())  # also where nothing is told apart
+            name = "random" if is_drawn else self.settings.strategy
+            current = self._record_query(current, ranking, selection, name)
         self._hand_over(current)
         return query_table(self.workspace, current)
 

@@ -24,7 +24,8 @@ class Query:
         paths: image id -> file, for each of them.
         detections: boxes to correct, with scores; images without a detection may be missing here. Where labels are
             in doubt, these are they, with a score of 1.
-        scores: how useful each image is, higher is more useful; None where it has no score.
+        scores: of each image, higher first; of strategies that pick images together only the order of picking. None
+            where it has no score.
         ranks: the place of each image in the round's whole query, from 1; None: this is the whole query.
         whys: a sentence per image on why it was chosen.
         round: the number of the round.
@@ -33,6 +34,8 @@ class Query:
             only what people submit after this query is an answer.
         costs: with `again`, what the images took before this query: ``image_id`` and
             :data:`~al_rotate.workspace.COST_COLUMNS`.
+        figures: the strategy's own figure of each image, such as its uncertainty; None where it has none. None: the
+            scores are.
     """
 
     image_ids: Sequence[str]
@@ -45,6 +48,7 @@ class Query:
     model_version: str | None = None
     again: bool = False
     costs: pd.DataFrame | None = None
+    figures: Sequence[float | None] | None = None
 
 
 @dataclass(frozen=True, eq=False)

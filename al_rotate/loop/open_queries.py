@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pandas as pd
 from ..data import RotatedInstances
 from ..storage.user_warnings import warn_user
 from ..workspace import REVIEW, STATUSES, Round, Workspace, current_weights
-from ..workspace.artefacts import read_explanations, set_aside, update_tables
+from ..workspace.artefacts import read_explanations, read_selection, set_aside, update_tables
 from .annotator import Annotator, Answer, Query
 from .learners import Learner
 
@@ -83,18 +84,20 @@ def _query_of(workspace: Workspace, learner: Learner, past: Round, images: pd.Da
         shown = labels.replace(scores=np.ones(labels.n_boxes))
     else:
         shown = RotatedInstances.empty(classes=workspace.classes) if detections is None else detections
-    explanations = read_explanations(past.folder)
+    said = read_selection(past.folder).set_index("image_id").reindex(ids)
+    scores = [_number(score) for score in images["score"]]
     return Query(
         ids,
         workspace.paths(ids),
         shown.subset(i for i in ids if i in shown),
-        scores=[None if pd.isna(score) else float(score) for score in images["score"]],
+        scores=scores,
         ranks=images["rank"].tolist(),
-        whys=[explanations.get(image_id, "") for image_id in ids],
+        whys=said["why"].fillna("").tolist() if "why" in said else [""] * len(ids),
         round=past.number,
         model_version=f"labels-{past.number:03d}" if is_review else weights.version if weights else None,
         again=is_review or again,
         costs=workspace.spent(ids) if is_review or again else None,
+        figures=[_number(figure) for figure in said["figure"]] if "figure" in said else scores,
     )
 
 
@@ -115,3 +118,8 @@ def _detections_of(workspace: Workspace, learner: Learner, past: Round) -> Rotat
         kept = f", and the rest is kept as {set_aside(folder).name}" if folder.exists() else ""
         warn_user(f"{error}; the detections on the {len(ids)} images of round {past.number} are made again{kept}")
         return workspace.in_current_classes(learner.predict(weights.path, workspace.paths(ids), folder))
+
+
+def _number(value: Any) -> float | None:
+    """Read a number that may be missing, or empty in a CSV file."""
+    return None if pd.isna(value) or value == "" else float(value)

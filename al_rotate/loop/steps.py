@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..data import RotatedInstances
 from ..evaluation import evaluate
-from ..sampling import Budget, QueryContext, Strategy, explain, rank_and_select
+from ..sampling import Budget, QueryContext, Strategy, explain, figures_of, rank_and_select
 from ..workspace import Round, Weights, Workspace, current_weights
 from ..workspace.artefacts import clear_unless_made_for, discard_damaged
 from ..workspace.versions import initial_weights, labelled_set
@@ -50,7 +50,8 @@ def choose_images(
     """Rank the candidates and take what the budget covers; a budget in seconds is charged by the context's cost.
 
     Returns:
-        The ranking of all candidates, and its rows that are chosen, each with a sentence ``why``.
+        The ranking of all candidates, and its rows that are chosen, each with a sentence ``why`` and the strategy's own
+        ``figure``, NaN where it has none.
 
     Raises:
         ValueError: if the budget covers no image.
@@ -61,6 +62,7 @@ def choose_images(
     if not chosen:
         raise ValueError(f"{budget} covers none of the {len(detections)} images: raise it")
     selection = ranking.set_index("image_id").loc[chosen].reset_index()
+    selection["figure"] = figures_of(strategy, selection)
     selection["why"] = explain(ranking, chosen)
     return ranking, selection
 

@@ -12,7 +12,7 @@ from .explanations import explain
 from .measures import aggregate, consistency, coverage, distances, diversity, quotas, uncertainty
 from .measures.per_image import shown
 from .selection import rank, rank_and_select, select
-from .strategies import STRATEGIES, BatchStrategy, ScoreStrategy, Strategy, make_strategy, needs_of
+from .strategies import STRATEGIES, BatchStrategy, ScoreStrategy, Strategy, figures_of, make_strategy, needs_of
 
 __all__ = [
     "STRATEGIES",
@@ -32,6 +32,7 @@ __all__ = [
     "distances",
     "diversity",
     "explain",
+    "figures_of",
     "make_strategy",
     "needs_of",
     "quotas",

@@ -72,11 +72,17 @@ def explain(ranking: pd.DataFrame, image_ids: Sequence[str] | None = None) -> li
     parts = [*(name for name in _PARTS if name in numbers), *(name for name in numbers if name not in _PARTS)]
     parts.sort(key=lambda name: not _is_score(ranking, name))  # the ranking criterion comes first
     nothing_detected = not by_id["n_boxes"].any()
+    n_drawn = int(ranking["drawn"].sum()) if "drawn" in ranking else 0
     above = {name: _above(ranking[name], rows[name]) for name in parts}
-    return [_sentence(row, k, len(by_id), above, nothing_detected) for k, (_, row) in enumerate(rows.iterrows())]
+    sizes = len(by_id), n_drawn
+    return [_sentence(row, k, sizes, above, nothing_detected) for k, (_, row) in enumerate(rows.iterrows())]
 
 
-def _sentence(row: pd.Series, k: int, size: int, above: dict[str, np.ndarray], nothing_detected: bool) -> str:
+def _sentence(
+    row: pd.Series, k: int, sizes: tuple[int, int], above: dict[str, np.ndarray], nothing_detected: bool
+) -> str:
+    """Explain the k-th row; `sizes` are how many images were ranked, and how many of them drawn at random."""
+    size, n_drawn = sizes
     reasons = []
     rule = _RULES.get(row.get("placement", row.get("placed", "")))
     if rule and not nothing_detected:
@@ -99,7 +105,7 @@ def _sentence(row: pd.Series, k: int, size: int, above: dict[str, np.ndarray], n
     if not nothing_detected and pd.notna(row.get("expected_seconds")):
         effort += f", about {row['expected_seconds']:.0f} s of labelling"
     if row.get("drawn"):  # its rank says nothing
-        return f"{'; '.join([f'Drawn at random from {size} images', *reasons, effort])}."
+        return f"{'; '.join([f'Drawn at random from {n_drawn} images', *reasons, effort])}."
     place = f"Rank {row['rank']:.0f} of {size}: " if pd.notna(row.get("rank")) else ""
     return f"{place}{'; '.join([*reasons, effort])}."
 

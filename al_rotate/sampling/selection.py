@@ -60,7 +60,8 @@ def rank(
         rule for images without a box; ``picked`` or ``rest``), n_shown (boxes scored at least 0.3, which people are
         shown and budgets charge), expected_seconds of labelling, expected_boxes (the sum of the scores, or of the
         probabilities that they are calibrated to), and the parts of the score. Equal scores are in the order of their
-        image ids.
+        image ids, but where these would decide on the whole query, as when no box is detected in any image, the images
+        that are equal are drawn with `rng`: the column ``drawn`` is True for them.
 
     Raises:
         ValueError: for an unknown name or option, boxes without scores, columns that the strategy needs and the

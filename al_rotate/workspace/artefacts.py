@@ -32,21 +32,27 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_explanations(folder: Path) -> dict[str, str]:
-    """Return image id -> why the round of this folder chose it; empty where the round did not say.
+    """Return image id -> why the round of this folder chose it; empty where the round did not say, or is damaged."""
+    selection = read_selection(folder)
+    return dict(zip(selection["image_id"], selection["why"], strict=True)) if "why" in selection else {}
 
-    A damaged file causes a warning: the round goes on without the sentences.
+
+def read_selection(folder: Path) -> pd.DataFrame:
+    """Return the images that the round of this folder chose, all as text, with ``why`` where it said so.
+
+    A damaged file causes a warning: the round goes on without what it said.
     """
     path = folder / "selection.csv"
+    nothing = pd.DataFrame({"image_id": []})
     if not path.exists():
-        return {}
+        return nothing
     try:
-        selection = read_csv(path)
+        return read_csv(path)
     except ValueError as error:
         warn_user(
             f"{error}; the round goes on without saying why each image was chosen, delete the file to be rid of this"
         )
-        return {}
-    return dict(zip(selection["image_id"], selection["why"], strict=True)) if "why" in selection else {}
+        return nothing
 
 
 def read_csv(path: Path) -> pd.DataFrame:

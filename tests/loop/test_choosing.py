@@ -5,8 +5,8 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.loops.loop import BY_THE_MEAN, FILES, POOL, make, queried
-from helpers.noisy import CLASSES, Start
+from helpers.loops.loop import BY_THE_MEAN, FILES, POOL, TRUTH, make, queried
+from helpers.noisy import CLASSES, NoisyLearner, Start
 
 from al_rotate.data import RotatedInstances
 from al_rotate.data.views import View
@@ -139,3 +139,47 @@ def test_a_query_killed_under_another_strategy_detects_again(tmp_path):
     with make(tmp_path, strategy="entropy", strategy_options={"use_class_scores": True}) as loop:
         assert len(loop.query()) == 5
         assert len(RotatedInstances.load(folder / "detections")) == 19
+
+
+def test_a_detector_that_finds_nothing_draws_at_random(tmp_path):
+    class Blind(NoisyLearner):
+        def _detect(self, weights, ids, view):
+            return RotatedInstances.empty(ids, self.truth.classes)
+
+    queries = []
+    for seed in (0, 0, 1):
+        folder = tmp_path / str(len(queries))
+        with make(folder, learner=Blind(TRUTH), detector=Start(taught=4), seed=seed) as loop:
+            selection = loop.query()
+            queries.append(selection["image_id"].tolist())
+            assert {*selection["why"]} == {"Drawn at random from 24 images; nothing is detected yet."}
+            assert loop.workspace.rounds()[0].strategy == "random"
+            assert pd.read_csv(folder / "rounds" / "000" / "selection.csv")["figure"].isna().all()
+    assert queries[0] == queries[1] != queries[2]
+    assert not any(query == sorted(query) for query in queries)
+
+
+def test_people_are_told_the_strategys_own_figure(tmp_path):
+    told = []
+
+    class Watched(SimulatedAnnotator):
+        def push(self, query):
+            told.append(query)
+            super().push(query)
+
+    with make(tmp_path, annotator=Watched(POOL)) as loop:
+        loop.run(1)
+        assert told[-1].figures == [None] * 5  # drawn at random
+        loop.query()
+    query, folder = told[-1], tmp_path / "rounds" / "001"
+    uncertainty = pd.read_csv(folder / "ranking.csv").set_index("image_id")["uncertainty"]
+    assert query.scores == pytest.approx([1, 0.8, 0.6, 0.4, 0.2])  # the order of picking
+    own = [uncertainty[i] for i in query.image_ids]
+    assert query.figures == [None if np.isnan(value) else pytest.approx(value) for value in own]
+    assert any(query.figures)
+    selection = pd.read_csv(folder / "selection.csv").drop(columns="figure")
+    selection.to_csv(folder / "selection.csv", index=False)  # as an older version left it
+    with make(tmp_path, annotator=Watched(POOL)) as loop:
+        loop.query()
+    assert told[-1].figures == told[-1].scores == query.scores
+    assert told[-1].whys == query.whys

@@ -101,7 +101,7 @@ def test_apart_for_per_image():
     strategy = warned(lambda: ScoreStrategy(scorer, apart=True), "use per_image=, apart= will go in 0.3")
     assert strategy == ScoreStrategy(scorer, per_image=True)
     assert warned(lambda: strategy.apart, "use ScoreStrategy.per_image, ScoreStrategy.apart will go in 0.3")
-    assert list(inspect.signature(ScoreStrategy).parameters) == ["scorer", "empty", "needs", "per_image"]
+    assert list(inspect.signature(ScoreStrategy).parameters) == ["scorer", "empty", "needs", "per_image", "figure"]
 
 
 def test_otherwise_for_fallback_score():

@@ -106,8 +106,8 @@ class LabelStudio:
 
         Args:
             project: its id.
-            selection: the most informative image first: a ranking with ``image_id`` and optionally ``score``, ``rank``
-                and ``why`` (a sentence), or image ids.
+            selection: the most informative image first: a ranking with ``image_id`` and optionally ``score``, ``rank``,
+                ``why`` (a sentence) and ``figure`` (the strategy's own, where that is not the score), or image ids.
             detections: boxes with scores. An image that is missing here gets no prediction, one without a box an
                 empty one; None: there is no detector yet.
             images: image id -> file, for each image of the selection.

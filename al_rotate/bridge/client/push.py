@@ -127,16 +127,20 @@ def find_answers(api: Api, project: int, image_ids: Sequence[str]) -> dict[str, 
 
 
 def queried_images(selection: pd.DataFrame | Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Read a selection: image id -> rank, uncertainty and reason for its task, the most informative image first."""
+    """Read a selection: image id -> rank, uncertainty, score and reason for its task, the most informative first.
+
+    The uncertainty is the strategy's own ``figure``, where the selection has such a column, else the score.
+    """
     frame = selection if isinstance(selection, pd.DataFrame) else pd.DataFrame({"image_id": list(selection)})
     ids = frame["image_id"].tolist()
     scores = [None if pd.isna(score) else float(score) for score in frame.get("score", [None] * len(ids))]
+    figures = [None if pd.isna(figure) else float(figure) for figure in frame.get("figure", scores)]
     ranks = [int(rank) for rank in frame.get("rank", range(1, len(ids) + 1))]
     if len(set(ids)) != len(ids):
         raise ValueError(f"expected distinct images, got {len(ids)} of which {len(set(ids))} differ")
     whys = ["" if pd.isna(why) else str(why) for why in frame.get("why", [""] * len(ids))]
-    facts = zip(ranks, scores, whys, strict=True)
-    return {i: {"rank": r, "uncertainty": s, "why": w} for i, (r, s, w) in zip(ids, facts, strict=True)}
+    facts = zip(ids, ranks, figures, scores, whys, strict=True)
+    return {i: {"rank": r, "uncertainty": f, "score": s, "why": w} for i, r, f, s, w in facts}
 
 
 def split_batches(image_ids: Sequence[str], detections: RotatedInstances) -> Iterator[list[str]]:

@@ -34,6 +34,7 @@ def image_task(
     *,
     model_version: str | None = None,
     uncertainty: float | None = None,
+    score: float | None = None,
     rank: int = 1,
     round: int = 0,
     why: str = "",
@@ -48,8 +49,9 @@ def image_task(
         detections: this one image's boxes with scores; None adds no prediction, no box an empty one.
         model_version: names the detector's weights; needed with detections. It goes into the region ids; the prediction
             as a whole has SHOWN_VERSION.
-        uncertainty: the image's informativeness; the prediction's score is 1 - uncertainty, since Label Studio's
-            "Uncertainty sampling" hands out the lowest score first.
+        uncertainty: the strategy's own figure of the image; None: it has none.
+        score: of the image in the query, higher first; None: its uncertainty. The prediction's score is 1 - score,
+            since Label Studio's "Uncertainty sampling" hands out the lowest score first.
         rank: its place in the query, from 1.
         round: of the query.
         why: a sentence on why this image is queried; a column of Label Studio's list of tasks.
@@ -57,8 +59,9 @@ def image_task(
     data = {config.image_key: address, IMAGE_ID: image_id, "al_rank": rank, "al_uncertainty": uncertainty}
     task: dict[str, Any] = {"data": {**data, "al_round": round, "al_why": why}}
     if detections is not None:
-        score = None if uncertainty is None else 1 - uncertainty
-        made = prediction(image_id, size, config, detections, model_version or "", score)
+        score = uncertainty if score is None else score
+        lowest_first = None if score is None else 1 - score
+        made = prediction(image_id, size, config, detections, model_version or "", lowest_first)
         task["predictions"] = [{**made, "model_version": SHOWN_VERSION}]
     return task
 

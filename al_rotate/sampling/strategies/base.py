@@ -48,7 +48,11 @@ DECIMALS = 10
 
 
 class RankingStrategy(ABC):
-    """A strategy that ranks all candidates; a call gives the ranking cut at the budget."""
+    """A strategy that ranks all candidates; a call gives the ranking cut at the budget.
+
+    The order of the ids never decides on a whole query: images among which nothing tells are drawn with the generator,
+    and ``drawn`` is True for them.
+    """
 
     @abstractmethod
     def rank(
@@ -81,12 +85,14 @@ class ScoreStrategy(RankingStrategy):
         needs: what it uses besides boxes and scores, some of `NEEDS`; a loop provides it.
         per_image: whether the columns of an image do not depend on other images, so that a pool larger than memory
             can be scored in parts.
+        figure: the column that people are told as the strategy's own figure of an image; None: it has none.
     """
 
     scorer: Scorer
     empty: Empty | None = None
     needs: Needs = field(default_factory=frozenset)
     per_image: bool = False
+    figure: str | None = "score"
 
     @renamed_argument("known", "context")
     def rank(
@@ -118,6 +124,9 @@ class ScoreStrategy(RankingStrategy):
         group = {"first": -1, "last": 1}.get(self.empty or "", 0) * empty
         by_id = np.argsort(table["image_id"].to_numpy(), kind="stable")
         order = by_id[np.lexsort((-table["score"].to_numpy()[by_id], group[by_id]))]
+        if rng is not None and (n_tied := _tied_for_all(table.take(order), group[order], budget)):
+            order[:n_tied] = rng.permutation(order[:n_tied])
+            table["drawn"] = np.isin(np.arange(len(table)), order[:n_tied])
         return _number(table.take(order))
 
     def _score(self, candidates: RotatedInstances, rng: Rng, context: QueryContext) -> pd.DataFrame:
@@ -147,10 +156,13 @@ class BatchStrategy(RankingStrategy):
             were; it does not go into the table. Under a budget of boxes or seconds it is called for several n, each
             time with the generator in the same state.
         needs: what it uses besides boxes and scores, some of `NEEDS`; a loop provides it.
+        figure: the picker's column that people are told as the strategy's own figure of an image, since ``score`` is
+            only its place; None: it has none.
     """
 
     picker: Picker
     needs: Needs = field(default_factory=frozenset)
+    figure: str | None = None
 
     @renamed_argument("known", "context")
     def rank(
@@ -171,6 +183,8 @@ class BatchStrategy(RankingStrategy):
         if (by_id[1:] < by_id[:-1]).any():  # the picks must not depend on the order in which images come
             pool = pool.subset(pool.image_ids[by_id])
         order, n_picked, columns = self._order(pool, rng, context, budget)
+        if rng is not None and not pool.n_boxes and columns and all(map(_is_constant, columns.values())):
+            order, columns = rng.permutation(len(pool)), {**columns, "drawn": np.full(len(pool), True)}
         picked = order[:n_picked]
         score = np.zeros(len(pool))
         score[picked] = 1 - np.arange(n_picked) / max(n_picked, 1)
@@ -215,6 +229,22 @@ def _table(candidates: RotatedInstances, score: NDArray, context: QueryContext, 
         scores = candidates.scores
         common["expected_boxes"] = sums(np.zeros(0) if scores is None else scores, candidates)
     return pd.DataFrame(common | columns)
+
+
+def _tied_for_all(ranked: pd.DataFrame, group: NDArray, budget: Budget | None) -> int:
+    """How many images tie for first, if the order among them would decide on the whole query; else 0."""
+    if len(ranked) < 2:
+        return 0
+    score = ranked["score"].to_numpy()
+    n_tied = int(np.sum((score == score[0]) & (group == group[0])))
+    decides = n_tied == len(ranked) or (
+        budget is not None and n_tied > len(budget.take(ranked["image_id"], ranked["n_shown"]))
+    )
+    return n_tied * decides
+
+
+def _is_constant(column: NDArray) -> bool:
+    return len(column) > 1 and pd.Series(column).nunique(dropna=False) == 1
 
 
 def _number(table: pd.DataFrame) -> pd.DataFrame:

@@ -23,7 +23,7 @@ def random() -> ScoreStrategy:
         scores[np.argsort(candidates.image_ids, kind="stable")] = rng.random(len(candidates))
         return {"score": scores, "drawn": np.full(len(candidates), True)}
 
-    return ScoreStrategy(score)
+    return ScoreStrategy(score, figure=None)
 
 
 def box_count() -> ScoreStrategy:

@@ -38,7 +38,7 @@ def mus_cdb() -> BatchStrategy:
     def shares(candidates: RotatedInstances, context: QueryContext, boxes: float, n: int) -> NDArray[np.float64]:
         return quotas.class_balance(context.class_counts(n), boxes)
 
-    return BatchStrategy(_by_quota(worth, shares), frozenset({"class_scores", "labels"}))
+    return BatchStrategy(_by_quota(worth, shares), frozenset({"class_scores", "labels"}), "uncertainty")
 
 
 def pal() -> BatchStrategy:
@@ -57,7 +57,7 @@ def pal() -> BatchStrategy:
         expected = np.bincount(candidates.labels, candidates.scores, minlength=n)
         return quotas.rarity(context.class_counts(n), expected, boxes)
 
-    return BatchStrategy(_by_quota(worth, shares), frozenset({"labels"}))
+    return BatchStrategy(_by_quota(worth, shares), frozenset({"labels"}), "uncertainty")
 
 
 def _by_quota(worth: Worth, shares: Shares) -> Picker:

@@ -52,10 +52,12 @@ def badge() -> BatchStrategy:
             raise ValueError("the strategy 'badge' needs a random generator: rng=np.random.default_rng(seed)")
         gradients = distances.gradients(candidates, rng)
         size = np.linalg.norm(gradients, axis=1)
+        if not candidates.n_boxes:  # no image differs from another
+            return np.arange(n), {"gradient": size}
         rows = diversity.k_means_plus_plus(gradients, n, rng=rng)
         return rows, {"gradient": size, "diversity_gain": distances.gain(gradients, rows), "fallback_score": size}
 
-    return BatchStrategy(pick, frozenset({"class_scores", "features"}))
+    return BatchStrategy(pick, frozenset({"class_scores", "features"}), "gradient")
 
 
 def _by_features(choose: Callable[[NDArray, int, NDArray | None, Rng], NDArray]) -> BatchStrategy:

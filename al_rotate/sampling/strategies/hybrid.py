@@ -64,7 +64,8 @@ def hybrid(
         ValueError: for options out of range; later, for detections without image_features.
     """
     picker = HybridPicker(shortlist, per_scene, views, weak_below, class_gain, scene)
-    return BatchStrategy(picker, frozenset(["features", "labels", "labelled_features", *["views"] * views]))
+    needs = frozenset(["features", "labels", "labelled_features", *["views"] * views])
+    return BatchStrategy(picker, needs, "uncertainty")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
 from ..measures import uncertainty
 from .base import Needs, RankingStrategy
 from .baselines import box_count, random
@@ -18,7 +22,7 @@ from .stability import angle_stability, localisation_stability
 from .two_stage import cald, ppal
 from .uncertainty import by_uncertainty, calibrated_entropy
 
-__all__ = ["STRATEGIES", "Strategy", "make_strategy", "needs_of"]
+__all__ = ["STRATEGIES", "Strategy", "figures_of", "make_strategy", "needs_of"]
 
 Strategy = RankingStrategy | Callable[..., Sequence[str]]
 
@@ -67,3 +71,16 @@ def make_strategy(strategy: str | Strategy, **options: Any) -> Strategy:
 def needs_of(strategy: Strategy) -> Needs:
     """Return what a strategy uses besides boxes and scores, for your own function its attribute ``needs``."""
     return frozenset(getattr(strategy, "needs", ()))
+
+
+def figures_of(strategy: Strategy, ranking: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the strategy's own figure of each row of a ranking, such as its uncertainty.
+
+    It is NaN where there is none: for images that were drawn at random, and for strategies whose ``score`` only says
+    in which order they picked.
+    """
+    name = getattr(strategy, "figure", None)
+    if name not in ranking:
+        return np.full(len(ranking), np.nan)
+    drawn = ranking["drawn"].to_numpy(bool) if "drawn" in ranking else False
+    return np.where(drawn, np.nan, ranking[name].to_numpy(np.float64))

@@ -50,7 +50,7 @@ def cald(views: Sequence[View] = _FLIP, shortlist: float = 1.2) -> BatchStrategy
         parts = {"inconsistency": inconsistency, "class_divergence": divergence}
         return rows, {**parts, "fallback_score": inconsistency}
 
-    return BatchStrategy(pick, frozenset({"views", "labels"}))
+    return BatchStrategy(pick, frozenset({"views", "labels"}), "inconsistency")
 
 
 def ppal(shortlist: float = 4.0) -> BatchStrategy:
@@ -78,7 +78,7 @@ def ppal(shortlist: float = 4.0) -> BatchStrategy:
         between = distances.category_matching(candidates.subset(candidates.image_ids[first]))
         return first[diversity.k_medoids(between, n)], {"uncertainty": total, "fallback_score": rounded}
 
-    return BatchStrategy(pick, frozenset({"features", "labels"}))
+    return BatchStrategy(pick, frozenset({"features", "labels"}), "uncertainty")
 
 
 def _check_shortlist(shortlist: float) -> None:

@@ -1,6 +1,7 @@
 """Label Studio as the annotator of a loop: queries, answers, labels in doubt."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.bridge.label_studio import as_sent, draw_labels
 
@@ -8,9 +9,13 @@ from al_rotate.bridge import Connection, LabelStudioAnnotator, NotAllowed
 
 
 def test_a_loop_without_an_initial_detector(studio, loop, project, truth, tmp_path):
-    """The first round has no predictions to send; the second has some, and its order is the ranking's."""
+    """The first round has no predictions to send, and no figure; the second has both, in the ranking's order.
+
+    The score of ``pal`` only counts down, so that Label Studio keeps the order. Its own figure is an uncertainty.
+    """
     tasks = studio.by_image(project)
     assert [len(task["predictions"]) for task in tasks.values()] == [0] * 4
+    assert [task["data"]["al_uncertainty"] for task in tasks.values()] == [None] * 4  # drawn at random
     for image_id, task in tasks.items():
         studio.submit_labels(task, truth[image_id])
     with loop() as opened:
@@ -20,10 +25,13 @@ def test_a_loop_without_an_initial_detector(studio, loop, project, truth, tmp_pa
         selection = opened.query()
     later = studio.by_image(project)
     assert list(later)[4:] == selection["image_id"].tolist()
+    assert selection["score"].tolist() == [1, 0.75, 0.5, 0.25]
+    ranking = pd.read_csv(tmp_path / "work" / "rounds" / "001" / "ranking.csv").set_index("image_id")
     for row in selection.itertuples():
-        task = later[row.image_id]
-        assert task["data"]["al_uncertainty"] == pytest.approx(row.score)
+        task, uncertainty = later[row.image_id], ranking["uncertainty"][row.image_id]
+        assert task["data"]["al_uncertainty"] == (None if np.isnan(uncertainty) else pytest.approx(uncertainty))
         assert [prediction["score"] for prediction in task["predictions"]] == [pytest.approx(1 - row.score)]
+    assert ranking["uncertainty"][selection["image_id"]].notna().any()
 
 
 def test_labels_in_doubt_are_queried_in_their_own_tasks(studio, loop, project, truth, tmp_path):

@@ -41,6 +41,10 @@ def test_a_task():
         "al_why": "Big.",
     }
     (prediction,) = task["predictions"]
+    placed = tasks.image_task("a", "x", SIZE, CONFIG, TWO, model_version="m", uncertainty=0.25, score=0.5)
+    assert (placed["data"]["al_uncertainty"], placed["predictions"][0]["score"]) == (0.25, 0.5)
+    unsure = tasks.image_task("a", "x", SIZE, CONFIG, TWO, model_version="m", score=0.75)  # only its place is known
+    assert (unsure["data"]["al_uncertainty"], unsure["predictions"][0]["score"]) == (None, 0.25)
     # One version for all weights, or else tasks of earlier rounds would open empty; the lowest score comes first.
     assert (prediction["model_version"], prediction["score"]) == ("pushed by al_rotate", 0.75)
     upright, turned = prediction["result"]
