@@ -62,7 +62,7 @@ def test_names_that_are_none(tmp_path: Path, names: Any):
 def test_classes_that_the_checkpoint_does_not_know_start_at_random(tmp_path: Path):
     path = saved(tmp_path, 3, ("ship", "large-vehicle", "plane"))
     with pytest.warns(
-        UserWarning, match="ship keep their weights; truck, tree start at random; .* large-vehicle, plane"
+        UserWarning, match="ship keeps its weights; truck, tree start at random; .* large-vehicle, plane"
     ):
         detector = Detector(RTMDET, path, "cpu", SMALL, ["truck", "ship", "tree", "plane"][:3])
     old, new = read_weights(path), detector.model.state_dict()

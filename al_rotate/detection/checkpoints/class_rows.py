@@ -194,7 +194,7 @@ def _describe(named: Mapping[str, tuple[str, ...]], old: Sequence[str]) -> str:
     renamed = {name: taken for name, taken in named.items() if taken and name not in kept}
     new = [name for name, taken in named.items() if not taken]
     left = [name for name in old if not any(name in taken for taken in named.values())]
-    parts = [f"{_listed(kept)} keep their weights"] if kept else []
+    parts = [f"{_listed(kept)} {'keep their' if len(kept) > 1 else 'keeps its'} weights"] if kept else []
     parts += [f"{name} takes those of {' and '.join(taken)}" for name, taken in renamed.items()]
     if new:
         parts.append(f"{_listed(new)} {'start' if len(new) > 1 else 'starts'} at random")
