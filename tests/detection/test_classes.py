@@ -44,14 +44,15 @@ def test_names_of_another_dataset_beside_the_weights(tmp_path: Path):
         Detector(RTMDET, path, "cpu", SMALL)
 
 
-def test_names_that_the_config_knows_better(tmp_path: Path):
-    path = saved(tmp_path, 15, ("ship",))
+@pytest.mark.parametrize("names", [("ship",), "ship"])
+def test_names_that_the_config_knows_better(tmp_path: Path, names: Any):
+    path = saved(tmp_path, 15, names)
     with pytest.warns(UserWarning, match="names 1 classes, ship, but its weights are for 15; they are taken for plane"):
         detector = Detector(RTMDET, path, "cpu", SMALL)
     assert detector.classes == configs.dataset_classes(detector.config)
 
 
-@pytest.mark.parametrize("names", [None, "ship", ("ship", "ship"), (1, 2), [], {"a": 1}])
+@pytest.mark.parametrize("names", [None, ("ship", "ship"), (1, 2), [], {"a": 1}])
 def test_names_that_are_none(tmp_path: Path, names: Any):
     path = saved(tmp_path, 2, names)
     assert Detector(RTMDET, path, "cpu", SMALL, ["a", "b"]).classes == ("a", "b")
