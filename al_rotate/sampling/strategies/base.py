@@ -183,8 +183,9 @@ class BatchStrategy(RankingStrategy):
         if (by_id[1:] < by_id[:-1]).any():  # the picks must not depend on the order in which images come
             pool = pool.subset(pool.image_ids[by_id])
         order, n_picked, columns = self._order(pool, rng, context, budget)
-        if rng is not None and not pool.n_boxes and columns and all(map(_is_constant, columns.values())):
-            order, columns = rng.permutation(len(pool)), {**columns, "drawn": np.full(len(pool), True)}
+        measures = {name: values for name, values in columns.items() if np.issubdtype(values.dtype, np.number)}
+        if rng is not None and measures and all(map(_is_constant, [pool.counts, shown(pool), *measures.values()])):
+            order, columns = rng.permutation(len(pool)), {**measures, "drawn": np.full(len(pool), True)}
         picked = order[:n_picked]
         score = np.zeros(len(pool))
         score[picked] = 1 - np.arange(n_picked) / max(n_picked, 1)
@@ -244,7 +245,7 @@ def _tied_for_all(ranked: pd.DataFrame, group: NDArray, budget: Budget | None) -
 
 
 def _is_constant(column: NDArray) -> bool:
-    return len(column) > 1 and pd.Series(column).nunique(dropna=False) == 1
+    return len(column) > 1 and pd.Series(column).round(DECIMALS).nunique(dropna=False) == 1
 
 
 def _number(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """Score and batch strategies of a user: what their tables do with scores and ties."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers.random_pools import context_of, random_pool, rng
@@ -77,6 +79,21 @@ def test_images_are_drawn_where_no_box_is_detected_in_any(name):
     assert np.isnan(figures_of(make_strategy(name), ranking)).all()
     assert explain(ranking)[0].startswith("Drawn at random from 12 images; ")
     assert explain(ranking)[0].endswith("nothing is detected yet.")
+
+
+@pytest.mark.parametrize("name", ["pal", "mus-cdb", "cald", "ppal"])
+@pytest.mark.filterwarnings("ignore::al_rotate.sampling.NotCalibrated")
+def test_images_are_drawn_where_the_same_is_detected_in_each(name):
+    """As by a head that has hardly been trained. Nobody is told of a class that they were not asked for."""
+    pool = random_pool([2] * 12, tied=True)
+    context = replace(context_of(pool), views=lambda image_ids, views: [pool.subset(image_ids)] * len(views))
+    queries = {tuple(select(pool, name, 3, rng(seed), context)) for seed in range(10)}
+    assert len(queries) > 5
+    ranking = rank(pool, name, rng(1), context, 3)
+    assert ranking["drawn"].all()
+    assert "quota" not in ranking
+    assert explain(ranking)[0].startswith("Drawn at random from 12 images; ")
+    assert "asked for" not in explain(ranking)[0]
 
 
 def test_features_tell_images_without_a_box_apart():
