@@ -28,6 +28,9 @@ def run(argv: list[str]) -> int:
     Raises:
         SystemExit: 2 for arguments that cannot be parsed, 0 after ``--help`` and ``--version``.
     """
+    is_closed = sys.stdout is None  # by `>&-`
+    if is_closed:  # else the next file that is opened would take its number, and what C code prints
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be Unicode
     arguments = None
@@ -38,6 +41,8 @@ def run(argv: list[str]) -> int:
         with plain_warnings(prefix, arguments):
             code = arguments.run(arguments) or 0
             sys.stdout.flush()
+            if is_closed:
+                raise OSError("standard output is closed: the command did its work, and what it prints is lost")
             return code
     except KeyboardInterrupt:
         print("interrupted; the same command resumes from here", file=sys.stderr)

@@ -13,6 +13,7 @@ import pandas as pd
 from ..loop import SimulatedAnnotator
 from ..loop.create import restore_annotator
 from ..loop.settings import LoopSettings
+from ..storage.plurals import many
 from ..workspace import Workspace
 from ..workspace.progress import trains_next
 
@@ -38,11 +39,6 @@ COLUMNS = {  # of a workspace's history -> of the table printed
     "cost": "hours",
     "mAP": "mAP %",
 }
-
-
-def many(count: int, noun: str) -> str:
-    """Write a count and its noun: ``1 image``, ``3 images``, ``2 boxes``."""
-    return f"{count} {noun}" + ("" if count == 1 else "es" if noun.endswith(("x", "s")) else "s")
 
 
 def list_classes(classes: Sequence[str]) -> str:
@@ -76,10 +72,15 @@ def history_table(history: pd.DataFrame) -> str:
 
 
 def metrics_text(metrics: Mapping[str, Any]) -> str:
-    """Write a training's metrics, one a line: first mAP and the classes' AP, in percent, then others as they are."""
+    """Write a training's metrics, one a line: first mAP, then the classes' AP, in percent, then others as they are."""
     shares = {name for name in metrics if re.fullmatch(r"(val_)?m?AP\d*(/.*)?", name)}
     lines = []
-    for name, value in sorted(metrics.items(), key=lambda pair: (pair[0] not in shares, pair[0] != "mAP", pair[0])):
+
+    def place(name: str) -> tuple[bool, bool, bool, str]:
+        return name not in shares, name != "mAP", "/" in name, name
+
+    for name in sorted(metrics, key=place):
+        value = metrics[name]
         text = percent(value) if name in shares else f"{value:.4g}" if isinstance(value, float) else str(value)
         lines.append(f"{name}: {text}")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ import pandas as pd
 from ..data import RotatedInstances
 from ..storage import tuple_json
 from ..storage.files import fsync, utc_now
+from ..storage.plurals import many
 from . import answers, database
 from .records import ANSWERED, IMPORTED, REMOVED, Round
 from .transitions import Transitions
@@ -42,9 +43,7 @@ class Changes(Transitions):
         if rounds and rounds[-1].stage == "collected":
             raise ValueError(f"round {rounds[-1].number} has its labels and is not trained yet: train() first")
         if rounds and rounds[-1].stage == "queried" and between_rounds:
-            raise ValueError(
-                f"round {rounds[-1].number} waits for answers: train() first, or undo_last_round()"
-            )
+            raise ValueError(f"round {rounds[-1].number} waits for answers: train() first, or undo_last_round()")
         return len(rounds) if not rounds or rounds[-1].is_over else rounds[-1].number
 
     # Labels.
@@ -85,7 +84,8 @@ class Changes(Transitions):
         batch = labels.subset(changed)
         file = f"labels/imported-{answers.batch_name(rows, changed)}.parquet"
         batch.save(self.folder / file)
-        summary = f"{len(batch)} images with {batch.n_boxes} boxes" + (f", {n_left_out} left out" if n_left_out else "")
+        summary = f"{many(len(batch), 'image')} with {many(batch.n_boxes, 'box')}"
+        summary += f", {n_left_out} left out" if n_left_out else ""
         with self._change("add_labels", number, summary, {"file": file, "images": len(batch)}) as db:
             for image_id in changed:
                 self._insert_answer(db, image_id, number, file, rows[image_id])
@@ -125,7 +125,7 @@ class Changes(Transitions):
             raise ValueError(f"expected skipped images, got {len(others)} others, e.g. {others[0]!r}")
         if ids:
             number = self.round_to_change()
-            with self._change("unskip", number, f"{len(ids)} images", {"image_ids": ids}) as db:
+            with self._change("unskip", number, many(len(ids), "image"), {"image_ids": ids}) as db:
                 for image_id, spent in self._spent(ids).items():
                     self._insert_answer(db, image_id, number, None, ("unlabelled", UNSKIPPED, None, 0, *spent))
         return ids
@@ -166,7 +166,7 @@ class Changes(Transitions):
         if not new and not back:
             return []
         number = self.round_to_change()
-        summary = f"{len(new) + len(back)} images" + (f", {len(back)} of them removed before" if back else "")
+        summary = many(len(new) + len(back), "image") + (f", {len(back)} of them removed before" if back else "")
         with self._change("add_images", number, summary, {"image_ids": sorted([*new, *back])}) as db:
             db.executemany("INSERT INTO images (image_id, path) VALUES (?, ?)", ((i, paths[i]) for i in new))
             for image_id in back:
@@ -189,7 +189,7 @@ class Changes(Transitions):
             raise ValueError(f"expected images to be left, got all {len(ids)} to remove")
         if ids:
             number = self.round_to_change()
-            with self._change("remove_images", number, f"{len(ids)} images", {"image_ids": ids}) as db:
+            with self._change("remove_images", number, many(len(ids), "image"), {"image_ids": ids}) as db:
                 for image_id, spent in self._spent(ids).items():
                     self._insert_answer(db, image_id, number, None, (REMOVED, None, None, 0, *spent))
         return ids

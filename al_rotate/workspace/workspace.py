@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,7 +128,8 @@ class Workspace(Changes):
         folder = Path(folder).absolute()
         if not cls.exists(folder):
             what = "holds no state.db" if folder.is_dir() else "is no folder"
-            raise FileNotFoundError(f"expected a workspace, {folder} {what}; make one with: al-rotate init {folder}")
+            make = f"al-rotate init {shlex.quote(str(folder))} --images FOLDER --classes CLASSES --config CONFIG"
+            raise FileNotFoundError(f"expected a workspace, {folder} {what}; make one with: {make}")
         if read_only:
             return cls(folder, None)
         with _locked(folder) as lock:

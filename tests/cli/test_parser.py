@@ -122,6 +122,16 @@ def test_as_a_module():
     )
 
 
+def test_a_closed_standard_output(detections, tmp_path):
+    """The work is done, and a file that is opened meanwhile does not take what is printed."""
+    command = f'exec "{sys.executable}" -m al_rotate rank "{detections}" --out "{tmp_path / "ranking.csv"}" >&-'
+    process = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert process.returncode == 1
+    message = "al-rotate rank: standard output is closed: the command did its work, and what it prints is lost\n"
+    assert process.stderr == message
+    assert len((tmp_path / "ranking.csv").read_text().splitlines()) == 13
+
+
 # A failure is one line on standard error.
 
 
@@ -130,7 +140,10 @@ def test_as_a_module():
     [
         (["status", "{}/none"], r"expected a workspace, .*/none is no folder; make one with: al-rotate init .*"),
         (["report", "{}/none"], r"expected a workspace, .*"),
-        (["query", "{}/none"], r"expected a workspace, .*/none is no folder; make one with: al-rotate init .*/none"),
+        (
+            ["query", "{}/none"],
+            r"expected a workspace, .*/none is no folder; make one with: .* init .*/none --images F.*",
+        ),
         (["rank", "{}/none"], r"expected a Parquet file or a folder of them, got .*/none"),
         (["rank", "{}/image_00.png"], r"expected a Parquet file of RotatedInstances, got .*"),
         (["rank", "{}/detections", "--strategy", "entropi"], r"expected a strategy among .* Did you mean 'entropy'\?"),

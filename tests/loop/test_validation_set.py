@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.loops.loop import FILES, TEST, TEST_FILES, TRUTH, make
 from helpers.noisy import NoisyLearner, labels_of
 
+from al_rotate.cli.wording import metrics_text
 from al_rotate.data import RotatedInstances, synthetic
 from al_rotate.loop import ActiveLoop
 from al_rotate.loop.learners import MMRotateLearner
@@ -88,7 +90,12 @@ def test_mmrotate_validates_on_it_and_trains_without_what_it_cannot_decode(tmp_p
     assert checkpoint.is_file()
     assert metrics["images_left_out"] == 1
     assert 0 <= metrics["val_mAP"] <= 1
-    assert not any(name == "mAP" or "/" in name for name in metrics)
+    shown = {name for name in metrics if "AP" in name}  # none of them is called like one on the test set
+    assert shown == {"val_mAP", *(f"val_AP/{val.classes[k]}" for k in {*val.labels.tolist()})}
+    assert np.mean([metrics[name] for name in shown - {"val_mAP"}]) == pytest.approx(metrics["val_mAP"])
+    assert {*metrics_text({name: metrics[name] for name in shown}).splitlines()} == {
+        f"{name}: {100 * metrics[name]:.1f} %" for name in shown
+    }
     written = RotatedInstances.load(tmp_path / "work" / "data" / "val.parquet")
     assert written.boxes.tolist() == val.boxes.tolist()
     files[labels.image_ids[1]].unlink()

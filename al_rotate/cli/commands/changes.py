@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...data import images
 from ...loop import ActiveLoop
+from ...storage.plurals import many
 from ..arguments import (
     CONFIG_HELP,
     AddCommand,
@@ -16,7 +17,7 @@ from ..arguments import (
     as_class_map,
     as_pairs,
 )
-from ..wording import describe_change, in_words, list_classes, many, print_next
+from ..wording import describe_change, in_words, list_classes, print_next
 from . import cfg_options
 from .label_files import add_format, add_set, read_labels, read_set
 from .loop import open_loop

@@ -9,6 +9,7 @@ from ...data import RotatedInstances, images
 from ...loop import ActiveLoop, SimulatedAnnotator
 from ...loop.create import restore_annotator
 from ...loop.settings import LoopSettings
+from ...storage.plurals import many
 from ...workspace import Workspace
 from ..arguments import (
     CLASSES_HELP,
@@ -18,7 +19,7 @@ from ..arguments import (
     as_class_map,
     as_classes,
 )
-from ..wording import in_words, list_classes, many, print_next
+from ..wording import in_words, list_classes, print_next
 from . import cfg_options
 from .label_files import add_format, add_set, read_labels, read_set
 

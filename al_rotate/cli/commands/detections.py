@@ -13,6 +13,7 @@ from ...data import RotatedInstances
 from ...detection.inference.processes import this_process
 from ...sampling import rank
 from ...storage.files import atomic_write
+from ...storage.plurals import many
 from ..arguments import (
     AddCommand,
     add_budget,
@@ -23,7 +24,6 @@ from ..arguments import (
     score,
     whole_number,
 )
-from ..wording import many
 from . import cfg_options
 from .images import add_depth, add_tiling_arguments, as_depth, as_tiling
 

@@ -9,8 +9,8 @@ from typing import Any
 from ...data import images
 from ...data.formats import dota
 from ...data.tiling import Tile, Tiling, cut, cut_labels
+from ...storage.plurals import many
 from ..arguments import CLASSES_HELP, AddCommand, as_classes, number, whole_number
-from ..wording import many
 from .label_files import add_format, read_labels
 
 
@@ -65,7 +65,17 @@ def add_tiling_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scales", type=number(0, above=True), nargs="+", metavar="FACTOR", help=scales)
 
 
+def require_outside(source: Path | None, out: Path) -> None:
+    """Refuse to write into the folder that is read: the next run would read what this one wrote."""
+    if source is not None and source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise ValueError(
+            f"expected --out to write outside {source}, got {out}: the next run would read what this one writes there"
+        )
+
+
 def _tile(args: argparse.Namespace) -> None:
+    require_outside(args.scenes, args.out / "images")
+    require_outside(args.labels, args.out / "labelTxt")
     tiling = as_tiling(args)
     scenes = images.resolve(args.scenes)
     labels = read_labels(args.labels, args.format, as_classes(args.classes), empty=args.empty) if args.labels else None
@@ -83,6 +93,7 @@ def _tile(args: argparse.Namespace) -> None:
 
 
 def _render(args: argparse.Namespace) -> None:
+    require_outside(args.images, args.out)
     made = images.render(args.images, args.out, **as_depth(args))
     print(f"{args.out}: {many(len(made), 'image')}")
 

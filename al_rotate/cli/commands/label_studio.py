@@ -19,6 +19,7 @@ from ..arguments import (
     score,
     whole_number,
 )
+from ..wording import print_next
 from . import cfg_options
 
 POLICIES = ("latest", "ground-truth", "agreement")
@@ -116,7 +117,8 @@ def _connect(args: argparse.Namespace) -> None:
     token = Connection(args.url, 0, token_file=options["token_file"]).token()
     connection = connect(args.workspace, args.url, token, classes, args.project, **options)
     print(f"{args.workspace} is answered by {connection.url}/projects/{connection.project}/data")
-    print(f"next: al-rotate query {args.workspace} --budget 50")
+    with Workspace.open(args.workspace, read_only=True) as workspace:
+        print_next(workspace, args.workspace)
 
 
 def _serve(args: argparse.Namespace) -> None:

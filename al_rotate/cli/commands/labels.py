@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from ...data import RotatedInstances, geojson, images
 from ...data.formats import FORMATS
+from ...storage.plurals import many
 from ..arguments import CLASSES_HELP, AddCommand, add_workspace, as_classes, as_pairs
-from ..wording import list_classes, many
+from ..wording import list_classes
 from .label_files import GEOJSON, LABEL_STUDIO, PARQUET, WRITABLE, is_label_studio, is_parquet, read_labels
 from .label_studio import POLICIES, POLICY_HELP, POLYGONS_HELP
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ...loop import ActiveLoop
 from ...sampling import Budget
+from ...storage.plurals import many
 from ...storage.user_warnings import warn_user
 from ...workspace import REVIEW, Round, Workspace
 from ...workspace.progress import advise_on
@@ -34,7 +35,6 @@ from ..wording import (
     history_table,
     in_words,
     list_classes,
-    many,
     metrics_text,
     next_step,
     print_next,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...data import RotatedInstances, dataset
 from ...data import images as image_files
+from ...storage.plurals import many
 from ...workspace import Workspace
 from ...workspace.versions import SetName
 from ..create import SETS, Images, check_outside_pool
@@ -27,7 +28,7 @@ def keep_set(workspace: Workspace, name: SetName, images: Images, labels: Rotate
     check_outside_pool(name, labels.image_ids, files, pool)
     file = _unused(workspace, name, ".parquet")
     dataset.write(file, files, labels, workspace.classes)
-    summary = f"a {SETS[name]} of {len(labels)} images with {labels.n_boxes} boxes"
+    summary = f"a {SETS[name]} of {many(len(labels), 'image')} with {many(labels.n_boxes, 'box')}"
     workspace.change_settings(f"set_{name}", {name: file.name}, summary, between_rounds=False)
 
 

@@ -120,8 +120,11 @@ class MMRotateLearner:
 
 
 def _name(metric: str) -> str:
-    """Call an evaluator's figure ``val_mAP``, so that it is not taken for one on the test set."""
-    return metric if metric in _OF_TRAINING or metric.startswith("last_") else f"val_{metric.rpartition('/')[2]}"
+    """Call an evaluator's figures ``val_mAP`` and ``val_AP/ship``, so that none is taken for one on the test set."""
+    if metric in _OF_TRAINING or metric.startswith("last_"):
+        return metric
+    before, _, figure = metric.partition("/")  # the evaluator's prefix, such as ``dota/``
+    return f"val_{metric if before == 'AP' or not figure else figure}"
 
 
 def _with_validation_set(

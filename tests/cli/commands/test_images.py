@@ -35,6 +35,23 @@ def test_render(al, deep, tmp_path):
     assert (code, "two percentiles" in err) == (1, True)
 
 
+@pytest.mark.parametrize(("command", "out"), [("tile", "tiles"), ("tile", "."), ("render", "pngs"), ("render", ".")])
+def test_what_is_written_is_not_read_by_the_next_run(al, deep, command, out):
+    before = sorted(deep.rglob("*"))
+    code, _, err = al(command, deep, "--out", deep / out)
+    assert (code, f"expected --out to write outside {deep}, got {deep / out}" in err) == (1, True)
+    assert sorted(deep.rglob("*")) == before
+
+
+def test_tiles_beside_the_images_of_a_data_set(al, deep, tmp_path):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("10 10 20 10 20 20 10 20 ship 0")
+    assert al("tile", deep, "--out", tmp_path, "--labels", tmp_path / "labels", "--tile", 256)[0] == 0
+    labels = tmp_path / "labelTxt"
+    code, _, err = al("tile", deep, "--out", tmp_path, "--labels", tmp_path / "labelTxt", "--tile", 256)
+    assert (code, f"outside {labels}, got {labels}" in err) == (1, True)
+
+
 def test_tile_of_deep_images(al, deep, tmp_path):
     code, out, _ = al("tile", deep, "--out", tmp_path / "tiles", "--tile", 64, "--overlap", 0, "--stretch", 0, 100)
     assert (code, "2 tiles of 1 scenes" in out) == (0, True)
