@@ -111,8 +111,10 @@ def test_skipped_images_are_asked_for_again(tmp_path):
         assert loop.unskip() == []
         with pytest.raises(ValueError, match="expected skipped images, got 1 others"):
             loop.unskip(asked[2:3])
+        assert loop.remove_images(POOL.image_ids[-1:]) == ["image_23"]
         assert loop.workspace.history()["cost"].tolist() == [4]
-        assert listed(loop) == [[1, "unskip", "2 images"]]
+        assert listed(loop) == [[1, "unskip", "2 images"], [1, "remove_images", "1 image"]]
+        loop.add_images({"image_23": FILES["image_23"]})
     with make(tmp_path, annotator=Watched(POOL), detector=Start(taught=4), budget=30) as loop:
         assert {*asked[:2]} <= {*loop.query()["image_id"]}
         assert [(query.again, len(query.image_ids)) for query in pushed] == [(False, 19), (True, 2)]
