@@ -104,6 +104,8 @@ def _predict(args: argparse.Namespace) -> None:
         print(f"{prefix}{args.out}: {many(n_images, 'image')}, {many(n_boxes, 'box')}, {unread}")
         for image_id, reason in skipped.items():
             print(f"  {image_id}: {reason}")
+        if not n_images and not prefix:
+            raise ValueError(f"expected images that can be read, got none: delete {args.out} before the next try")
         print(f"next: al-rotate rank {shlex.quote(str(args.out))}")
 
 

@@ -48,3 +48,14 @@ def test_what_only_tiles_have_is_not_passed_over(al, tmp_path):
     arguments = ("predict", tmp_path, "--config", CONFIG, "--out", tmp_path / "out", "--scales", 0.5)
     code, _, err = al(*arguments)
     assert (code, "expected --tile with --overlap or --scales" in err) == (1, True)
+
+
+@pytest.mark.mm
+def test_nothing_to_detect_on_is_an_error_that_leads_on(al, tmp_path):
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "broken.jpg").write_bytes(b"no image")
+    options = ("--config", CONFIG, "--device", "cpu", "--workers", 1)
+    code, out, err = al("predict", tmp_path / "pool", *options, "--out", tmp_path / "out")
+    assert (code, "next:" in out) == (1, False)
+    assert "0 images, 0 boxes, 1 image could not be read\n  broken: " in out
+    assert f"got none: delete {tmp_path / 'out'} before the next try" in err
