@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from matplotlib.collections import LineCollection
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from ..boxes import to_corners
@@ -86,7 +87,7 @@ def learning_curve(
     Args:
         history: of :meth:`al_rotate.Workspace.history`.
         x: ``n_labelled`` images, ``n_boxes`` or ``cost`` (seconds, drawn in hours).
-        y: a metric's column.
+        y: a metric's column; the axis of an average precision is in percent, as everywhere else.
         ax: where to draw; new Axes if None.
         **line: for ``Axes.plot``, e.g. ``label="entropy"``.
     """
@@ -96,6 +97,8 @@ def learning_curve(
     ax.plot(costs, measured[y] if len(measured) else [], **{"marker": "o", "lw": 1.8, **line})
     names = {"n_labelled": "labelled images", "n_boxes": "labelled boxes", "cost": "labelling time, hours (estimated)"}
     ax.set(xlabel=names.get(x, x), ylabel=y)
+    if "AP" in y:
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.set_ylim(0, max(0.05, ax.dataLim.y1 * 1.08))
     ax.grid(alpha=0.25)
     without_frame(ax)
