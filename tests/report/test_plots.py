@@ -142,7 +142,7 @@ def test_learning_curve(ax, x, along, label):
     assert line.get_xydata().tolist() == [[along[0], 0.2], [along[1], 0.4]]
     assert (line.get_label(), line.get_color()) == ("entropy", "#ff0000")
     assert (ax.get_xlabel(), ax.get_ylabel()) == (label, "mAP")
-    assert ax.yaxis.get_major_formatter()(0.4) == "40%"
+    assert ax.yaxis.get_major_formatter().format_pct(0.4, 0.5) == "40%"
 
 
 def test_curves_in_one_picture_are_all_whole(ax):
