@@ -184,7 +184,7 @@ class BatchStrategy(RankingStrategy):
             pool = pool.subset(pool.image_ids[by_id])
         order, n_picked, columns = self._order(pool, rng, context, budget)
         measures = {name: values for name, values in columns.items() if np.issubdtype(values.dtype, np.number)}
-        if rng is not None and measures and all(map(_is_constant, [pool.counts, shown(pool), *measures.values()])):
+        if rng is not None and measures and self._sees_no_difference(pool, measures):
             order, columns = rng.permutation(len(pool)), {**measures, "drawn": np.full(len(pool), True)}
         picked = order[:n_picked]
         score = np.zeros(len(pool))
@@ -192,6 +192,16 @@ class BatchStrategy(RankingStrategy):
         table = _table(pool, np.round(score, DECIMALS), context, columns)
         table.insert(5, "placement", pd.Series(np.where(score > 0, "picked", "rest"), dtype=object))
         return _number(table.take(order))
+
+    def _sees_no_difference(self, pool: RotatedInstances, measures: Columns) -> bool:
+        """Whether its measures, the boxes and their scores are the same for all images.
+
+        Where it looks at features, a measure that it did not take (NaN) says nothing about them.
+        """
+        if "features" in self.needs and any(np.isnan(values).any() for values in measures.values()):
+            return False
+        scores = sums(np.zeros(0) if pool.scores is None else pool.scores, pool)
+        return all(map(_is_constant, [pool.counts, shown(pool), scores, *measures.values()]))
 
     def _order(
         self, pool: RotatedInstances, rng: Rng, context: QueryContext, budget: Budget | None
