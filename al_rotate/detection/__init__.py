@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .openmmlab.ops import install_finder
 
 # GNU's OpenMP reads this when torch loads it. By default PyTorch's threads spin for milliseconds while they wait for
-# each other: next to other work on the same cores a training takes many times as long. 1,000 is OpenMP's own count where
+# each other: next to other work on the same cores a training takes many times as long. 1,000 is OpenMP's own count if
 # it knows of more threads than cores. With none at all a training takes a third longer on idle cores.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
