@@ -13,6 +13,8 @@ from .openmmlab.ops import install_finder
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
+install_finder()  # before anything imports mmcv.ops
+
 _HOMES = {
     "Detector": "detector",
     "Finetuned": "training",
