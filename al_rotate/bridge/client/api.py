@@ -8,6 +8,7 @@ cannot shift a page, and a page that is shorter than its own count is an error.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -200,17 +201,28 @@ def is_one_of(image_ids: Sequence[str]) -> Filter:
 
 def portions(image_ids: Iterable[str]) -> Iterator[list[str]]:
     """Split image ids so that each portion fits into one URL, where every special character takes twelve."""
-    portion: list[str] = []
-    length = 0
+
+    def length(image_id: str) -> int:
+        return 8 + sum(1 if c.isalnum() and c.isascii() else 12 for c in image_id)
+
+    return split_by_size(image_ids, length, QUERY_CHARACTERS)
+
+
+def split_by_size(
+    image_ids: Iterable[str], size_of: Callable[[str], int], largest: int, most: float = math.inf
+) -> Iterator[list[str]]:
+    """Split image ids, in order, into parts of up to `most` whose sizes sum up to `largest`; a larger one is alone."""
+    part: list[str] = []
+    size = 0
     for image_id in image_ids:
-        more = 8 + sum(1 if c.isalnum() and c.isascii() else 12 for c in image_id)
-        if portion and length + more > QUERY_CHARACTERS:
-            yield portion
-            portion, length = [], 0
-        portion.append(image_id)
-        length += more
-    if portion:
-        yield portion
+        more = size_of(image_id)
+        if part and (len(part) >= most or size + more > largest):
+            yield part
+            part, size = [], 0
+        part.append(image_id)
+        size += more
+    if part:
+        yield part
 
 
 def changed_since(moment: str) -> Filter:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ...data import RotatedInstances
 from ..conversion.tasks import IMAGE_ID, SHOWN_VERSION, is_importable
-from .api import OURS, Api, LabelStudioError, NotAllowed, is_one_of, pauses, portions
+from .api import OURS, Api, LabelStudioError, NotAllowed, is_one_of, pauses, portions, split_by_size
 
 BATCH_TASKS, BATCH_BOXES = 100, 5_000  # about 3 MB per request
 ATTEMPTS = 8  # per batch, with pauses of a minute and a half in total
@@ -145,17 +145,11 @@ def queried_images(selection: pd.DataFrame | Sequence[str]) -> dict[str, dict[st
 
 def split_batches(image_ids: Sequence[str], detections: RotatedInstances) -> Iterator[list[str]]:
     """Split images, in order, into batches whose requests stay small."""
-    batch: list[str] = []
-    n_boxes = 0
-    for image_id in image_ids:
-        more = detections[image_id].n_boxes if image_id in detections else 0
-        if batch and (len(batch) == BATCH_TASKS or n_boxes + more > BATCH_BOXES):
-            yield batch
-            batch, n_boxes = [], 0
-        batch.append(image_id)
-        n_boxes += more
-    if batch:
-        yield batch
+
+    def n_boxes(image_id: str) -> int:
+        return detections[image_id].n_boxes if image_id in detections else 0
+
+    return split_by_size(image_ids, n_boxes, BATCH_BOXES, BATCH_TASKS)
 
 
 def _send_predictions(api: Api, project: int, needed: Mapping[str, tuple[dict, dict]]) -> None:
