@@ -34,7 +34,7 @@ from .push import (
     upsert_tasks,
 )
 
-_CLOCK_STEP = timedelta(seconds=1)
+_CLOCK_STEP = timedelta(seconds=1)  # the server tells its time to the second
 CURSOR_OVERLAP = timedelta(seconds=30)  # a pull looks back: what was saved first may be committed last
 
 
@@ -215,7 +215,7 @@ class LabelStudio:
         names, image_key = tuple(options.classes or ()), options.image_key or ""
         notes = note_other_labels(config, names, options.rename or {}, project)
         start, now = json.loads(since)["updated_at"] if since else None, self.api.clock()
-        if start and now and parse_time(start) > now + CURSOR_OVERLAP:
+        if start and now and parse_time(start) > now + _CLOCK_STEP + CURSOR_OVERLAP:
             notes.append("the server's clock is behind the moment of the last pull; all tasks were read again")
             start = None
         # Read before the first page: an answer given while the pages are read may be on a page that was read already.
