@@ -17,10 +17,10 @@ install_finder()  # before anything imports mmcv.ops
 
 _HOMES = {
     "Detector": "detector",
-    "Finetuned": "training",
+    "Finetuned": "training.finetuning",
     "PredictOptions": "inference.options",
-    "TrainingDiverged": "training",
-    "finetune": "training",
+    "TrainingDiverged": "training.finetuning",
+    "finetune": "training.finetuning",
 }
 
 __all__ = sorted(_HOMES)
@@ -40,4 +40,4 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from .detector import Detector
     from .inference.options import PredictOptions
-    from .training import Finetuned, TrainingDiverged, finetune
+    from .training.finetuning import Finetuned, TrainingDiverged, finetune

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.mm
 from al_rotate.data import synthetic  # noqa: E402
 from al_rotate.detection import Detector, configs, finetune  # noqa: E402
 from al_rotate.detection.small_models import small_rtmdet  # noqa: E402
-from al_rotate.detection.training_config import training_config  # noqa: E402
+from al_rotate.detection.training.config import training_config  # noqa: E402
 
 SMALL = small_rtmdet(64)
 CLS = "bbox_head.rtm_cls.0.weight"

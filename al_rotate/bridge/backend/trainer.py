@@ -78,7 +78,7 @@ def from_labels(request: dict[str, Any], job: Path) -> dict[str, Any]:
         LabelStudioError: if Label Studio cannot be reached or refuses.
     """
     from ...detection.checkpoints import read_checkpoint
-    from ...detection.training import finetune
+    from ...detection import finetune
 
     start = Path(_once(job / "start.json", lambda: _newest_checkpoint(request, job)))
     classes = request.get("classes") or read_checkpoint(start).classes

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import boxes
-from ..data import RotatedInstances, dataset, images
-from ..storage.user_warnings import warn_user
-from .inference.processes import cores, this_process
+from ... import boxes
+from ...data import RotatedInstances, dataset, images
+from ...storage.user_warnings import warn_user
+from ..inference.processes import cores, this_process
 
 _LEAST_SIDE = 0.01  # pixels
 _MOST_SIDES = 20  # sides of its image; a tile may hold a part of a long bridge, but no box of another unit

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.mm
 
 from al_rotate.detection import configs  # noqa: E402
 from al_rotate.detection.small_models import small_rtmdet  # noqa: E402
-from al_rotate.detection.training_config import training_config  # noqa: E402
+from al_rotate.detection.training.config import training_config  # noqa: E402
 
 SCRIPT = """
 import json, os

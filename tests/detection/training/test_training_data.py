@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from al_rotate import RotatedInstances
-from al_rotate.detection.training_data import usable
+from al_rotate.detection.training.data import usable
 
 GOOD = [50, 25, 20, 10, 0.3]
 

@@ -20,19 +20,19 @@ from mmengine.dist import barrier, broadcast_object_list, get_rank, is_distribut
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from ..data import RotatedInstances
-from ..data.columns import as_classes
-from ..data.images import resolve
-from ..storage.files import atomic_write, sha256
-from ..storage.manifest import claim
-from ..storage.user_warnings import warn_user
-from . import configs, models
-from .checkpoints import read_checkpoint, write_checkpoint
-from .checkpoints.class_rows import adapt, fits
-from .checkpoints.fetching import fetch_pretrained
-from .openmmlab.components import TrainingDiverged
-from .training_config import training_config
-from .training_data import usable
+from ...data import RotatedInstances
+from ...data.columns import as_classes
+from ...data.images import resolve
+from ...storage.files import atomic_write, sha256
+from ...storage.manifest import claim
+from ...storage.user_warnings import warn_user
+from .. import configs, models
+from ..checkpoints import read_checkpoint, write_checkpoint
+from ..checkpoints.class_rows import adapt, fits
+from ..checkpoints.fetching import fetch_pretrained
+from ..openmmlab.components import TrainingDiverged
+from .config import training_config
+from .data import usable
 
 __all__ = ["Finetuned", "TrainingDiverged", "finetune"]
 

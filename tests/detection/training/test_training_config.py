@@ -16,7 +16,7 @@ from mmrotate.registry import DATASETS  # noqa: E402
 from al_rotate import RotatedInstances  # noqa: E402
 from al_rotate.data import synthetic  # noqa: E402
 from al_rotate.detection import finetune  # noqa: E402
-from al_rotate.detection.training_config import training_config  # noqa: E402
+from al_rotate.detection.training.config import training_config  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,7 @@ class TestResume:
         script.write_text(f"""
 import sys, time
 from al_rotate import RotatedInstances
-from al_rotate.detection import training
+from al_rotate.detection.training import finetuning
 from al_rotate.detection.openmmlab.components import ProgressBar
 
 after_train_iter = ProgressBar.after_train_iter
@@ -40,7 +40,7 @@ ProgressBar.after_train_iter = wait
 
 arguments = {dict(quick, labels=None, images=str(quick["images"]))!r}
 arguments["labels"] = RotatedInstances.load({str(labels)!r})
-training.finetune(**arguments, work_dir={str(tmp_path / "work")!r})
+finetuning.finetune(**arguments, work_dir={str(tmp_path / "work")!r})
 """)
         process = subprocess.Popen([sys.executable, "-u", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         written = tmp_path / "work" / "last_checkpoint"

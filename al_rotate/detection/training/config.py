@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from ..data import RotatedInstances, dataset
-from ..data.images import resolve
-from . import configs
+from ...data import RotatedInstances, dataset
+from ...data.images import resolve
+from .. import configs
 
 
 def training_config(
@@ -27,9 +27,9 @@ def training_config(
     keep_empty: bool = True,
     seed: int = 0,
 ) -> Config:
-    """Write the labels and ``config.py`` to `work_dir`, and return the complete config that :func:`.finetune` runs.
+    """Write the labels and ``config.py`` to `work_dir`, and return the complete config of the training.
 
-    MMRotate's own ``tools/train.py`` runs it too. The arguments are those of :func:`.finetune`.
+    :func:`~al_rotate.finetune` runs it, and has the same arguments; MMRotate's own ``tools/train.py`` runs it too.
 
     Raises:
         ValueError: for labels without an image, of other classes or without a box; for a config that lacks what a
