@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -271,13 +270,9 @@ class RotatedInstances:
         return f"<RotatedInstances: {len(self)} images, {self.n_boxes} {kind}{classes}>"
 
     def _repr_html_(self) -> str:
-        rows = []
-        for label, count in zip(*np.unique(self.labels, return_counts=True), strict=True):
-            name = self.classes[label] if self.classes else str(label)
-            mean = "" if self.scores is None else f"{self.scores[self.labels == label].mean():.3f}"
-            rows.append(f"<tr><td>{html.escape(name)}</td><td>{count}</td><td>{mean}</td></tr>")
-        head = "<tr><th>class</th><th>boxes</th><th>mean score</th></tr>"
-        return f"<p>{html.escape(repr(self)[1:-1])}</p><table>{head}{''.join(rows)}</table>"
+        from .images.previews import preview
+
+        return preview(self)
 
     # What follows skips the constructor's checks: parts of valid columns are valid.
 

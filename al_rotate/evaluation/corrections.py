@@ -99,6 +99,15 @@ def compare(
     return pd.DataFrame({**columns, **words}, columns=list(COLUMNS))
 
 
+def partners(predicted: RotatedInstances, labels: RotatedInstances, same_object: float = 0.5) -> NDArray[np.intp]:
+    """Return the row of the label that is the same object as each predicted box by :func:`compare`, (N,); -1: none."""
+    ids = np.full(predicted.n_boxes, None, object), np.full(labels.n_boxes, None, object)
+    _, before, after, _ = _pairs(predicted, labels, *ids, same_object)
+    partner = np.full(predicted.n_boxes, -1)
+    partner[before[before >= 0]] = after[before >= 0]
+    return partner
+
+
 def left_alone(
     predicted: RotatedInstances,
     labels: RotatedInstances,
