@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..loop.settings import LoopSettings
+from . import completion
 from .arguments import add_strategy_arguments, whole_number
 from .commands import changes, create, detections, images, label_studio, labels, loop
 from .failures import describe, plain_warnings
@@ -88,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_strategy_arguments(demo, default=LoopSettings.strategy, with_options=False)
     label_studio.add(add_command)
     labels.add(add_command)
+    completion.add(add_command)
     # al_rotate.cli.main starts these two itself: they are here for the list of commands.
     add_command("doctor", _installation, "Check the installation and name the repair.", "al-rotate doctor")
     add_command("install-mm", _installation, "Install PyTorch, mmcv and MMRotate.", "al-rotate install-mm")

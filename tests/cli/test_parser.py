@@ -18,7 +18,7 @@ ROOT = Path(al_rotate.__file__).parents[1]
 PAGES = ["README.md", *(f"docs/{file.name}" for file in sorted((ROOT / "docs").glob("*.md")))]
 COMMANDS = (
     "init tile render predict rank query review collect train status report "
-    "add remove unskip classes set undo demo studio connect serve convert export doctor install-mm"
+    "add remove unskip classes set undo demo studio connect serve convert export completion doctor install-mm"
 ).split()
 
 

@@ -24,8 +24,11 @@ from ..arguments import (
     score,
     whole_number,
 )
+from ..json_output import add_json, only_json, print_json
 from . import cfg_options
 from .images import add_depth, add_tiling_arguments, as_depth, as_tiling
+
+SHOWN_ROWS = 10  # of a ranking
 
 
 def add(add_command: AddCommand) -> None:
@@ -73,8 +76,9 @@ def _add_rank(add_command: AddCommand) -> None:
     add_strategy_arguments(ranking, default="entropy")
     add_budget(ranking, "how many to pick, for strategies that pick a set; by default all")
     ranking.add_argument("--out", type=Path, help="CSV of the whole ranking")
-    rows = "rows to print; by default %(default)s"
-    ranking.add_argument("--top", type=whole_number(0), default=10, metavar="N", help=rows)
+    rows = f"rows to print; by default {SHOWN_ROWS}, or all as JSON"
+    ranking.add_argument("--top", type=whole_number(0), metavar="N", help=rows)
+    add_json(ranking)
 
 
 def _predict(args: argparse.Namespace) -> None:
@@ -111,8 +115,14 @@ def _predict(args: argparse.Namespace) -> None:
 
 def _rank(args: argparse.Namespace) -> None:
     rng = np.random.default_rng(args.seed)
-    ranking = rank(args.detections, args.strategy, rng, budget=args.budget, **as_options(args.options))
+    with only_json(args.json):
+        ranking = rank(args.detections, args.strategy, rng, budget=args.budget, **as_options(args.options))
     if args.out:
         with atomic_write(args.out) as file:
             ranking.to_csv(file, index=False)
-    print(ranking.head(args.top).to_string(index=False))
+    if args.json:
+        return print_json(ranking if args.top is None else ranking.head(args.top))
+    print(ranking.head(SHOWN_ROWS if args.top is None else args.top).to_string(index=False))
+    whole = f"all of them: {args.out}" if args.out else "for all of them: --out ranking.csv"
+    print(f"{many(len(ranking), 'image')} ranked by {args.strategy}; {whole}")
+    print("next, to have them labelled and train on them: al-rotate init WORK --images FOLDER --classes NAMES")

@@ -28,6 +28,7 @@ from ..arguments import (
     number,
     whole_number,
 )
+from ..json_output import add_json, only_json, print_json
 from ..wording import (
     STAGES,
     answered_by,
@@ -37,6 +38,7 @@ from ..wording import (
     list_classes,
     metrics_text,
     next_step,
+    next_steps,
     print_next,
 )
 from . import cfg_options
@@ -60,6 +62,7 @@ def add(add_command: AddCommand) -> None:
     minutes = "the most minutes of labelling to ask for, as expected"
     query.add_argument("--minutes", type=number(0, above=True), metavar="N", help=minutes)
     add_strategy_arguments(query, default=None)
+    add_json(query)
 
     review = add_command(
         "review",
@@ -84,6 +87,7 @@ def add(add_command: AddCommand) -> None:
 
     status = add_command("status", _status, "Show where a workspace stands.", "al-rotate status work")
     add_workspace(status)
+    add_json(status)
 
     report = add_command("report", _report, "Write the HTML report.", "al-rotate report work --out report.html")
     add_workspace(report)
@@ -117,8 +121,14 @@ def _query(args: argparse.Namespace) -> None:
         before = _open_round(loop.workspace)
         if before is not None and _asks_otherwise(args, loop.workspace, before):
             warn_user(f"round {before.number} has queried already, and a round queries once: this is its query")
-        with leading_on(loop.workspace, args.workspace, "query"):
-            _print_query(loop, loop.query(), args.workspace)
+        with leading_on(loop.workspace, args.workspace, "query"), only_json(args.json):
+            selection = loop.query()
+        if not args.json:
+            return _print_query(loop, selection, args.workspace)
+        current = _open_round(loop.workspace)
+        document = {"round": current.number, "strategy": current.strategy} if current else {"round": None}
+        following = [command for _, command in next_steps(loop.workspace, args.workspace)]
+        print_json({**document, "selection": selection, "next": following})
 
 
 def _asks_otherwise(args: argparse.Namespace, workspace: Workspace, before: Round) -> bool:
@@ -210,18 +220,30 @@ def _require_labels(workspace: Workspace) -> None:
 def _status(args: argparse.Namespace) -> None:
     with Workspace.open(args.workspace, read_only=True) as workspace:
         counts, history, rounds = workspace.counts(), workspace.history(), workspace.rounds()
+        annotator, changes = answered_by(workspace.folder), workspace.changes()
+        advice = advise_on(workspace) if any(past.stage == "trained" for past in rounds) else None
+        if args.json:
+            following = [command for _, command in next_steps(workspace, args.workspace)]
+            document: dict[str, Any] = {"images": counts, "classes": workspace.classes, "annotator": annotator}
+            document |= {
+                "rounds": history,
+                "changes": changes,
+                "advice": advice.reason if advice else None,
+                "next": following,
+            }
+            return print_json(document)
         print(f"{many(sum(counts.values()), 'image')}: {in_words(counts)}")
         print(list_classes(workspace.classes))
-        print(f"queries are answered by {answered_by(workspace.folder) or 'nobody so far'}")
+        print(f"queries are answered by {annotator or 'nobody so far'}")
         if rounds:
             print(f"round {rounds[-1].number} {STAGES[rounds[-1].stage]}")
             print(history_table(history))
-        if len(changes := workspace.changes()):
+        if len(changes):
             print("changes besides the rounds:")
         for time, what, summary in changes[["time", "what", "summary"]].tail(LAST_CHANGES).to_numpy().tolist():
             print(f"  {time} {describe_change(what, summary)}")
-        if any(past.stage == "trained" for past in rounds):
-            print(advise_on(workspace).reason)
+        if advice:
+            print(advice.reason)
         print_next(workspace, args.workspace)
 
 

@@ -32,6 +32,7 @@ CORE = {  # import name -> the distribution that holds it
     "yaml": "pyyaml",
     "matplotlib": "matplotlib",
     "jinja2": "jinja2",
+    "shtab": "shtab",
     "tqdm": "tqdm",
 }
 OWNERS = {  # import name -> every distribution that unpacks into its folder
