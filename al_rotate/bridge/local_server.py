@@ -87,7 +87,7 @@ def install(environment: str | Path | None = None) -> Path:
             [find_python(), "-m", "venv", "--clear", folder],
             [*pip, "install", "-q", "--disable-pip-version-check", f"label-studio=={VERSION}"],
         ):
-            if subprocess.run([str(part) for part in command]).returncode != 0:
+            if subprocess.run([str(part) for part in command], env=_own_packages()).returncode != 0:
                 raise RuntimeError(
                     f"setting up Label Studio in {folder} failed, see above; fix the cause and run this again"
                 )
@@ -222,7 +222,7 @@ class LocalServer:
         self.stop()
 
     def _variables(self) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("LABEL_STUDIO_")}
+        inherited = {name: value for name, value in _own_packages().items() if not name.startswith("LABEL_STUDIO_")}
         # Secrets go through the environment: everybody on the machine can read a command line.
         ours = {
             "LABEL_STUDIO_BASE_DATA_DIR": str(self.folder / "data"),
@@ -257,6 +257,11 @@ class LocalServer:
 
     def _tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+
+
+def _own_packages() -> dict[str, str]:
+    """Return our variables without those that would give Label Studio's Python packages from elsewhere."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
 
 
 def _secret(file: Path, n_bytes: int) -> str:

@@ -103,6 +103,18 @@ def test_what_cannot_start(tmp_path):
         LocalServer(tmp_path, tmp_path, ENVIRONMENT, port=taken.getsockname()[1]).start()
 
 
+def test_packages_from_elsewhere_do_not_reach_label_studio(tmp_path, monkeypatch):
+    """With another SDK on PYTHONPATH the server would drop predictions that are imported."""
+    program = tmp_path / "environment" / "bin" / "label-studio"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\necho path ${PYTHONPATH-none} home ${PYTHONHOME-none} mine ${MINE-none}\n")
+    program.chmod(0o755)
+    for name in ("PYTHONPATH", "PYTHONHOME", "MINE"):
+        monkeypatch.setenv(name, "set")
+    with pytest.raises(RuntimeError, match="ended while it started.*\npath none home none mine set"):
+        LocalServer(tmp_path / "server", tmp_path, program.parents[1]).start()
+
+
 def test_a_python_that_label_studio_runs_on(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_python((3, 13)) == sys.executable
