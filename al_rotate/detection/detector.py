@@ -226,7 +226,9 @@ class Detector:
             return None
         facts = {
             "model": model_digest(self.config.model, self.model),
-            "pipeline": f"{options.reading} {self._prepare}" if any(options.reading.values()) else str(self._prepare),
+            "choice of bands": options.bands and list(options.bands),
+            "stretch": options.stretch and list(options.stretch),
+            "pipeline": str(self._prepare),
             "precision": self.precision,
             "shard": SHARD,
             "tiling": tiling,

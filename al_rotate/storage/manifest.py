@@ -33,7 +33,8 @@ def claim(file: str | Path, facts: Mapping[str, Any], what: str, remedy: str, in
 
     Args:
         file: the manifest, a JSON file in that folder.
-        facts: name -> what the content follows from; values that survive JSON unchanged (lists, no tuples).
+        facts: name -> what the content follows from; values that survive JSON unchanged (lists, no tuples). None is
+            what content has that was made before there was such a fact.
         what: the content in the error message, as in ``detections``: "holds detections with another model".
         remedy: the end of the error message: what to do instead.
         in_use: whether the folder has content that other facts would contradict; if not, the manifest is updated.
@@ -52,8 +53,7 @@ def claim(file: str | Path, facts: Mapping[str, Any], what: str, remedy: str, in
         if in_use:
             raise
         recorded = {}
-    changed = [name for name in facts if name in recorded and recorded[name] != facts[name]]
-    changed += [name for name in facts if recorded and name not in recorded]
+    changed = [name for name in facts if recorded and recorded.get(name) != facts[name]]
     if changed and in_use:
         raise ValueError(f"{file.parent} holds {what} with another {', '.join(changed)}; {remedy}")
     updated = {**recorded, **facts}

@@ -19,6 +19,16 @@ def test_the_same_again_and_something_else(tmp_path):
     assert json.loads(file.read_text()) == {"model": "a", "scale": [1, 2]}
 
 
+def test_a_fact_that_is_newer_than_the_content(tmp_path):
+    file = tmp_path / "facts.json"
+    claim(file, {"model": "a"}, "detections", "")
+    with pytest.raises(ValueError, match="another bands"):
+        claim(file, {"model": "a", "bands": [3, 2, 1]}, "detections", "")
+    assert claim(file, {"model": "a", "bands": None}, "detections", "") == {"model": "a", "bands": None}
+    with pytest.raises(ValueError, match="another bands"):
+        claim(file, {"model": "a", "bands": [3, 2, 1]}, "detections", "")
+
+
 def test_what_is_not_in_use_may_be_made_anew(tmp_path):
     file = tmp_path / "facts.json"
     claim(file, {"model": "a", "other": 1}, "weights", "")

@@ -114,9 +114,9 @@ def test_predictions_straight_on_deep_files(detector: Detector, pool: Path, rend
     options = {"stretch": STRETCH, "out": tmp_path / "out"}
     first = predict(detector, pool, bands=BANDS, **options)
     assert first == on_pngs == predict(detector, pool, bands=list(BANDS), **options)
-    with pytest.raises(ValueError, match="detections with another pipeline"):
+    with pytest.raises(ValueError, match="detections with another choice of bands; choose another folder"):
         predict(detector, pool, bands=(2, 3, 4), **options)
-    with pytest.raises(ValueError, match="detections with another pipeline"):
+    with pytest.raises(ValueError, match="detections with another choice of bands, stretch; choose another folder"):
         predict(detector, rendered, out=tmp_path / "out")
 
 
