@@ -33,8 +33,8 @@ def claim(file: str | Path, facts: Mapping[str, Any], what: str, remedy: str, in
 
     Args:
         file: the manifest, a JSON file in that folder.
-        facts: name -> what the content follows from; values that survive JSON unchanged (lists, no tuples). None is
-            what content has that was made before there was such a fact.
+        facts: name -> what the content follows from; values that survive JSON unchanged (lists, no tuples). None
+            stands for content that was made before there was such a fact.
         what: the content in the error message, as in ``detections``: "holds detections with another model".
         remedy: the end of the error message: what to do instead.
         in_use: whether the folder has content that other facts would contradict; if not, the manifest is updated.
