@@ -12,6 +12,7 @@ then, if there are enough detections, an isotonic regression of the result (Zadr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from .. import boxes
 from ..data import RotatedInstances
 from .mean_ap import true_positives
 
-__all__ = ["Calibration", "cross_fit", "detection_ece", "fit", "reliability"]
+__all__ = ["Calibration", "as_one_class", "cross_fit", "detection_ece", "fit", "reliability"]
 
 LEAST_BOXES, LEAST_OF_EACH = 50, 10  # detections, and hits and misses among them, below which nothing is fitted
 ISOTONIC_BOXES = 2000  # detections from which an isotonic curve is worth its variance
@@ -79,12 +80,36 @@ class Calibration:
         log_odds = self._line(*_logits_and_sizes(detections, scores), detections.labels)
         return expit(log_odds) if self._curve is None else np.interp(log_odds, *self._curve)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values that :meth:`from_json` makes the same map of, to the last bit."""
+        line = self._line and {name: np.asarray(value).tolist() for name, value in vars(self._line).items()}
+        curve = self._curve and [part.tolist() for part in self._curve]
+        return {"notice": self.notice, "n_boxes": self.n_boxes, "n_hits": self.n_hits, "line": line, "curve": curve}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Calibration:
+        """Read what :meth:`to_json` gave.
+
+        Raises:
+            ValueError: for other values.
+        """
+        try:
+            line = {
+                name: value if np.isscalar(value) else np.array(value) for name, value in (values["line"] or {}).items()
+            }
+            curve = values["curve"] and tuple(np.array(part, np.float64) for part in values["curve"])
+            numbers = values["notice"], values["n_boxes"], values["n_hits"]
+            return cls(*numbers, _Line(**line) if line else None, curve)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"expected a calibration, got {str(values)[:200]}: {error}") from error
+
 
 def fit(
     detections: RotatedInstances,
     labels: RotatedInstances,
     iou_threshold: float = 0.5,
     isotonic: bool | Literal["auto"] = "auto",
+    any_class: bool = False,
 ) -> Calibration:
     """Fit a calibration to detections on labelled images.
 
@@ -93,6 +118,7 @@ def fit(
         labels: the ground truth.
         iou_threshold: the rotated IoU from which a detection is a hit.
         isotonic: whether to take the second step; auto: from 2,000 detections.
+        any_class: whether a detection on an object of another class is a hit, too.
 
     Returns:
         A map that leaves scores unchanged, with a notice, if there are fewer than 50 detections, or fewer than 10 hits
@@ -102,7 +128,13 @@ def fit(
         ValueError: for detections without scores.
         KeyError: for an image without labels.
     """
-    return _fit(detections, true_positives(detections, labels, iou_threshold), isotonic)
+    pair = (as_one_class(detections), as_one_class(labels)) if any_class else (detections, labels)
+    return _fit(detections, true_positives(*pair, iou_threshold), isotonic)
+
+
+def as_one_class(instances: RotatedInstances) -> RotatedInstances:
+    """Return boxes as if all were of one class."""
+    return instances.replace(labels=np.zeros_like(instances.labels), classes=None, class_scores=None)
 
 
 def cross_fit(

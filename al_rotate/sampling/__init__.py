@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..evaluation import calibration, label_errors
-from . import costs
+from . import costs, showing
 from .budget import Budget
 from .context import NotCalibrated, QueryContext
 from .costs import CostModel, ExpectedCost
@@ -12,6 +12,7 @@ from .explanations import explain
 from .measures import aggregate, consistency, coverage, distances, diversity, quotas, uncertainty
 from .measures.per_image import shown
 from .selection import rank, rank_and_select, select
+from .showing import ShowingRule
 from .strategies import STRATEGIES, BatchStrategy, ScoreStrategy, Strategy, figures_of, make_strategy, needs_of
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "NotCalibrated",
     "QueryContext",
     "ScoreStrategy",
+    "ShowingRule",
     "Strategy",
     "aggregate",
     "calibration",
@@ -39,6 +41,7 @@ __all__ = [
     "rank",
     "rank_and_select",
     "select",
+    "showing",
     "shown",
     "uncertainty",
 ]

@@ -22,9 +22,9 @@ class Budget:
 
     Args:
         images: images to label.
-        boxes: boxes to label, by those that the detector shows (scored at least 0.3, see
-            :func:`al_rotate.sampling.shown`), since nobody knows the true number before the labelling. An image without
-            one is charged as one box, because opening it and finding nothing is work.
+        boxes: boxes to label, by the predicted ones that people are shown (see :mod:`al_rotate.sampling.showing`),
+            since nobody knows the true number before the labelling. An image without one is charged as one box,
+            because opening it and finding nothing is work.
         seconds: of labelling, as `cost` expects them.
         cost: of images by their predicted boxes; by default assumed, in a loop learnt from its answers.
 

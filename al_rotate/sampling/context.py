@@ -16,6 +16,7 @@ from ..storage.user_warnings import warn_user
 from .budget import Budget
 from .costs import ExpectedCost
 from .deprecated import warn_renamed
+from .showing import ShowingRule
 
 __all__ = ["NotCalibrated", "QueryContext", "Views", "remember_views"]
 
@@ -37,9 +38,11 @@ class QueryContext:
         detections: on labelled images, made **before** the detector was trained on their labels, such as those of
             the query that asked for them. Calibration learns from them.
         features: (m, d) image features of the labelled images, by the weights that detected on the candidates.
+        labelled_detections: on the labelled images by these weights, which were trained on them, with box_features.
         views: ``(image ids, views)`` -> detections in each view, mapped back into the images, as
             :meth:`al_rotate.Detector.predict_views` returns them.
-        cost: of images by their predicted boxes.
+        cost: of images by the predicted boxes that people are shown.
+        showing: which these are.
         budget: of this query, for pickers that weigh what an image teaches against what it takes of the budget. A
             `BatchStrategy` fills it in.
 
@@ -52,7 +55,9 @@ class QueryContext:
     features: NDArray | None = None
     views: Views | None = None
     cost: ExpectedCost = field(default_factory=ExpectedCost)
+    showing: ShowingRule = field(default_factory=ShowingRule)
     budget: Budget | None = None
+    labelled_detections: RotatedInstances | None = None
 
     def __post_init__(self) -> None:
         if unlabelled := [i for i in self.detections.image_ids if i not in self.labels]:

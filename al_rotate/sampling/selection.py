@@ -57,9 +57,10 @@ def rank(
 
     Returns:
         One row per image: rank (from 1), image_id, score (to 10 decimals), n_boxes, empty, placement (``score`` or the
-        rule for images without a box; ``picked`` or ``rest``), n_shown (boxes scored at least 0.3, which people are
-        shown and budgets charge), expected_seconds of labelling, expected_boxes (the sum of the scores, or of the
-        probabilities that they are calibrated to), and the parts of the score. Equal scores are in the order of their
+        rule for images without a box; ``picked`` or ``rest``), n_shown (boxes that people are shown and budgets
+        charge, by the context's rule, see :mod:`al_rotate.sampling.showing`), expected_seconds of labelling,
+        expected_boxes (the sum of the scores, or of the probabilities that they are calibrated to), and the parts of
+        the score. Equal scores are in the order of their
         image ids, but where these would decide on the whole query, as when no box is detected in any image, the images
         that are equal are drawn with `rng`: the column ``drawn`` is True for them.
 
@@ -112,7 +113,7 @@ def select(
     if rng is None:
         raise ValueError(f"the strategy {_name(strategy)} needs a random generator: rng=np.random.default_rng(seed)")
     picked = call_with_context(chosen, context or QueryContext(), detections, budget, rng)
-    return _check_picks(picked, detections, budget, _name(strategy))
+    return _check_picks(picked, detections, budget, _name(strategy), context or QueryContext())
 
 
 @renamed_argument("known", "context")
@@ -131,11 +132,16 @@ def rank_and_select(
     ranks = np.where(np.arange(len(ids)) < len(picked), np.arange(1.0, len(ids) + 1), np.nan)
     columns = {"rank": ranks, "image_id": ids, "score": 1 - (ranks - 1) / max(1, len(picked))}
     ranked = detections.subset(ids)
-    return pd.DataFrame({**columns, "n_boxes": ranked.counts, "n_shown": shown(ranked)}), picked
+    return pd.DataFrame({**columns, "n_boxes": ranked.counts, "n_shown": context.showing.counts(ranked)}), picked
 
 
-def _check_picks(picked: object, candidates: RotatedInstances, budget: Budget, name: str) -> list[str]:
-    """What a strategy returned, as a list, if it keeps the contract."""
+def _check_picks(
+    picked: object, candidates: RotatedInstances, budget: Budget, name: str, context: QueryContext
+) -> list[str]:
+    """What a strategy returned, as a list, if it keeps the contract.
+
+    A function without a context cannot know the rule of what is shown: it may count the boxes scored at least 0.3.
+    """
     if isinstance(picked, str) or not isinstance(picked, Sequence | np.ndarray | pd.Series | pd.Index):
         raise ValueError(f"expected a list of image ids from the strategy {name}, got {picked!r}")
     ids = list(picked)
@@ -144,8 +150,8 @@ def _check_picks(picked: object, candidates: RotatedInstances, budget: Budget, n
     if len(set(ids)) < len(ids):
         repeated, times = Counter(ids).most_common(1)[0]
         raise ValueError(f"expected each image once from the strategy {name}, got {repeated!r} {times} times")
-    charged = shown(candidates.subset(ids))
-    if not budget.covers(charged):
+    charged = context.showing.counts(candidates.subset(ids))
+    if not (budget.covers(charged) or budget.covers(shown(candidates.subset(ids)))):
         got = f"{len(ids)} images with {charged.sum()} boxes"
         raise ValueError(
             f"expected at most {budget} from the strategy {name}, got {got} (an empty image counts as one)"

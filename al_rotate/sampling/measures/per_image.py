@@ -11,9 +11,10 @@ __all__ = ["features_of", "n_classes", "shown", "sums", "sums_by_class"]
 
 
 def shown(candidates: RotatedInstances, least_score: float = SHOWN_SCORE) -> NDArray[np.int64]:
-    """Count the boxes of each image that people are shown to correct, (M,): budgets and costs charge these.
+    """Count the boxes of each image with at least this score, (M,): before a rule is learnt, people are shown these.
 
-    A detector's own threshold lets dozens of boxes with scores near 0 through, which nobody will see.
+    A detector's own threshold lets dozens of boxes with scores near 0 through, which nobody will see. A strategy that
+    has a context counts those that are shown by ``context.showing.counts(candidates)``.
     """
     if candidates.scores is None:
         return candidates.counts

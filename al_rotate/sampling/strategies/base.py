@@ -19,7 +19,7 @@ from ..budget import Budget
 from ..context import QueryContext, remember_views
 from ..deprecated import renamed_argument, renamed_field, renamed_key
 from ..measures.aggregate import Empty, place_empty
-from ..measures.per_image import shown, sums
+from ..measures.per_image import sums
 
 __all__ = [
     "DECIMALS",
@@ -53,6 +53,9 @@ class RankingStrategy(ABC):
     The order of the ids never decides on a whole query: images among which nothing tells are drawn with the generator,
     and ``drawn`` is True for them.
     """
+
+    needs: Needs
+    figure: str | None
 
     @abstractmethod
     def rank(
@@ -184,7 +187,7 @@ class BatchStrategy(RankingStrategy):
             pool = pool.subset(pool.image_ids[by_id])
         order, n_picked, columns = self._order(pool, rng, context, budget)
         measures = {name: values for name, values in columns.items() if np.issubdtype(values.dtype, np.number)}
-        if rng is not None and measures and self._sees_no_difference(pool, measures):
+        if rng is not None and measures and self._sees_no_difference(pool, measures, context):
             order, columns = rng.permutation(len(pool)), {**measures, "drawn": np.full(len(pool), True)}
         picked = order[:n_picked]
         score = np.zeros(len(pool))
@@ -193,7 +196,7 @@ class BatchStrategy(RankingStrategy):
         table.insert(5, "placement", pd.Series(np.where(score > 0, "picked", "rest"), dtype=object))
         return _number(table.take(order))
 
-    def _sees_no_difference(self, pool: RotatedInstances, measures: Columns) -> bool:
+    def _sees_no_difference(self, pool: RotatedInstances, measures: Columns, context: QueryContext) -> bool:
         """Whether its measures, the boxes and their scores are the same for all images.
 
         Where it looks at features, a measure that it did not take (NaN) says nothing about them.
@@ -201,7 +204,7 @@ class BatchStrategy(RankingStrategy):
         if "features" in self.needs and any(np.isnan(values).any() for values in measures.values()):
             return False
         scores = sums(np.zeros(0) if pool.scores is None else pool.scores, pool)
-        return all(map(_is_constant, [pool.counts, shown(pool), scores, *measures.values()]))
+        return all(map(_is_constant, [pool.counts, context.showing.counts(pool), scores, *measures.values()]))
 
     def _order(
         self, pool: RotatedInstances, rng: Rng, context: QueryContext, budget: Budget | None
@@ -228,12 +231,12 @@ class BatchStrategy(RankingStrategy):
         if budget is None and len(pool):
             order_for(n := len(pool))
         else:
-            n = 0 if budget is None else budget.settle(order_for, shown(pool))
+            n = 0 if budget is None else budget.settle(order_for, context.showing.counts(pool))
         return tried[n]
 
 
 def _table(candidates: RotatedInstances, score: NDArray, context: QueryContext, columns: Columns) -> pd.DataFrame:
-    counts, n_shown = candidates.counts, shown(candidates)
+    counts, n_shown = candidates.counts, context.showing.counts(candidates)
     common = {"rank": 0, "image_id": candidates.image_ids, "score": score, "n_boxes": counts, "empty": counts == 0}
     common |= {"n_shown": n_shown, "expected_seconds": context.cost.seconds(n_shown)}
     if "expected_boxes" not in columns:

@@ -6,7 +6,6 @@ import numpy as np
 
 from ...data import RotatedInstances
 from ..context import QueryContext
-from ..measures.per_image import shown
 from .base import Columns, Rng, ScoreStrategy
 
 __all__ = ["box_count", "random"]
@@ -32,4 +31,4 @@ def box_count() -> ScoreStrategy:
     It looks good if the budget counts images, only because crowded images carry more labels, and falls behind if the
     budget counts boxes. A strategy that does no better has learnt to count.
     """
-    return ScoreStrategy(lambda candidates, rng, context: {"score": shown(candidates)}, per_image=True)
+    return ScoreStrategy(lambda candidates, rng, context: {"score": context.showing.counts(candidates)}, per_image=True)

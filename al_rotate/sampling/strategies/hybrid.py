@@ -16,7 +16,7 @@ from ..context import QueryContext
 from ..measures import consistency, coverage, diversity, quotas, uncertainty
 from ..measures.aggregate import place_empty
 from ..measures.distances import gain, unit
-from ..measures.per_image import features_of, n_classes, shown, sums, sums_by_class
+from ..measures.per_image import features_of, n_classes, sums, sums_by_class
 from .base import DECIMALS, BatchStrategy, Columns, Picks, Rng
 
 __all__ = ["HybridPicker", "hybrid"]
@@ -108,7 +108,7 @@ class HybridPicker:
         features, p = unit(features_of(candidates)), context.calibration(candidates)
         entropy = uncertainty.entropy(p)
         # An image may hold more than people are shown: as many objects as the probabilities of all its boxes add up to.
-        n_boxes = np.maximum(shown(candidates), sums(p, candidates))
+        n_boxes = np.maximum(context.showing.counts(candidates), sums(p, candidates))
         price = np.ones(len(candidates)) if context.budget is None else context.budget.price(n_boxes)
         taught = self._teach(entropy, candidates, context)
         value = np.round(taught / price, DECIMALS)
