@@ -58,6 +58,11 @@ class LabelStudioAnnotator:
         self._unreadable: dict[str, str] = {}  # image id -> why
         self._notes: list[dict[str, object]] = []  # for the next answer's account
 
+    @property
+    def shown(self) -> float | None:
+        """The least score of a box that is sent; None: the loop decides."""
+        return self.connection.shown
+
     def push(self, query: Query) -> None:
         """Ask for labels; see :meth:`Annotator.push`.
 
@@ -68,9 +73,7 @@ class LabelStudioAnnotator:
         self._waiting.update(query.image_ids)
         self._follow_classes()
         self._read_sizes(query)
-        shown = query.detections
-        if shown.scores is not None:
-            shown = shown.where(shown.scores >= self.connection.shown)
+        shown = query.boxes_to_show(self.shown)
         self._classes = self._classes or shown.classes
         if self._classes and self.connection.rename:
             shown = shown.replace(classes=self.connection.project_labels(self._classes))

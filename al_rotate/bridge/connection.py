@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ..data import SHOWN_SCORE
 from ..data.columns import as_classes
 from ..storage.files import atomic_write
 from .client.addresses import addresses
@@ -30,7 +29,7 @@ class Connection:
         images: ``local``, ``upload``, or a template; see :func:`~al_rotate.bridge.client.addresses`.
         document_root: for ``local``.
         token_file: a file with the token; None takes the environment's LABEL_STUDIO_API_KEY.
-        shown: the least score of a predicted box that is sent.
+        shown: the least score of a predicted box that is sent; None: the loop decides which are worth it.
         policy, polygons, rename, classes: how answers are read; see
             :class:`~al_rotate.bridge.conversion.options.ReadOptions`. The classes are the workspace's, in their order,
             which need not be that of the project's labels. If `rename` has several labels of one class, boxes are sent
@@ -42,7 +41,7 @@ class Connection:
     images: str = "local"
     document_root: str | None = None
     token_file: str | None = None
-    shown: float = SHOWN_SCORE
+    shown: float | None = None
     policy: str = "latest"
     polygons: bool = True
     rename: dict[str, str] | None = None

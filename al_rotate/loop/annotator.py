@@ -9,7 +9,8 @@ from typing import Protocol
 
 import pandas as pd
 
-from ..data import RotatedInstances
+from ..data import SHOWN_SCORE, RotatedInstances
+from ..sampling import ShowingRule
 from ..workspace import COST_COLUMNS
 
 __all__ = ["Annotator", "Answer", "Query"]
@@ -22,8 +23,8 @@ class Query:
     Args:
         image_ids: best first.
         paths: image id -> file, for each of them.
-        detections: boxes to correct, with scores; images without a detection may be missing here. Where labels are
-            in doubt, these are they, with a score of 1.
+        detections: all predicted boxes, with scores; images without a detection may be missing here. Where labels are
+            in doubt, these are they, with a score of 1. Which of them to show, :meth:`boxes_to_show` says.
         scores: of each image, higher first; of strategies that pick images together only the order of picking. None
             where it has no score.
         ranks: the place of each image in the round's whole query, from 1; None: this is the whole query.
@@ -36,6 +37,8 @@ class Query:
             :data:`~al_rotate.workspace.COST_COLUMNS`.
         figures: the strategy's own figure of each image, such as its uncertainty; None where it has none. None: the
             scores are.
+        shown: those of the detections that are worth showing, as was decided when the round queried; None: those of a
+            score of at least 0.3.
     """
 
     image_ids: Sequence[str]
@@ -49,6 +52,22 @@ class Query:
     again: bool = False
     costs: pd.DataFrame | None = None
     figures: Sequence[float | None] | None = None
+    shown: RotatedInstances | None = None
+
+    def boxes_to_show(self, least_score: float | None = None) -> RotatedInstances:
+        """Return the predicted boxes that people have before them.
+
+        Args:
+            least_score: of an annotator that is set to one; it holds whatever was decided.
+
+        Raises:
+            ValueError: for boxes without scores.
+        """
+        if self.detections.scores is None and self.detections.n_boxes:
+            raise ValueError("expected detections with scores, got boxes without")
+        if least_score is None and self.shown is not None:
+            return self.shown
+        return ShowingRule(SHOWN_SCORE if least_score is None else least_score).shown(self.detections)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +124,9 @@ class Annotator(Protocol):
     The loop pushes a query, and pulls as often as it likes. It may be killed in between, so before it pulls it pushes
     the open query again: `push` must ignore images that were pushed before, by whichever process. An annotator needs
     no memory of its own besides what it keeps elsewhere, such as on Label Studio's server.
+
+    It may have two attributes: ``shown``, the least score of a box that it shows, if it does not leave that to the loop
+    (None: it does), and ``cost``, the :class:`~al_rotate.CostModel` by which the loop then decides.
     """
 
     def push(self, query: Query) -> None:

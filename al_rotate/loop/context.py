@@ -10,12 +10,45 @@ from numpy.typing import NDArray
 
 from ..data import RotatedInstances
 from ..data.views import View
-from ..sampling import QueryContext, costs
+from ..sampling import CostModel, QueryContext, ShowingRule, costs, showing
 from ..sampling.costs import ExpectedCost
 from ..workspace import IMPORTED, Round, Weights, Workspace
-from ..workspace.artefacts import discard_damaged
+from ..workspace.artefacts import discard_damaged, write_json
 from ..workspace.held_out import held_out
+from .annotator import Annotator
 from .learners import Learner
+from .open_queries import SHOWN
+
+
+def decide_showing(
+    workspace: Workspace,
+    current: Round,
+    weights: Weights | None,
+    annotator: Annotator | None,
+    cost: CostModel | None = None,
+) -> ShowingRule:
+    """Decide which predicted boxes people are shown in the round that is about to query, and keep it in its folder.
+
+    An annotator that has a ``shown`` of its own, such as ``al-rotate connect --shown 0.5``, decides by that score. Else
+    the rule is learnt from the answers so far, see :func:`al_rotate.sampling.showing.learn`.
+
+    Args:
+        workspace: of the loop.
+        current: the round.
+        weights: those that detect on the candidates; None: the round queries without a trained detector.
+        annotator: its ``cost``, if it has one, holds where no other times are given.
+        cost: seconds for each kind of correction; None: the annotator's, or else the assumed ones.
+    """
+    cost = cost or getattr(annotator, "cost", None) or CostModel()
+    if (own := getattr(annotator, "shown", None)) is not None:
+        rule = ShowingRule(own, cost=cost, why=f"boxes are shown from a score of {own:g}, as the annotator is set")
+    elif weights is None:
+        rule = ShowingRule(cost=cost, why="no box is shown, because nothing is trained yet")
+    else:
+        labels = workspace.labels()
+        rule = showing.learn(held_out(workspace, labels), labels, cost)
+    write_json(current.folder / SHOWN, rule.to_json())
+    return rule
 
 
 def build_context(
@@ -25,6 +58,7 @@ def build_context(
     weights: Weights | None,
     needs: frozenset[str],
     assumed_cost: ExpectedCost | None = None,
+    rule: ShowingRule | None = None,
 ) -> QueryContext:
     """Build what a strategy with these needs is given in the current round.
 
@@ -34,8 +68,11 @@ def build_context(
         current: the round that is about to query.
         weights: those that detected on the candidates; None: the round queries without a trained detector.
         needs: see :data:`al_rotate.sampling.strategies.base.NEEDS`.
-        assumed_cost: of labelling an image, until there are enough answers to learn it from.
+        assumed_cost: of labelling an image, until there are enough answers to learn it from; None: as the times of
+            the rule make one expect.
+        rule: which boxes people are shown.
     """
+    rule = rule or ShowingRule()
     labels = workspace.labels() if needs & {"labels", "labelled_features"} else RotatedInstances.empty()
 
     def features() -> NDArray[np.float32] | None:
@@ -60,5 +97,7 @@ def build_context(
         detections=held_out(workspace, labels) if "labels" in needs else RotatedInstances.empty(),
         features=features() if "labelled_features" in needs else None,
         views=predict_views if weights is not None else None,
-        cost=costs.fit(ledger[ledger["annotator"] != IMPORTED], assumed_cost).cost,  # imported labels took no time
+        # Imported labels took no time.
+        cost=costs.fit(ledger[ledger["annotator"] != IMPORTED], assumed_cost or ExpectedCost.assumed(rule.cost)).cost,
+        showing=rule,
     )

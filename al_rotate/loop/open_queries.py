@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -9,11 +10,14 @@ import numpy as np
 import pandas as pd
 
 from ..data import RotatedInstances
+from ..sampling import ShowingRule
 from ..storage.user_warnings import warn_user
 from ..workspace import REVIEW, STATUSES, Round, Workspace, current_weights
 from ..workspace.artefacts import read_explanations, read_selection, set_aside, update_tables
 from .annotator import Annotator, Answer, Query
 from .learners import Learner
+
+SHOWN = "shown.json"  # in a round's folder: the rule of which boxes people are shown
 
 
 def push_open_queries(workspace: Workspace, annotator: Annotator, learner: Learner) -> None:
@@ -80,16 +84,19 @@ def _query_of(workspace: Workspace, learner: Learner, past: Round, images: pd.Da
     detections = None if is_review else _detections_of(workspace, learner, past)
     weights = None if detections is None else current_weights(workspace, before_round=past.number)
     if is_review:
-        labels = workspace.labels().subset(ids)
-        shown = labels.replace(scores=np.ones(labels.n_boxes))
+        labels = workspace.labels()
+        shown = detections = labels.replace(scores=np.ones(labels.n_boxes))
+    elif detections is None:
+        shown = detections = RotatedInstances.empty(classes=workspace.classes)
     else:
-        shown = RotatedInstances.empty(classes=workspace.classes) if detections is None else detections
+        shown = _shown(workspace, past, detections)
+        detections = workspace.in_current_classes(detections)
     said = read_selection(past.folder).set_index("image_id").reindex(ids)
     scores = [_number(score) for score in images["score"]]
     return Query(
         ids,
         workspace.paths(ids),
-        shown.subset(i for i in ids if i in shown),
+        detections.subset(i for i in ids if i in detections),
         scores=scores,
         ranks=images["rank"].tolist(),
         whys=said["why"].fillna("").tolist() if "why" in said else [""] * len(ids),
@@ -98,7 +105,30 @@ def _query_of(workspace: Workspace, learner: Learner, past: Round, images: pd.Da
         again=is_review or again,
         costs=workspace.spent(ids) if is_review or again else None,
         figures=[_number(figure) for figure in said["figure"]] if "figure" in said else scores,
+        shown=shown.subset(i for i in ids if i in shown),
     )
+
+
+def showing_rule(past: Round) -> ShowingRule:
+    """Return the rule of which boxes people are shown that a round queried with; the default of older rounds.
+
+    Raises:
+        ValueError: for a damaged file; names it.
+    """
+    path = past.folder / SHOWN
+    if not path.exists():
+        return ShowingRule()
+    try:
+        return ShowingRule.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}; delete it, and boxes of a score of 0.3 are shown") from error
+
+
+def _shown(workspace: Workspace, past: Round, detections: RotatedInstances) -> RotatedInstances:
+    """The boxes that are shown, in the workspace's classes of now; the rule is told in those of then."""
+    rule, current = showing_rule(past), workspace.in_current_classes(detections)
+    mask = rule.select(detections if rule.classes == detections.classes else current)
+    return current.where(mask)
 
 
 def _detections_of(workspace: Workspace, learner: Learner, past: Round) -> RotatedInstances | None:
@@ -110,14 +140,14 @@ def _detections_of(workspace: Workspace, learner: Learner, past: Round) -> Rotat
     if not folder.with_suffix(".json").exists() and not folder.exists():
         return None
     try:
-        return workspace.in_current_classes(RotatedInstances.load(folder, ids))
+        return RotatedInstances.load(folder, ids)
     except (ValueError, FileNotFoundError) as error:
         weights = current_weights(workspace, before_round=past.number)
         if weights is None:
             raise
         kept = f", and the rest is kept as {set_aside(folder).name}" if folder.exists() else ""
         warn_user(f"{error}; the detections on the {len(ids)} images of round {past.number} are made again{kept}")
-        return workspace.in_current_classes(learner.predict(weights.path, workspace.paths(ids), folder))
+        return learner.predict(weights.path, workspace.paths(ids), folder)
 
 
 def _number(value: Any) -> float | None:

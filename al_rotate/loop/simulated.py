@@ -20,6 +20,7 @@ from .annotator import Answer, Query
 
 HELD_BACK, COSTS = "held_back.parquet", "held_back.json"  # in a workspace
 _SUMMED = COST_COLUMNS[1:]  # numbers, which add up over all work on an image
+_UNTOLD = {"shown": SHOWN_SCORE, "cost": {"kept": 0.0}}  # of a workspace by al_rotate 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +34,14 @@ class _Answered:
 class SimulatedAnnotator:
     """An annotator that answers at once from held-back labels, and charges for each correction.
 
-    A predicted box that is as good as what a person would draw stays as it is: it costs nothing to move, and it is what
-    the answer holds. All other boxes of the answer are the held-back ones.
+    A predicted box that is as good as what a person would draw stays as it is: it costs a look, and it is what the
+    answer holds. All other boxes of the answer are the held-back ones.
 
     Args:
         held_back: the true labels of every image that may be queried.
         cost: seconds for each kind of correction.
-        shown: the lowest score of a predicted box that the annotator sees, and has to correct.
+        shown: the least score of a predicted box that the annotator sees, and has to correct; None: the loop decides
+            which boxes are worth showing at these costs.
         tolerance: how far off a predicted box is left alone; None: as careful people do.
 
     Raises:
@@ -50,7 +52,7 @@ class SimulatedAnnotator:
         self,
         held_back: RotatedInstances,
         cost: CostModel | None = None,
-        shown: float = SHOWN_SCORE,
+        shown: float | None = None,
         tolerance: Tolerance | None = None,
     ) -> None:
         if held_back.scores is not None:
@@ -80,7 +82,7 @@ class SimulatedAnnotator:
         asked = [i for i in query.image_ids if i not in self._answers or self._answers[i].round < query.round]
         if not asked:
             return
-        shown, truth = self._shown(query), self.held_back.subset(asked)
+        shown, truth = query.boxes_to_show(self.shown), self.held_back.subset(asked)
         table = corrections.compare(shown, truth, tolerance=self.tolerance)
         answers = corrections.left_alone(shown, truth, tolerance=self.tolerance)
         counts = corrections.counts(table, asked)
@@ -107,13 +109,6 @@ class SimulatedAnnotator:
         labels = labels.replace(boxes=np.concatenate([answer.boxes for answer in answered]))
         return Answer(labels, {}, costs, corrections=table)
 
-    def _shown(self, query: Query) -> RotatedInstances:
-        """Return the boxes that people have before them."""
-        shown = query.detections
-        if shown.scores is None and shown.n_boxes:
-            raise ValueError("expected detections with scores, got boxes without")
-        return shown if shown.scores is None else shown.where(shown.scores >= self.shown)
-
 
 def restore(folder: Path) -> SimulatedAnnotator | None:
     """Restore the simulated annotator that a workspace was made with: an ``al_rotate.annotators`` entry point.
@@ -126,7 +121,7 @@ def restore(folder: Path) -> SimulatedAnnotator | None:
         return None
     try:
         held_back = RotatedInstances.load(file)
-        told = json.loads(costs.read_text(encoding="utf-8")) if costs.exists() else {}  # not by al_rotate 0.2
+        told = json.loads(costs.read_text(encoding="utf-8")) if costs.exists() else _UNTOLD
         parts = {"cost": CostModel(**told.get("cost", {})), "tolerance": Tolerance(**told.get("tolerance", {}))}
         return SimulatedAnnotator(held_back, **{**told, **parts})
     except (FileNotFoundError, ValueError, TypeError, AttributeError) as error:

@@ -61,8 +61,8 @@ def _add_connect(add_command: AddCommand) -> None:
     connect.add_argument("--image-source", default="upload", metavar="SOURCE", help=source)
     connect.add_argument("--images", dest="image_source", action=Renamed, new="--image-source")
     connect.add_argument("--document-root", type=Path, help="with local: the server's LOCAL_FILES_DOCUMENT_ROOT")
-    shown = "least score of a box that is sent; by default %(default)s"
-    connect.add_argument("--shown", type=score, default=SHOWN_SCORE, metavar="SCORE", help=shown)
+    shown = "least score of a box that is sent; by default each query decides which are quicker to correct than to draw"
+    connect.add_argument("--shown", type=score, metavar="SCORE", help=shown)
     connect.add_argument("--policy", choices=POLICIES, default="latest", help=POLICY_HELP)
     connect.add_argument("--polygons", action=argparse.BooleanOptionalAction, default=True, help=POLYGONS_HELP)
     connect.add_argument("--rename", nargs="+", metavar="LABEL=CLASS", help="labels with other names in the project")
