@@ -43,6 +43,7 @@ _NAMES = {
     "LabelStudio": "bridge",
     "LabelStudioAnnotator": "bridge",
     "RotatedInstances": "data",
+    "Schedule": "detection",
     "SimulatedAnnotator": "loop",
     "Workspace": "workspace",
     "evaluate": "evaluation",
@@ -76,7 +77,7 @@ if TYPE_CHECKING:
     from .data import RotatedInstances, formats, geojson, images, instances, synthetic, tiling
     from .data.formats import coco, dota, yolo_obb
     from .data.formats.dota import DOTA_V1, DOTA_V2, DOTA_V15
-    from .detection import Detector, finetune
+    from .detection import Detector, Schedule, finetune
     from .evaluation import corrections, evaluate
     from .evaluation import learning_curves as curves
     from .loop import ActiveLoop, Annotator, SimulatedAnnotator

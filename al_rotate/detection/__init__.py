@@ -19,6 +19,7 @@ _HOMES = {
     "Detector": "detector",
     "Finetuned": "training.finetuning",
     "PredictOptions": "inference.options",
+    "Schedule": "training.schedule",
     "TrainingDiverged": "training.finetuning",
     "finetune": "training.finetuning",
 }
@@ -41,3 +42,4 @@ if TYPE_CHECKING:
     from .detector import Detector
     from .inference.options import PredictOptions
     from .training.finetuning import Finetuned, TrainingDiverged, finetune
+    from .training.schedule import Schedule

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from ..data import RotatedInstances
-from ..sampling import Budget, Strategy, make_strategy, needs_of
+from ..detection.training.schedule import Schedule
+from ..sampling import Budget, CostModel, Strategy, make_strategy, needs_of
 from ..workspace import REVIEW, Round, Weights, Workspace, current_weights
 from ..workspace.artefacts import write_csv, write_json
 from ..workspace.progress import trains_next
@@ -19,7 +20,7 @@ from ..workspace.versions import SetName
 from .annotator import Annotator
 from .changes import Changeable
 from .changes.imported import import_at_start
-from .context import build_context
+from .context import build_context, decide_showing
 from .create import (
     Images,
     LabelledSet,
@@ -34,7 +35,13 @@ from .open_queries import push_open_queries, query_table, record_answer
 from .review import choose_doubtful, rank_label_errors
 from .settings import LoopSettings, as_budget
 from .simulated import SimulatedAnnotator
-from .steps import choose_images, detect_candidates, train_weights
+from .steps import (
+    choose_images,
+    close_with_missing_answers,
+    detect_candidates,
+    metrics_of_last_round,
+    train_weights,
+)
 
 if TYPE_CHECKING:
     from ..detection.detector import Detector
@@ -62,8 +69,11 @@ class ActiveLoop(Changeable):
         learner: predicts and trains instead of MMRotate; without a detector it starts without weights.
         val: (images, labels) that each training is validated on, with the config's own evaluator; its figures are
             metrics called ``val_...``. They are never trained on.
+        schedule: how long each training goes, at what rates, and how often it shows each image; "config": as the
+            detector's config says, which is the default.
         labels: of images of the pool, if there are any already, see :meth:`add_labels`. If the detector's weights are
             random, :meth:`train` trains on them before the first query.
+        cost: seconds for each kind of correction, which decide what is shown; None: the annotator's, or else assumed.
 
     Raises:
         WorkspaceBusy: if another process has the workspace open.
@@ -87,6 +97,8 @@ class ActiveLoop(Changeable):
         learner: Learner | None = None,
         val: tuple[Images, RotatedInstances] | None = None,
         labels: RotatedInstances | None = None,
+        schedule: Schedule | Literal["config"] | None = None,
+        cost: CostModel | None = None,
     ) -> None:
         folder = Path(folder).absolute()
         changes = {
@@ -96,6 +108,8 @@ class ActiveLoop(Changeable):
             "train_options": train_options,
             "warm_start": warm_start,
             "seed": seed,
+            "schedule": schedule,
+            "cost": cost,
         }
         given: tuple[tuple[SetName, LabelledSet | None], ...] = (("test", test), ("val", val))
         sets = {name: labelled for name, labelled in given if labelled is not None}
@@ -139,10 +153,11 @@ class ActiveLoop(Changeable):
         current = self.workspace.begin_round()
         if current.stage == "new" and not self._only_waits_for_answers():
             weights = self._weights_to_query()
+            rule = decide_showing(self.workspace, current, weights, self.annotator, self.settings.cost)
             strategy = self.strategy if weights else make_strategy("random")
             needs = needs_of(strategy)
             detections = detect_candidates(self.workspace, self.learner, current, weights, needs)
-            context = build_context(self.workspace, self.learner, current, weights, needs, self.budget.cost)
+            context = build_context(self.workspace, self.learner, current, weights, needs, self.budget.cost, rule)
             rng = np.random.default_rng([self.settings.seed, current.number])
             ranking, selection = choose_images(detections, strategy, self.budget, rng, context)
             is_drawn = "drawn" in selection and bool(selection["drawn"].all())  # also where nothing is told apart
@@ -218,11 +233,11 @@ class ActiveLoop(Changeable):
         current = self.workspace.begin_round()
         if current.stage == "new":
             if not self.workspace.waits_to_be_trained_on(current.number):
-                return self._metrics_of_last_round()
+                return metrics_of_last_round(self.workspace)
             self.workspace.skip_query(current.number)
         if current.stage == "queried":
-            self._close_with_missing_answers(current)
-        checkpoint, metrics = train_weights(self.workspace, self.learner, current, self.settings.warm_start)
+            close_with_missing_answers(self.workspace, current)
+        checkpoint, metrics = train_weights(self.workspace, self.learner, current, self.settings)
         write_json(current.folder / "metrics.json", metrics)
         self.workspace.record_training(current.number, checkpoint, metrics)
         return metrics
@@ -283,16 +298,3 @@ class ActiveLoop(Changeable):
     def _hand_over(self, current: Round) -> None:
         if self.annotator is not None and current.stage in ("new", "queried"):
             push_open_queries(self.workspace, self.annotator, self.learner)
-
-    def _metrics_of_last_round(self) -> dict[str, Any]:
-        trained = [r for r in self.workspace.rounds() if r.stage == "trained"]
-        if not trained:
-            raise ValueError("nothing is labelled yet: query() and collect() first")
-        return trained[-1].metrics
-
-    def _close_with_missing_answers(self, current: Round) -> None:
-        counts = self.workspace.query(current.number)["status"].value_counts()
-        if "labelled" not in counts and not self.workspace.waits_to_be_trained_on(current.number):
-            states = ", ".join(f"{count} {status}" for status, count in counts.items())
-            raise ValueError(f"nothing of round {current.number} is labelled yet ({states}): collect() when it is")
-        self.workspace.close_collection(current.number)

@@ -15,7 +15,7 @@ from ..sampling import Strategy, make_strategy
 from ..workspace import Workspace
 from ..workspace.versions import SetName, labelled_set
 from .annotator import Annotator
-from .learners import Learner, MMRotateLearner, takes_validation_set
+from .learners import Learner, MMRotateLearner, require_parameters
 from .settings import CUSTOM, LoopSettings
 from .simulated import SimulatedAnnotator
 
@@ -55,10 +55,9 @@ def create_workspace(
     files_of = {name: image_files.resolve(images) for name, (images, _) in sets.items()}
     for files in (pool, *files_of.values()):
         image_files.require_decided(files.values())
-    if "val" in sets and learner is not None and not takes_validation_set(learner):
-        raise ValueError(
-            f"{type(learner).__name__}.train takes no validation set: give it a parameter `val`, or no val"
-        )
+    if learner is not None:
+        wanted = {"val": "val" in sets, "schedule": settings.schedule is not None}
+        require_parameters(learner, [name for name, is_given in wanted.items() if is_given])
     _check_classes(names, detector, annotator)
     if isinstance(annotator, SimulatedAnnotator):
         _check_held_back(annotator, pool)

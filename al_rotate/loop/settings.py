@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from ..sampling import Budget
+from ..detection.training.schedule import Schedule
+from ..sampling import Budget, CostModel
 from ..sampling.deprecated import warn_renamed
 
 if TYPE_CHECKING:
     from ..detection.networks.precision import Precision
 
 CUSTOM = "custom"  # the name of a strategy that is a function of the user's own
+CONFIGS_OWN = "config"  # in the place of a schedule: the trainings go as their config says
 _NAMES_ON_DISK = {"untrained_start": "cold"}  # as al_rotate 0.1 writes and reads them
-_OMITTED = {"train_options": None, "config": "config.py", "test": None, "val": None}  # where they have these values
+# Not written where they have these values.
+_OMITTED = {"train_options": None, "config": "config.py", "test": None, "val": None, "schedule": None}
 _CURRENT_NAMES = {on_disk: name for name, on_disk in _NAMES_ON_DISK.items()}
 
 
@@ -37,6 +40,9 @@ class LoopSettings:
         untrained_start: whether the initial weights are random or missing. The first round is then sampled at random.
         device: of the detector.
         precision: of predictions.
+        schedule: of the trainings; None: as their config says.
+        cost: seconds for each kind of correction, by which it is decided what people are shown; None: those of the
+            annotator, if it has a ``cost``, or else :class:`~al_rotate.CostModel`'s.
         other: further keys that a workspace holds, such as a newer version's; they are kept.
     """
 
@@ -53,6 +59,8 @@ class LoopSettings:
     untrained_start: bool = True
     device: str = "auto"
     precision: Precision = "auto"
+    schedule: Schedule | None = None
+    cost: CostModel | None = None
     other: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -61,6 +69,10 @@ class LoopSettings:
         values = {_CURRENT_NAMES.get(key, key): value for key, value in settings.items()}
         if "budget" in values:
             values["budget"] = Budget(**values["budget"])
+        if values.get("schedule"):
+            values["schedule"] = Schedule(**values["schedule"])
+        if values.get("cost"):
+            values["cost"] = CostModel(**values["cost"])
         known = {entry.name for entry in fields(cls)} - {"other"}
         other = {key: values.pop(key) for key in [*values] if key not in known}
         return cls(**values, other=other)
@@ -70,6 +82,8 @@ class LoopSettings:
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         other = values.pop("other")
         values["budget"] = asdict(self.budget)
+        values["cost"] = self.cost and asdict(self.cost)
+        values["schedule"] = self.schedule and asdict(self.schedule)
         for name, default in _OMITTED.items():
             if values[name] == default:
                 del values[name]
@@ -85,6 +99,8 @@ class LoopSettings:
             changes["strategy"] = CUSTOM
         if "budget" in changes:
             changes["budget"] = as_budget(changes["budget"])
+        if changes.get("schedule") == CONFIGS_OWN:
+            changes["schedule"] = None
         if changes.get("strategy", self.strategy) != self.strategy:
             changes.setdefault("strategy_options", {})
         return replace(self, **changes)

@@ -1,10 +1,11 @@
-"""The steps of a round that take a detector: detect on the unlabelled images, choose among them, evaluate weights."""
+"""The steps of a round: detect on the unlabelled images, choose among them, close the collection, train, evaluate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,8 @@ from ..sampling import Budget, QueryContext, Strategy, explain, figures_of, rank
 from ..workspace import Round, Weights, Workspace, current_weights
 from ..workspace.artefacts import clear_unless_made_for, discard_damaged
 from ..workspace.versions import initial_weights, labelled_set
-from .learners import Learner
+from .learners import Learner, require_parameters
+from .settings import LoopSettings
 
 
 def detect_candidates(
@@ -67,10 +69,37 @@ def choose_images(
     return ranking, selection
 
 
+def close_with_missing_answers(workspace: Workspace, current: Round) -> None:
+    """Close the collection of a round that is to be trained on the answers that have come.
+
+    Raises:
+        ValueError: if none has come.
+    """
+    counts = workspace.query(current.number)["status"].value_counts()
+    if "labelled" not in counts and not workspace.waits_to_be_trained_on(current.number):
+        states = ", ".join(f"{count} {status}" for status, count in counts.items())
+        raise ValueError(f"nothing of round {current.number} is labelled yet ({states}): collect() when it is")
+    workspace.close_collection(current.number)
+
+
+def metrics_of_last_round(workspace: Workspace) -> dict[str, Any]:
+    """Return the metrics of the last round that is trained.
+
+    Raises:
+        ValueError: if none is.
+    """
+    trained = [past for past in workspace.rounds() if past.stage == "trained"]
+    if not trained:
+        raise ValueError("nothing is labelled yet: query() and collect() first")
+    return trained[-1].metrics
+
+
 def train_weights(
-    workspace: Workspace, learner: Learner, current: Round, warm_start: bool
+    workspace: Workspace, learner: Learner, current: Round, settings: LoopSettings
 ) -> tuple[Path, dict[str, float]]:
     """Train on all labels, and evaluate on the test set. Unreadable test images are left out and counted.
+
+    A schedule is that of a training that goes on, where the training starts from weights of this loop.
 
     Returns:
         The new weights, and the training's metrics and those on the test set.
@@ -80,12 +109,18 @@ def train_weights(
     """
     test, val = labelled_set(workspace, "test"), labelled_set(workspace, "val")
     labels = workspace.labels()
-    start = current_weights(workspace) if warm_start else initial_weights(workspace)
-    arguments = start.path if start else None, workspace.paths(labels.image_ids), labels, current.folder / "training"
-    if val is None:
-        checkpoint, metrics = learner.train(*arguments)
-    else:
-        checkpoint, metrics = learner.train(*arguments, val=(val[1], val[0]))
+    initial = initial_weights(workspace)
+    start = current_weights(workspace) if settings.warm_start else initial
+    options: dict[str, Any] = {}
+    if val is not None:
+        options["val"] = val[1], val[0]
+    if (schedule := settings.schedule) is not None:
+        options["schedule"] = schedule if start == initial else schedule.continued()
+    require_parameters(learner, options)
+    files = workspace.paths(labels.image_ids)
+    checkpoint, metrics = learner.train(
+        start.path if start else None, files, labels, current.folder / "training", **options
+    )
     return checkpoint, {**metrics, **(_evaluate(workspace, learner, current, checkpoint, *test) if test else {})}
 
 

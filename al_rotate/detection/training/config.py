@@ -14,6 +14,7 @@ from mmengine.config import Config
 from ...data import RotatedInstances, dataset
 from ...data.images import resolve
 from .. import configs
+from .schedule import LOWEST_RATE, Schedule
 
 
 def training_config(
@@ -26,6 +27,7 @@ def training_config(
     val: RotatedInstances | None = None,
     keep_empty: bool = True,
     seed: int = 0,
+    schedule: Schedule | None = None,
 ) -> Config:
     """Write the labels and ``config.py`` to `work_dir`, and return the complete config of the training.
 
@@ -46,13 +48,17 @@ def training_config(
     cfg.launcher = "pytorch" if "LOCAL_RANK" in os.environ else "slurm" if slurm else "none"
     cfg.randomness = {"seed": seed, **(cfg.get("randomness") or {})}
     cfg.resume = not cfg.get("load_from")  # from work_dir, if it has a checkpoint
-    cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), {"type": "StopWhenDiverged"}, {"type": "ProgressBar"}]
+    ours = [{"type": name} for name in ("StepTogether", "StopWhenDiverged", "ProgressBar")]
+    cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), *ours]
+    cfg.default_hooks = {"runtime_info": {"type": "LossesOnDemand"}, **(cfg.get("default_hooks") or {})}
 
     files = resolve(images)
     if not labels.n_boxes:
         raise ValueError(f"expected labels with at least one box to train on, got {labels!r}")
     train = dataset.write(work_dir / "data" / "train.parquet", files, labels, classes)
     _use_data(cfg.train_dataloader, train, classes, {"filter_empty_gt": not keep_empty})
+    if schedule is not None:
+        _follow(schedule, cfg, len(labels))
     if val is None:
         cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
     else:
@@ -95,6 +101,35 @@ def _use_data(loader: dict[str, Any], path: Path, classes: Sequence[str], filter
     }
     if loader.get("num_workers") == 0:
         loader["persistent_workers"] = False
+
+
+def _follow(schedule: Schedule, cfg: Config, n_images: int) -> None:
+    """Put a schedule in the place of the config's own length, learning rates and sampler."""
+    iterations = schedule.iterations(n_images)
+    cfg.train_cfg = {"type": "IterBasedTrainLoop", "max_iters": iterations, "val_interval": iterations}
+    rising = schedule.warm_up_iterations(iterations)
+    cosine = {"type": "CosineAnnealingLR", "by_epoch": False, "begin": rising, "end": iterations}
+    cfg.param_scheduler = [{**cosine, "T_max": max(1, iterations - rising), "eta_min_ratio": LOWEST_RATE}]
+    if rising > 1:
+        line = {"type": "LinearLR", "by_epoch": False, "begin": 0, "end": rising, "start_factor": 1 / rising}
+        cfg.param_scheduler.insert(0, line)
+    if schedule.rate != 1:
+        cfg.optim_wrapper.optimizer.lr *= schedule.rate
+    loader = cfg.train_dataloader
+    loader.sampler = {"type": "InfiniteSampler", "shuffle": True}  # MMEngine resumes it at the image where it was
+    if schedule.balance:
+        wrapper = {"type": "ClassBalancedDataset", "oversample_thr": schedule.balance}
+        loader.dataset = {**wrapper, "dataset": loader.dataset}
+    hooks = cfg.get("default_hooks") or {}
+    # Two, because the Runner deletes the older checkpoint before it has written the newer one.
+    kept = {"by_epoch": False, "interval": max(1, iterations // 3), "max_keep_ckpts": 2}
+    checkpoint = {**(hooks.get("checkpoint") or {"type": "CheckpointHook"}), **kept}
+    cfg.default_hooks = {**hooks, "checkpoint": checkpoint}
+    cfg.log_processor = {**(cfg.get("log_processor") or {"type": "LogProcessor"}), "by_epoch": False}
+    if schedule.ema:
+        mean = {"type": "EMAHook", "ema_type": "ExponentialMovingAverage", "update_buffers": True, "priority": 49}
+        mean["momentum"] = min(0.5, 1 / (schedule.ema * iterations))
+        cfg.custom_hooks = [*(hook for hook in cfg.custom_hooks if configs.kind(hook) != "EMAHook"), mean]
 
 
 def _replace_types(value: Any, old: str, new: str) -> None:

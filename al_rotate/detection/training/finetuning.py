@@ -10,7 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from ..checkpoints.fetching import fetch_pretrained
 from ..openmmlab.components import TrainingDiverged
 from .config import training_config
 from .data import usable
+from .schedule import Schedule
 
 __all__ = ["Finetuned", "TrainingDiverged", "finetune"]
 
@@ -71,8 +72,9 @@ def finetune(
     seed: int = 0,
     keep_checkpoints: bool = True,
     class_map: Mapping[str, str] | None = None,
+    schedule: Schedule | None = None,
 ) -> Finetuned:
-    """Train an MMRotate config on `labels`, with the config's own pipelines, schedule, hooks and visualiser.
+    """Train an MMRotate config on `labels`, with the config's own pipelines, hooks and visualiser.
 
     After a kill the same call resumes from the last checkpoint in `work_dir`; once finished, it returns at once.
     Under ``torchrun`` or SLURM every rank makes the same call.
@@ -95,6 +97,8 @@ def finetune(
         keep_checkpoints: keep the Runner's own checkpoints (``iter_300.pth``, ``best_...``), each several times as
             large as the weights. False deletes them once the training has succeeded.
         class_map: class of the checkpoint -> class that takes its weights: ``{"large-vehicle": "truck"}``.
+        schedule: how long, at what rates, and how often each image, in place of what the config and `cfg_options` say
+            of that; None: as they say.
 
     Raises:
         ValueError: for labels without an image, of other classes or without a box, or most of whose boxes are not in
@@ -108,7 +112,8 @@ def finetune(
     result = Finetuned(work_dir / "finetuned.pth", work_dir / "config.py", {})
     if str(checkpoint) == "zoo":
         checkpoint = configs.published_weights(config)
-    settings = configs.load(config, cfg_options).to_dict(), list(names), seed, keep_empty
+    settings = [configs.load(config, cfg_options).to_dict(), list(names), seed, keep_empty]
+    settings += [asdict(schedule)] if schedule else []
     request = {
         "config": hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest(),
         "labels": _digest(labels),
@@ -126,8 +131,9 @@ def finetune(
 
     files = resolve(images)
     train, test = usable(files, labels), None if val is None else usable(files, val, "evaluated")
+    val_labels = test.labels if test else None
     cfg = training_config(
-        config, files, train.labels, names, work_dir, cfg_options, test.labels if test else None, keep_empty, seed
+        config, files, train.labels, names, work_dir, cfg_options, val_labels, keep_empty, seed, schedule
     )
     last, reached = _last_checkpoint(work_dir)
     cfg.resume = last is not None

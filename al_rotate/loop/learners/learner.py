@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from ...data import RotatedInstances
 from ...data.views import View
+from ...detection.training.schedule import Schedule
 
+_OPTIONAL = {"val": "validation set", "schedule": "schedule"}  # parameters of Learner.train
 ValidationSet = tuple[Mapping[str, Path], RotatedInstances]
 
 
@@ -38,11 +40,12 @@ class Learner(Protocol):
         labels: RotatedInstances,
         work_dir: Path,
         val: ValidationSet | None = None,
+        schedule: Schedule | None = None,
     ) -> tuple[Path, dict[str, float]]:
         """Train new weights in `work_dir` and return their file and the training's metrics.
 
         A learner without the parameter `val` is fine for loops without a validation set: it is passed by name, and only
-        where there is one.
+        where there is one. So is `schedule`.
 
         Args:
             checkpoint: the weights to start from; None in the first training of a loop without a detector.
@@ -50,10 +53,24 @@ class Learner(Protocol):
             labels: to train on; images without a box are negatives.
             work_dir: of this training alone.
             val: image id -> file, and labels, to validate on. The ids may be those of other images of the pool.
+            schedule: how long to train, and at what rates.
         """
 
 
-def takes_validation_set(learner: Learner) -> bool:
-    """Return whether a learner's ``train`` has a parameter `val`."""
+def require_parameters(learner: Learner, names: Iterable[str]) -> None:
+    """Refuse a learner whose ``train`` cannot be given what a loop has for it.
+
+    Args:
+        learner: any.
+        names: of optional parameters of :meth:`Learner.train`.
+
+    Raises:
+        ValueError: says which parameter is missing.
+    """
     parameters = inspect.signature(learner.train).parameters
-    return "val" in parameters or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    for name in names:
+        if name not in parameters and not takes_any:
+            raise ValueError(
+                f"{type(learner).__name__}.train takes no {_OPTIONAL[name]}: give it a parameter `{name}`, or no {name}"
+            )

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from ...data import RotatedInstances
 from ...data.views import View
+from ...detection.training.schedule import Schedule
+from ..settings import CONFIGS_OWN
 from .learner import ValidationSet
 
 if TYPE_CHECKING:
     from ...detection import Detector
     from ...detection.networks.precision import Precision
 
+_OF_SCHEDULES = ("train_cfg", "param_scheduler")  # parts of a config that a schedule replaces
 _OF_TRAINING = ("iterations", "images_left_out", "boxes_left_out")  # metrics that are no figures of an evaluator
 
 
@@ -62,6 +65,7 @@ class MMRotateLearner:
         labels: RotatedInstances,
         work_dir: Path,
         val: ValidationSet | None = None,
+        schedule: Schedule | None = None,
     ) -> tuple[Path, dict[str, float]]:
         """See :meth:`Learner.train`; only the weights are kept of the Runner's checkpoints.
 
@@ -71,6 +75,7 @@ class MMRotateLearner:
         Raises:
             FileNotFoundError: for images whose files are missing: that is a folder that moved, or a disk that is not
                 there, rather than damaged images.
+            ValueError: for train_options that say how long to train, where a schedule says so.
         """
         from ...detection import finetune  # loads torch and OpenMMLab, which looking at a workspace does not need
 
@@ -78,6 +83,11 @@ class MMRotateLearner:
             raise FileNotFoundError(
                 f"expected the files of {len(images)} labelled images, {len(missing)} are missing, e.g. {missing[0]}: "
                 "put them back, or take their images out of the workspace with remove_images"
+            )
+        if schedule and (own := [key for key in self.train_options if key.startswith(_OF_SCHEDULES)]):
+            raise ValueError(
+                f"expected train_options without {', '.join(own)}, because this loop's schedule says how long to train "
+                f"and at what rates: change the schedule, or train as the config says (--schedule {CONFIGS_OWN})"
             )
         files, val_labels = _with_validation_set(images, val)
         result = finetune(
@@ -92,6 +102,7 @@ class MMRotateLearner:
             seed=self.seed,
             keep_checkpoints=False,
             class_map=self._class_map(checkpoint),
+            schedule=schedule,
         )
         return result.checkpoint, {_name(name): value for name, value in result.metrics.items()}
 

@@ -1,0 +1,79 @@
+"""How long a training goes on, how its learning rate goes, and how often it shows each image."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+LOWEST_RATE = 0.05  # at the end, as a share of the highest
+CONTINUED_RATE = 0.1  # the highest rate of a training that goes on with a loop's weights, as a share of the first's
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A training as long as its labels are many, in place of a config's own length and learning rates.
+
+    The learning rate rises in a line during the warm-up, and falls in a cosine to a twentieth of the highest rate at
+    the end.
+
+    Args:
+        per_image: iterations for each labelled image, in the config's batch size.
+        least, most: limits of the iterations.
+        rate: the highest learning rate, as a share of the config's.
+        warm_up: the share of the iterations during which the rate rises.
+        balance: images of a class that is on fewer than this share of the images are shown more often: repeat factor
+            sampling, Gupta et al. (LVIS), CVPR 2019, by MMEngine's ``ClassBalancedDataset``. 0: all alike.
+        ema: the share of the iterations over which the weights are averaged, exponentially; the averages are kept and
+            evaluated. 0: what the config says.
+
+    Raises:
+        ValueError: for values out of their ranges.
+    """
+
+    per_image: float = 4.0
+    least: int = 200
+    most: int = 4000
+    rate: float = 1.0
+    warm_up: float = 0.1
+    balance: float = 0.0
+    ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.per_image > 0 and math.isfinite(self.per_image)):
+            raise ValueError(f"expected a schedule with per_image above 0, got {self.per_image}")
+        if not 1 <= self.least <= self.most:
+            raise ValueError(f"expected a schedule with 1 <= least <= most, got {self.least} and {self.most}")
+        if not 0 < self.rate <= 10:
+            raise ValueError(f"expected a schedule with a rate above 0 and up to 10, got {self.rate}")
+        for name in ("warm_up", "balance", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"expected a schedule with {name} from 0 to below 1, got {getattr(self, name)}")
+
+    def iterations(self, n_images: int) -> int:
+        """Return the iterations of a training on this many labelled images.
+
+        >>> [Schedule(per_image=4, least=200, most=1000).iterations(n) for n in (10, 100, 1000)]
+        [200, 400, 1000]
+        """
+        return min(max(round(self.per_image * n_images), self.least), self.most)
+
+    def continued(self) -> Schedule:
+        """Return the schedule of a training from weights that it trained before, on some of the same labels.
+
+        It is as long. The rate is not raised again: it begins at a tenth of this schedule's, without a warm-up.
+        """
+        return replace(self, rate=CONTINUED_RATE * self.rate, warm_up=0.0)
+
+    def warm_up_iterations(self, iterations: int) -> int:
+        """Return during how many of them the rate rises."""
+        return round(self.warm_up * iterations)
+
+    def rates(self, iterations: int) -> NDArray[np.float64]:
+        """Return the learning rate of each iteration as a share of the config's, (iterations,)."""
+        steps, rising = np.arange(iterations), self.warm_up_iterations(iterations)
+        fallen = (1 + np.cos(np.pi * (steps - rising) / max(1, iterations - rising))) / 2
+        falling = LOWEST_RATE + (1 - LOWEST_RATE) * fallen
+        return self.rate * np.where(steps < rising, (steps + 1) / max(1, rising), falling)

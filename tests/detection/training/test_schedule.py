@@ -1,0 +1,111 @@
+"""The length of a training and its learning rates, worked by hand, and as MMEngine's schedulers give them."""
+
+import numpy as np
+import pytest
+
+from al_rotate import Schedule
+
+
+def test_iterations_follow_the_labels_within_limits():
+    schedule = Schedule(per_image=2.5, least=50, most=100)
+    assert [schedule.iterations(n) for n in (0, 10, 20, 21, 30, 40, 1000)] == [50, 50, 50, 52, 75, 100, 100]
+
+
+def test_the_rate_rises_falls_and_is_not_raised_again():
+    schedule = Schedule(warm_up=0.25, rate=2)
+    rates = schedule.rates(8)
+    assert rates[:3] == pytest.approx([1, 2, 2])  # two of eight rise
+    assert rates[5] == pytest.approx(2 * (0.05 + 0.95 / 2))  # half way down
+    assert (np.diff(rates[2:]) < 0).all()
+    assert rates[-1] > 2 * 0.05
+    later = schedule.continued()
+    assert later.iterations(100) == schedule.iterations(100)
+    assert later.rates(8)[0] == pytest.approx(0.2)
+    assert (np.diff(later.rates(8)) < 0).all()
+    assert Schedule().rates(1).tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"per_image": 0}, "per_image above 0, got 0"),
+        ({"per_image": float("nan")}, "per_image above 0, got nan"),
+        ({"least": 0}, "1 <= least <= most, got 0 and 4000"),
+        ({"least": 9, "most": 8}, "1 <= least <= most, got 9 and 8"),
+        ({"rate": 0}, "a rate above 0 and up to 10, got 0"),
+        ({"warm_up": 1}, "warm_up from 0 to below 1, got 1"),
+        ({"balance": -0.1}, "balance from 0 to below 1, got -0.1"),
+        ({"ema": float("nan")}, "ema from 0 to below 1, got nan"),
+    ],
+)
+def test_values_out_of_their_ranges(options, message):
+    with pytest.raises(ValueError, match=message):
+        Schedule(**options)
+
+
+@pytest.mark.mm
+@pytest.mark.parametrize("warm_up", [0, 0.02, 0.1, 0.5])
+def test_mmengines_schedulers_give_the_same_rates(quick, tmp_path, warm_up):
+    """Stepped as its Runner steps them, also with parameters whose rate is a multiple."""
+    torch = pytest.importorskip("torch")
+    from mmengine.registry import PARAM_SCHEDULERS
+
+    from al_rotate.detection.training.config import training_config
+
+    schedule = Schedule(per_image=10, least=1, rate=0.5, warm_up=warm_up)
+    config = training_config(**quick, work_dir=tmp_path, schedule=schedule)
+    rate, iterations = config.optim_wrapper.optimizer.lr, config.train_cfg.max_iters
+    assert (iterations, config.train_cfg.val_interval) == (80, 80)
+    assert rate == pytest.approx(0.5 * quick["cfg_options"]["optim_wrapper.optimizer.lr"])
+    parameters = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate * k} for k in (1, 3)]
+    optimizer = torch.optim.SGD(parameters, lr=rate)
+    schedulers = [PARAM_SCHEDULERS.build({**each, "optimizer": optimizer}) for each in config.param_scheduler]
+    rates = []
+    for _ in range(iterations):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    expected = schedule.rates(iterations) * rate / schedule.rate
+    assert np.array(rates) == pytest.approx(np.outer(expected, [1, 3]), rel=1e-9)
+
+
+@pytest.mark.mm
+def test_an_epoch_based_config_is_counted_in_iterations(quick, tmp_path):
+    pytest.importorskip("mmrotate")
+    from mmengine.registry import init_default_scope
+    from mmrotate.registry import DATASETS
+
+    import al_rotate.detection.openmmlab.components  # noqa: F401  registers the dataset
+    from al_rotate.detection import configs
+    from al_rotate.detection.training.config import training_config
+
+    init_default_scope("mmrotate")
+    data = {"images": quick["images"], "labels": quick["labels"], "classes": quick["classes"]}
+    schedule = Schedule(per_image=3, least=1, balance=0.9, ema=0.25)
+    config = training_config("rotated_rtmdet_tiny-3x-dota", **data, work_dir=tmp_path, schedule=schedule)
+    assert config.train_cfg == {"type": "IterBasedTrainLoop", "max_iters": 24, "val_interval": 24}
+    checkpoint = config.default_hooks.checkpoint
+    assert (checkpoint.by_epoch, checkpoint.interval, checkpoint.max_keep_ckpts) == (False, 8, 2)
+    (mean,) = [hook for hook in config.custom_hooks if configs.kind(hook) == "EMAHook"]
+    assert mean["momentum"] == pytest.approx(1 / 6)  # the config's own hook is gone
+    # Eight images; a class on n of them is repeated sqrt(0.9 * 8 / n) times, rounded up; the rarest on it counts.
+    present = [{*image.labels.tolist()} for _, image in quick["labels"]]
+    n_images = {k: sum(k in classes for classes in present) for classes in present for k in classes}
+    times = [max([1, *(np.ceil((0.9 * 8 / n_images[k]) ** 0.5) for k in classes)]) for classes in present]
+    assert len({*times}) > 1
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    assert np.bincount(dataset.repeat_indices).tolist() == times
+
+
+@pytest.mark.mm
+def test_a_training_follows_its_schedule_and_is_another_one_without(quick, tmp_path):
+    from al_rotate.detection import finetune
+
+    schedule = Schedule(per_image=0.5, least=1, balance=0.5, ema=0.5)
+    result = finetune(**quick, work_dir=tmp_path, schedule=schedule)
+    assert result.metrics["iterations"] == 4
+    assert finetune(**quick, work_dir=tmp_path, schedule=schedule) == result
+    for other in (None, Schedule(per_image=0.5, least=1)):
+        with pytest.raises(ValueError, match="holds a training with another config; choose another work_dir"):
+            finetune(**quick, work_dir=tmp_path, schedule=other)
