@@ -51,8 +51,10 @@ def write(
         instances: labels with `classes`, and with `image_sizes` of all images that have boxes.
         folder: ids with ``/`` become sub-folders of labels/ and images/.
         image_files: image id -> file, copied as images/ID with the file's suffix (copied, not linked: Ultralytics
-            repairs JPEGs without an end marker in place). Without it, put the images there yourself; ``data.yaml`` then
-            names the folder images/ for both training and validation, to be split as you like.
+            repairs JPEGs without an end marker in place). Of files that Ultralytics reads otherwise than
+            :func:`al_rotate.images.read` (TIFFs, more than 8 bits), images/ID.png is made. Without `image_files`, put
+            the images there yourself; ``data.yaml`` then names the folder images/ for both training and validation, to
+            be split as you like.
         val: share of the images that are for validation, and listed in val.txt; the others are in train.txt. All tiles
             of a scene are on the same side. 0 validates on the images of training.
         seed: decides which. The same images with the same seed are split alike; of more images, nearly so.
@@ -63,6 +65,7 @@ def write(
     Raises:
         ValueError: for detections, an image with boxes but no size, an image without a file, boxes that are not
             :func:`readable`, or a share outside [0, 1); names the image.
+        UnreadableImage: for an image that can be read only with `bands` or `stretch`.
     """
     folder = Path(folder)
     if not 0 <= val < 1:
@@ -93,15 +96,13 @@ def write(
         with atomic_write(files[image_id]) as file:
             for label, row in zip(image.labels.tolist(), corners.tolist(), strict=True):
                 file.write(f"{label} {' '.join(f'{value:.{DECIMALS}f}' for value in row)}\n")
-        if image_files is not None:
-            source = Path(image_files[image_id])
-            _copy(source, path_for_image(folder / "images", image_id, source.suffix))
     with atomic_write(folder / "classes.txt") as file:
         file.writelines(f"{name}\n" for name in instances.classes)
     train, val_images = "images", "images"
     if image_files is not None:
         for_val = split(instances.image_ids.tolist(), val, seed)
-        paths = {image_id: f"./images/{image_id}{Path(image_files[image_id]).suffix}\n" for image_id in files}
+        placed = _place(folder / "images", {image_id: Path(image_files[image_id]) for image_id in files})
+        paths = {image_id: f"./images/{image_id}{placed[image_id].suffix}\n" for image_id in files}
         train, val_images = "train.txt", "val.txt" if for_val else "train.txt"
         for name, chosen in (("train.txt", files.keys() - for_val), ("val.txt", for_val)):
             with atomic_write(folder / name) as file:
@@ -203,9 +204,22 @@ def _sizes(instances: RotatedInstances) -> NDArray[np.float64]:
     return sizes
 
 
+def _place(folder: Path, files: Mapping[str, Path]) -> dict[str, Path]:
+    """Copy images, or make PNGs of those that Ultralytics would read otherwise: image id -> file below `folder`."""
+    for file in files.values():
+        if not file.is_file():
+            raise ValueError(f"expected an image file, got none at {file}")
+    images.require_decided(files.values())
+    other = {image_id: file for image_id, file in files.items() if not images.is_shown_by_browsers(file)}
+    placed = dict(images.render(other, folder)) if other else {}
+    for image_id, source in files.items():
+        if image_id not in placed:
+            placed[image_id] = path_for_image(folder, image_id, source.suffix)
+            _copy(source, placed[image_id])
+    return placed
+
+
 def _copy(source: Path, target: Path) -> None:
-    if not source.is_file():
-        raise ValueError(f"expected an image file, got none at {source}")
     found, wanted = target.stat() if target.is_file() else None, source.stat()
     if found and not target.is_symlink() and (found.st_size, found.st_mtime) == (wanted.st_size, wanted.st_mtime):
         return  # of an earlier export

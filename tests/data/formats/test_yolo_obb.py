@@ -10,7 +10,7 @@ import shapely
 from PIL import Image
 
 from al_rotate import boxes
-from al_rotate.data import RotatedInstances
+from al_rotate.data import RotatedInstances, images
 from al_rotate.data.formats import yolo_obb
 
 CLASSES = ("ship", 'a "b": #c', "été")
@@ -126,6 +126,22 @@ def test_images_are_copied_where_ultralytics_looks_and_sizes_come_back(tmp_path:
     np.testing.assert_array_equal(again.labels, wanted.labels)
     np.testing.assert_allclose(again.boxes, wanted.boxes, rtol=2e-7, atol=1e-6)
     assert again == yolo_obb.read(tmp_path / "moved", files)
+
+
+def test_images_that_ultralytics_would_read_otherwise_become_pngs(tmp_path: Path) -> None:
+    deep, plain = tmp_path / "deep.tif", tmp_path / "plain.jpg"
+    Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30) * 100).save(deep)
+    Image.new("RGB", (30, 20), (9, 8, 7)).save(plain)
+    labels = RotatedInstances.empty(["deep", "plain"], ("ship",))
+    yolo_obb.write(labels, tmp_path / "set", {"deep": deep, "plain": plain}, val=0)
+    with Image.open(tmp_path / "set" / "images" / "deep.png") as made:
+        np.testing.assert_array_equal(np.asarray(made), images.read(deep))
+    assert (tmp_path / "set" / "train.txt").read_text() == "./images/deep.png\n./images/plain.jpg\n"
+    assert (tmp_path / "set" / "images" / "plain.jpg").read_bytes() == plain.read_bytes()
+    assert yolo_obb.read(tmp_path / "set").image_sizes.tolist() == [[30, 20], [30, 20]]
+    Image.fromarray(np.full((20, 30), 70_000, np.int32)).save(deep)
+    with pytest.raises(images.UndecidedImage, match=r"deep.tif: .* by al-rotate render or images.render"):
+        yolo_obb.write(labels, tmp_path / "set", {"deep": deep, "plain": plain}, val=0)
 
 
 def test_validation_images_are_listed_apart(tmp_path: Path) -> None:
