@@ -1,26 +1,35 @@
-"""Strategies to compare others with: at random, and the most boxes."""
+"""Strategies to compare others with: at random, at random where something is detected, and the most boxes."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...data import RotatedInstances
 from ..context import QueryContext
 from .base import Columns, Rng, ScoreStrategy
 
-__all__ = ["box_count", "random"]
+__all__ = ["box_count", "random", "random_detected"]
 
 
 def random() -> ScoreStrategy:
     """Pick images at random, each as likely as any other: the baseline that a strategy must beat."""
 
     def score(candidates: RotatedInstances, rng: Rng, context: QueryContext) -> Columns:
-        if rng is None:
-            raise ValueError("the strategy 'random' needs a random generator: rng=np.random.default_rng(seed)")
-        scores = np.empty(len(candidates))
-        # Drawn in the order of the ids, so that a seed picks the same images in whatever order they come.
-        scores[np.argsort(candidates.image_ids, kind="stable")] = rng.random(len(candidates))
-        return {"score": scores, "drawn": np.full(len(candidates), True)}
+        return {"score": _draw("random", candidates, rng), "drawn": np.full(len(candidates), True)}
+
+    return ScoreStrategy(score, figure=None)
+
+
+def random_detected() -> ScoreStrategy:
+    """Pick at random among the images in which people would be shown a box, and the others after them: a control.
+
+    Where most images are empty, any strategy that looks at detections avoids the empty ones. One that does no better
+    than this has learnt to find objects, not which of them teach most.
+    """
+
+    def score(candidates: RotatedInstances, rng: Rng, context: QueryContext) -> Columns:
+        return {"score": _draw("random-detected", candidates, rng) + (context.showing.counts(candidates) > 0)}
 
     return ScoreStrategy(score, figure=None)
 
@@ -32,3 +41,12 @@ def box_count() -> ScoreStrategy:
     budget counts boxes. A strategy that does no better has learnt to count.
     """
     return ScoreStrategy(lambda candidates, rng, context: {"score": context.showing.counts(candidates)}, per_image=True)
+
+
+def _draw(name: str, candidates: RotatedInstances, rng: Rng) -> NDArray[np.float64]:
+    """(M,) numbers in [0, 1), drawn in the order of the ids: a seed draws the same in whatever order images come."""
+    if rng is None:
+        raise ValueError(f"the strategy {name!r} needs a random generator: rng=np.random.default_rng(seed)")
+    drawn = np.empty(len(candidates))
+    drawn[np.argsort(candidates.image_ids, kind="stable")] = rng.random(len(candidates))
+    return drawn

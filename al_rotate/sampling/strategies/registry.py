@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..measures import uncertainty
 from .base import Needs, RankingStrategy
-from .baselines import box_count, random
+from .baselines import box_count, random, random_detected
 from .class_balance import mus_cdb, pal
 from .diversity import badge, core_set, typiclust
 from .hybrid import hybrid
@@ -29,6 +29,7 @@ Strategy = RankingStrategy | Callable[..., Sequence[str]]
 # name -> factory, whose keyword arguments are the strategy's options
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "random": random,
+    "random-detected": random_detected,
     "box-count": box_count,
     "least-confidence": partial(by_uncertainty, uncertainty.least_confidence),
     "margin": partial(by_uncertainty, uncertainty.margin),
