@@ -29,8 +29,15 @@ _COMMANDS = {
 # A name of one word is an ordinary word, too, unless it is called.
 _ONE_WORD, _SEVERAL = ("|".join(name for name in _COMMANDS if ("_" in name) is several) for several in (False, True))
 _METHOD = re.compile(rf"\b(?:(?P<called>{_ONE_WORD})\(\)|(?P<named>{_SEVERAL})\b(?:\([^()]*\))?)")
-_OPTIONS = {"class_map": "map", "cfg_options": "cfg-options", "bands": "bands", "stretch": "stretch"}
-_ARGUMENT = re.compile(rf"\b({'|'.join(_OPTIONS)})=(\(([^()]*)\)|\{{([^{{}}]*)\}})")
+_OPTIONS = {
+    "class_map": "map",
+    "cfg_options": "cfg-options",
+    "bands": "bands",
+    "stretch": "stretch",
+    "empty": "empty",
+}
+_ARGUMENT = re.compile(rf"\b({'|'.join(_OPTIONS)})=(?:\(([^()]*)\)|\{{([^{{}}]*)\}}|'([^']*)')")
+_MAP = re.compile(r"\b(?:a )?class_map\b(?!=)")  # the one option whose name in Python is no ordinary word
 
 
 def as_commands(text: str, arguments: argparse.Namespace | None = None) -> str:
@@ -44,6 +51,8 @@ def as_commands(text: str, arguments: argparse.Namespace | None = None) -> str:
     'nothing is labelled yet: `al-rotate collect WORK` first'
     >>> as_commands("say bands=(3, 2, 1), or class_map={'plane': 'pier'}")
     'say --bands 3 2 1, or --map plane=pier'
+    >>> as_commands("read with empty='unlabelled'; expected classes in class_map")
+    'read with --empty unlabelled; expected classes in --map'
     """
     typed = getattr(arguments, "workspace", None)
     work = shlex.quote(str(typed)) if isinstance(typed, Path) else "WORK"
@@ -52,12 +61,14 @@ def as_commands(text: str, arguments: argparse.Namespace | None = None) -> str:
         command, rest = _COMMANDS[match["called"] or match["named"]]
         return f"`al-rotate {command} {work}{rest}`"
 
-    return _ARGUMENT.sub(_as_option, _METHOD.sub(as_command, text))
+    return _MAP.sub("--map", _ARGUMENT.sub(_as_option, _METHOD.sub(as_command, text)))
 
 
 def _as_option(match: re.Match[str]) -> str:
-    name, _, items, pairs = match.groups()
-    if pairs is not None:
+    name, items, pairs, word = match.groups()
+    if word is not None:
+        values = [word]
+    elif pairs is not None:
         values = [re.sub(r"\s*:\s*", "=", pair.strip()).replace("'", "") for pair in pairs.split(",")]
     else:
         values = [item.strip() for item in items.split(",") if item.strip()]

@@ -14,6 +14,8 @@ from al_rotate.cli.phrases import as_commands
         ("such as bands=(4, 3, 2)", "such as --bands 4 3 2"),
         ("say how: stretch=(2, 98)", "say how: --stretch 2 98"),
         ("give e.g. class_map={'plane': 'pier'}", "give e.g. --map plane=pier"),
+        ("expected a checkpoint with a class_map, got none", "expected a checkpoint with --map, got none"),
+        ("nobody has looked at: read with empty='unlabelled'", "nobody has looked at: read with --empty unlabelled"),
         ("class_map={'a': 'b', 'c d': 'e'}", "--map a=b 'c d=e'"),
         ("cfg_options={'model.test_cfg.score_thr': 0.1}", "--cfg-options model.test_cfg.score_thr=0.1"),
         (

@@ -80,7 +80,7 @@ def _init(args: argparse.Namespace) -> None:
     ) as loop:
         counts = loop.workspace.counts()
         was_there = " (it was there already)" if is_there else ""
-        print(f"{loop.workspace.folder}{was_there}: {many(sum(counts.values()), 'image')}, {in_words(counts)}")
+        print(f"{args.workspace}{was_there}: {many(sum(counts.values()), 'image')}, {in_words(counts)}")
         print(list_classes(loop.classes))
         print_next(loop.workspace, args.workspace)
 

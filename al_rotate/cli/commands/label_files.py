@@ -11,6 +11,7 @@ from ...data.formats import EMPTY, FORMATS, Empty, read
 from ...loop.create import SETS
 from ...storage.user_warnings import warn_user
 from ...workspace.versions import SetName
+from ..phrases import as_commands
 
 WRITABLE = tuple(name for name, known in FORMATS.items() if known.write)
 GEOJSON = "geojson"  # written from georeferenced images, and not read
@@ -23,6 +24,11 @@ def add_format(parser: argparse.ArgumentParser) -> None:
     """Add ``--format`` and ``--empty``, of the labels that a command reads."""
     help = f"of the labels; by default guessed, and told. {LABEL_STUDIO} is its JSON export"
     parser.add_argument("--format", choices=(LABEL_STUDIO, *FORMATS), help=help)
+    add_empty(parser)
+
+
+def add_empty(parser: argparse.ArgumentParser) -> None:
+    """Add ``--empty``."""
     help = (
         "what images without an object are: labelled, for they show none, or unlabelled, as nobody has looked at them"
     )
@@ -43,7 +49,7 @@ def read_labels(
         imported = read_export(source, classes, image_files)
     else:
         imported = read(source, format, classes, image_files, empty)
-    print(f"{source}: {imported}")
+    print(f"{source}: {as_commands(str(imported))}")
     left_out = imported.labels.skipped
     for image_id, reason in list(left_out.items())[:MOST_IMAGES]:
         print(f"  left out: {image_id}: {reason}")

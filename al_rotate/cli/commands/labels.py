@@ -11,7 +11,7 @@ from ...data.formats import FORMATS
 from ...storage.plurals import many
 from ..arguments import CLASSES_HELP, AddCommand, add_workspace, as_classes, as_pairs
 from ..wording import list_classes
-from .label_files import GEOJSON, LABEL_STUDIO, PARQUET, WRITABLE, is_label_studio, is_parquet, read_labels
+from .label_files import GEOJSON, LABEL_STUDIO, PARQUET, WRITABLE, add_empty, is_label_studio, is_parquet, read_labels
 from .label_studio import POLICIES, POLICY_HELP, POLYGONS_HELP
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def add(add_command: AddCommand) -> None:
     convert.add_argument("source", type=Path, help="a file or folder of labels")
     help = f"format of the source; by default guessed, and told. {LABEL_STUDIO} is its JSON export"
     convert.add_argument("--from", dest="source_format", choices=(LABEL_STUDIO, *FORMATS), help=help)
+    add_empty(convert)
     convert.add_argument("--to", choices=(*WRITABLE, GEOJSON), required=True, help="format to write")
     convert.add_argument("--out", type=Path, help="a folder; by default next to the source")
     convert.add_argument("--classes", help=f"{CLASSES_HELP}; by default those of the source")
@@ -83,7 +84,7 @@ def _convert(args: argparse.Namespace) -> None:
     if args.to == GEOJSON and args.source_format in (None, PARQUET) and is_parquet(args.source):
         labels = RotatedInstances.load(args.source)  # detections, too: GeoJSON has a place for their scores
     else:
-        labels = read_labels(args.source, args.source_format, None if rename else classes, files)
+        labels = read_labels(args.source, args.source_format, None if rename else classes, files, args.empty)
     if rename:
         labels = _renamed(labels, rename, classes)
     _print_exported(write_labels(labels, args.to, out, files=files, crs=crs))

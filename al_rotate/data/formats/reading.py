@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...boxes import canonical, from_corners
+from ...storage.plurals import many
 from ..columns import as_classes, require_unicode
 from ..instances import RotatedInstances
 
@@ -37,7 +38,7 @@ class Imported:
 
     def __str__(self) -> str:
         """Return the account: what was read, then the notes, one per line."""
-        what = f"{self.format}: {len(self.labels)} images, {self.labels.n_boxes} boxes"
+        what = f"{self.format}: {many(len(self.labels), 'image')}, {many(self.labels.n_boxes, 'box')}"
         return "\n".join([what, *(f"  {note}" for note in self.notes)])
 
 

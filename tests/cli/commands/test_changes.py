@@ -24,7 +24,7 @@ def test_add_images_with_labels(al, work, tmp_path):
     labels = label_files.texts(tmp_path / "labels", ".txt", {"x": "10 10 30 10 30 20 10 20 plane 0"})
     code, out, err = al("add", work, "--images", more, "--labels", labels)
     assert (code, err) == (0, "")
-    assert out.startswith(f"{more}: 2 images added\n{labels}: dota: 1 images, 1 boxes\n")
+    assert out.startswith(f"{more}: 2 images added\n{labels}: dota: 1 image, 1 box\n")
     assert f"13 not labelled yet, 1 labelled\nnext: al-rotate train {work}\n" in out
     labelled, _ = labels_and_counts(work)
     assert labelled.image_ids.tolist() == ["x"]

@@ -25,13 +25,15 @@ def init(al, tmp_path):
     return run
 
 
-def test_the_classes_are_printed_and_the_next_command(init, tmp_path):
-    code, out, _ = init("--classes", "truck, ship")
+def test_the_classes_are_printed_and_the_next_command(al, tmp_path, monkeypatch):
+    """The workspace is called as it was typed."""
+    label_files.images(tmp_path / "pool")
+    monkeypatch.chdir(tmp_path)
+    options = ("--images", "pool", "--config", CONFIG, "--device", "cpu", "--classes", "truck, ship")
+    code, out, _ = al("init", "work", *options)
     assert code == 0
-    assert out.startswith(
-        f"{tmp_path / 'work'}: 3 images, 3 not labelled yet\n2 classes: truck, ship\nnext: al-rotate studio "
-    )
-    assert out.endswith(f"al-rotate connect {tmp_path / 'work'} --url ADDRESS\n")
+    assert out.startswith("work: 3 images, 3 not labelled yet\n2 classes: truck, ship\nnext: al-rotate studio work\n")
+    assert out.endswith("al-rotate connect work --url ADDRESS\n")
 
 
 @pytest.mark.parametrize("classes", ["clases.txt", "ship,ship", "dota-v9", ""])

@@ -57,6 +57,16 @@ def test_a_chain_of_formats_moves_no_box(al, tmp_path):
         assert told == (number == 2)
 
 
+def test_convert_leaves_out_images_that_nobody_has_looked_at(al, tmp_path):
+    source, pool = label_files.WRITERS["coco"](tmp_path), label_files.images(tmp_path / "pool")
+    arguments = ("convert", source, "--to", "coco", "--images", pool, "--out", tmp_path / "out")
+    code, out, err = al(*arguments)
+    assert (code, err) == (0, "")
+    assert "  images without an object that nobody has looked at yet: read with --empty unlabelled\n" in out
+    assert al(*arguments, "--empty", "unlabelled")[0] == 0
+    assert formats.read(tmp_path / "out").labels.image_ids.tolist() == ["a"]
+
+
 def test_convert_by_a_named_format_into_a_default_folder(al, tmp_path):
     source = label_files.dota(tmp_path)
     code, out, err = al("convert", source, "--from", "dota", "--to", "dota")
