@@ -32,7 +32,6 @@ from .inference.shards import Shards
 from .networks.onnx import Engine
 from .networks.precision import Precision, channels_last, resolve
 from .openmmlab import install
-from .openmmlab.gpu_ops import place
 
 SHARD = 256  # images per shard: what a kill can cost
 MIN_IMAGES_FOR_GRAPH = 64  # making a graph takes as long as detecting in dozens of images
@@ -90,14 +89,14 @@ class Detector:
         if checkpoint is not None:
             weights = read_checkpoint(configs.published_weights(config) if str(checkpoint) == "zoo" else checkpoint)
         gpu = f"cuda:{this_process().local % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(gpu if device == "auto" else device)
+        self.precision = resolve(precision, self.device)
+        self._engine = Engine(engine, self.device, self.precision)
         if weights:
             model, self.classes, self.untrained = models.load(self.config, weights, classes, class_map)
         else:
             model, self.classes = models.start(self.config, classes)
             self.untrained = True
-        self.device = place(model, torch.device(gpu if device == "auto" else device), asked=device != "auto")
-        self.precision = resolve(precision, self.device)
-        self._engine = Engine(engine, self.device, self.precision)
         self._warned = False
         configs.without_pretrained(self.config)  # the model has them now, and so has what it saves
         configs.set_classes(self.config, self.classes)
@@ -261,16 +260,15 @@ class Detector:
             )
 
     def _make_pipeline(self, n_images: int, options: PredictOptions, bar: tqdm) -> InferencePipeline:
-        on_cpu = self.device.type == "cpu"
-        batch_size = options.batch_size or (8 if on_cpu else 32)
-        streams = max(1, min(cores() if on_cpu else 2, _MAX_STREAMS, -(-n_images // batch_size)))
+        n_batches = -(-n_images // options.batch_size)
+        streams = max(1, min(cores(), _MAX_STREAMS, n_batches)) if self.device.type == "cpu" else 1
         threads, graph = max(1, cores() // streams), None
         if n_images >= MIN_IMAGES_FOR_GRAPH and self.engine == "onnxruntime":
             digest = model_digest(self.config.model, self.model)
             graph = self._engine.graph(self.model, digest, self._sample, threads)
         resources = (self.device, self.precision, graph, streams, threads)
         forward = Forward(self.model, len(self.classes), options.output, *resources)
-        return InferencePipeline(self._prepare, forward, self.classes, batch_size, options.workers, bar)
+        return InferencePipeline(self._prepare, forward, self.classes, options.batch_size, options.workers, bar)
 
     def _collect(self, parts: Iterable[Shard], shards: Shards | None) -> RotatedInstances:
         """Join all shards, those of other processes as soon as they are finished."""
