@@ -13,13 +13,18 @@ def install() -> None:
     - :mod:`.instance_data`: ``InstanceData.__getitem__`` with a mask or indices. MMEngine indexes the boxes of a box
       type one by one.
 
+    - :mod:`.gpu_ops`: mmcv's ops on a GPU for which they are not compiled.
+    - :mod:`.faster.rtmdet_loss`: targets and losses of RTMDet-R for a whole batch at once. The targets are the same.
+    - :mod:`.faster.updates`: averaged weights (EMA) in one operation instead of one for each tensor.
+
     Where mmcv's ops are not compiled, :mod:`.ops` provides some of them in PyTorch. ``al_rotate.detection`` sees to
     that when it is imported, since ``mmcv.ops`` cannot be imported without.
 
     What a single prediction needs (class scores, features, precision, an ONNX graph) is patched for its duration only,
     by the context managers in :mod:`al_rotate.detection.networks`.
     """
-    from . import instance_data, rotated_iou_loss, rotated_ops
+    from . import gpu_ops, instance_data, rotated_iou_loss, rotated_ops
+    from .faster import rtmdet_loss, updates
 
-    for patch in (rotated_ops, rotated_iou_loss, instance_data):
+    for patch in (gpu_ops, rotated_ops, rotated_iou_loss, instance_data, rtmdet_loss, updates):
         patch.install()

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 VARIABLE = "AL_ROTATE_OPS"
@@ -54,19 +55,40 @@ def install_finder() -> None:
         sys.meta_path.insert(0, _finder)
 
 
-def require(model: nn.Module) -> None:
-    """Refuse a model with layers of ``mmcv.ops`` where these are not compiled.
+def require(model: nn.Module, device: torch.device | str = "cpu") -> None:
+    """Refuse a model with layers of ``mmcv.ops`` where these are not compiled, and have no replacement in PyTorch.
+
+    Args:
+        model: on any device.
+        device: that it is to run on.
 
     Raises:
-        OpsMissing: names the layers.
+        OpsMissing: names the layers, and says what to do.
     """
-    if in_use() == "python":
-        layers = {type(module).__name__ for module in model.modules() if type(module).__module__.startswith("mmcv.ops")}
-        if layers:
-            raise OpsMissing(
-                f"{type(model).__name__} uses {', '.join(sorted(layers))}, and mmcv's ops are not compiled here: their "
-                f"replacements in PyTorch serve one-stage models such as RTMDet-R. {REPAIR}"
-            )
+    import torch
+
+    from . import gpu_ops, pytorch_layers
+
+    modules = [type(module) for module in model.modules() if type(module).__module__.startswith("mmcv.ops")]
+    layers = {module.__name__ for module in modules} - {*pytorch_layers.LAYERS}
+    if layers and not gpu_ops.runs_on(torch.device(device)):
+        where = "here" if in_use() == "python" else f"for {device}"
+        raise OpsMissing(
+            f"{type(model).__name__} uses {', '.join(sorted(layers))}, and mmcv's ops are not compiled {where}: their "
+            f"replacements in PyTorch serve one-stage models such as RTMDet-R. {repair(device)}"
+        )
+
+
+def repair(device: torch.device | str = "cpu") -> str:
+    """Say what compiles mmcv's ops for a device."""
+    if str(device).startswith("cpu"):
+        return REPAIR
+    import torch
+
+    return (
+        f"With nvcc of CUDA {torch.version.cuda} (docs/installing.md says where to get it), `{VARIABLE}=compiled "
+        "al-rotate install-mm --keep-torch` compiles them for the GPU; device='cpu' runs the model without"
+    )
 
 
 def _folder() -> list[str] | None:
@@ -87,9 +109,9 @@ def _missing(name: str) -> Any:
 
 class _OpsLoader(Loader):
     def exec_module(self, module: ModuleType) -> None:
-        from . import pytorch_ops
+        from .gpu_ops import IN_PYTORCH
 
-        vars(module).update({op.__name__: op for op in pytorch_ops.OPS}, __getattr__=_missing)
+        vars(module).update(IN_PYTORCH, __getattr__=_missing)
 
 
 class _OpsFinder(MetaPathFinder):

@@ -12,18 +12,17 @@ import mmcv.ops.diff_iou_rotated as mmcv_iou
 import torch
 from torch import Tensor
 
-from . import ops
+from .gpu_ops import runs_on
 
 
 def install() -> None:
-    """Use :func:`sort_vertices`, except for CUDA tensors where mmcv's kernel is compiled. Once is enough."""
+    """Use :func:`sort_vertices`, except on GPUs for which mmcv's kernel is compiled. Once is enough."""
     if isinstance(mmcv_iou.ext_module, SimpleNamespace):
         return
-    compiled = ops.in_use() == "compiled"
     kernel = mmcv_iou.ext_module.diff_iou_rotated_sort_vertices_forward
 
     def sort(vertices: Tensor, mask: Tensor, num_valid: Tensor) -> Tensor:
-        return (kernel if compiled and vertices.is_cuda else sort_vertices)(vertices, mask, num_valid)
+        return (kernel if vertices.is_cuda and runs_on(vertices.device) else sort_vertices)(vertices, mask, num_valid)
 
     mmcv_iou.ext_module = SimpleNamespace(diff_iou_rotated_sort_vertices_forward=sort)
 

@@ -120,9 +120,10 @@ def test_cuda_tensors_keep_mmcvs_kernel(monkeypatch: pytest.MonkeyPatch):
             return "sorted"
 
     class OnCuda:
-        is_cuda = True
+        is_cuda, device = True, "cuda:0"
 
     monkeypatch.setattr(mmcv_iou, "ext_module", Kernels)
+    monkeypatch.setattr(rotated_iou_loss, "runs_on", lambda device: device == "cuda:0")
     rotated_iou_loss.install()
     vertices = OnCuda()
     assert mmcv_iou.ext_module.diff_iou_rotated_sort_vertices_forward(vertices, "mask", "count") == "sorted"
