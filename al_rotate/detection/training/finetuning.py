@@ -30,6 +30,7 @@ from .. import configs, models
 from ..checkpoints import read_checkpoint, write_checkpoint
 from ..checkpoints.class_rows import adapt, fits
 from ..checkpoints.fetching import fetch_pretrained
+from ..openmmlab import ops
 from ..openmmlab.components import TrainingDiverged
 from .config import training_config
 from .data import usable
@@ -143,6 +144,7 @@ def finetune(
     if cfg.launcher == "pytorch" and not torch.cuda.is_available() and not is_distributed():
         torch.distributed.init_process_group("gloo")  # MMEngine would look for this process's GPU
     runner = _quiet_runner(cfg)
+    ops.require(runner.model, next(runner.model.parameters()).device)
     if last is None:
         _init_weights(runner, checkpoint, names, class_map)
     try:
