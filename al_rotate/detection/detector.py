@@ -32,6 +32,7 @@ from .inference.shards import Shards
 from .networks.onnx import Engine
 from .networks.precision import Precision, channels_last, resolve
 from .openmmlab import install
+from .openmmlab.gpu_ops import place
 
 SHARD = 256  # images per shard: what a kill can cost
 MIN_IMAGES_FOR_GRAPH = 64  # making a graph takes as long as detecting in dozens of images
@@ -89,14 +90,14 @@ class Detector:
         if checkpoint is not None:
             weights = read_checkpoint(configs.published_weights(config) if str(checkpoint) == "zoo" else checkpoint)
         gpu = f"cuda:{this_process().local % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(gpu if device == "auto" else device)
-        self.precision = resolve(precision, self.device)
-        self._engine = Engine(engine, self.device, self.precision)
         if weights:
             model, self.classes, self.untrained = models.load(self.config, weights, classes, class_map)
         else:
             model, self.classes = models.start(self.config, classes)
             self.untrained = True
+        self.device = place(model, torch.device(gpu if device == "auto" else device), asked=device != "auto")
+        self.precision = resolve(precision, self.device)
+        self._engine = Engine(engine, self.device, self.precision)
         self._warned = False
         configs.without_pretrained(self.config)  # the model has them now, and so has what it saves
         configs.set_classes(self.config, self.classes)
