@@ -1,5 +1,7 @@
 import json
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -24,7 +26,7 @@ def test_cost_is_the_sum_of_its_parts():
     made = pd.DataFrame(
         [(7, 1, 2, 3, 4), (0,) * 5], columns=["n_kept", "n_added", "n_moved", "n_relabelled", "n_deleted"]
     )
-    assert CostModel().seconds(made).tolist() == [5 + 12 + 2 * 5 + 3 * 3 + 4 * 2, 5]
+    assert CostModel().seconds(made).tolist() == [5 + 7 * 1.5 + 12 + 2 * 5 + 3 * 3 + 4 * 2, 5]
     model = CostModel(image=1, added=0, moved=0, relabelled=0, deleted=0, kept=0.5)
     assert model.seconds(made).tolist() == [4.5, 1]
 
@@ -52,7 +54,7 @@ def test_simulated_annotator_answers_and_charges(held_back, detections):
     assert list(answer.costs.columns) == ["image_id", *COST_COLUMNS]
     assert answer.costs.values.tolist() == [
         ["b", "simulated", 5.0 + 2 * 2, 0, 0, 0, 2],
-        ["a", "simulated", 5.0 + 12, 1, 0, 0, 0],
+        ["a", "simulated", 5.0 + 12 + 1.5, 1, 0, 0, 0],
     ]
     # Of the boxes that were shown: the plane's in "a", of score 0.29, was not.
     assert answer.corrections[["image_id", "what", "predicted_class", "corrected_class"]].values.tolist() == [
@@ -64,8 +66,8 @@ def test_simulated_annotator_answers_and_charges(held_back, detections):
 
 
 def test_a_box_that_is_good_enough_stays_as_it_was_predicted(held_back, tmp_path):
-    """The ship off by half a pixel costs nothing; off by two it is moved, and the answer is the held-back box."""
-    for tolerance, dx, seconds in ((None, 0.5, 5), (None, 2, 10), (Tolerance(pixels=2), 2, 5)):
+    """The ship off by half a pixel costs a look; off by two it is moved, and the answer is the held-back box."""
+    for tolerance, dx, seconds in ((None, 0.5, 6.5), (None, 2, 10), (Tolerance(pixels=2), 2, 6.5)):
         near = RotatedInstances(["c"], [0, 1], [[10 + dx, *A[1:]]], [SHIP], [0.9])
         annotator = SimulatedAnnotator(held_back, tolerance=tolerance)
         annotator.remember(tmp_path)
@@ -73,7 +75,7 @@ def test_a_box_that_is_good_enough_stays_as_it_was_predicted(held_back, tmp_path
             each.push(query_of(["c"], near))
             answer = each.pull()
             assert answer.costs["seconds"].tolist() == [seconds]
-            assert answer.labels.boxes[0].tolist() == [10 + dx if seconds == 5 else 10, *A[1:]]
+            assert answer.labels.boxes[0].tolist() == [10 + dx if seconds == 6.5 else 10, *A[1:]]
             assert answer.labels.scores is None
 
 
@@ -88,7 +90,22 @@ def test_settings_from_before_the_tolerance_are_read(held_back, tmp_path):
 def test_shown_is_the_least_score_that_costs(held_back, detections):
     annotator = SimulatedAnnotator(held_back, CostModel(image=0), shown=0.29)
     annotator.push(query_of(["a"], detections))
-    assert annotator.pull().costs["seconds"].tolist() == [0]
+    assert annotator.pull().costs["seconds"].tolist() == [2 * 1.5]
+
+
+def test_what_the_loop_decided_is_shown_unless_the_annotator_is_set_to_a_score(held_back, detections, tmp_path):
+    """Of "a" the loop shows the plane alone, whatever its score: the ship is drawn, 12 s, and the plane looked at."""
+    decided = detections.where(detections.scores == np.float32(0.29))
+    query = replace(query_of(["a"], detections), shown=decided)
+    for shown, seconds in ((None, 5 + 12 + 1.5), (0.5, 5 + 12 + 1.5), (0.2, 5 + 2 * 1.5), (0.95, 5 + 2 * 12)):
+        annotator = SimulatedAnnotator(held_back, shown=shown)
+        annotator.remember(tmp_path)
+        for each in (annotator, restore(tmp_path)):
+            each.push(query)
+            answer = each.pull()
+            assert answer.costs["seconds"].tolist() == [seconds]
+            drawn = answer.corrections[answer.corrections["what"] == "added"]["corrected_class"].tolist()
+            assert drawn == {None: ["ship"], 0.5: ["plane"], 0.2: [], 0.95: ["ship", "plane"]}[shown]
 
 
 def test_pushing_again_changes_nothing_and_pull_does_not_forget(held_back, detections):

@@ -80,7 +80,7 @@ def test_too_few_answers():
     fitted = fit(ledger(19), assumed)
     assert (fitted.cost, fitted.n_images) == (assumed, 19)
     assert fitted.notice == "labelling times are assumed: 19 answers have a known time, 20 are needed"
-    assert fitted.intervals["value"].tolist() == [3, 0.5, 6, 1, 0]
+    assert fitted.intervals["value"].tolist() == [3, 1.5, 5, 1, 0]
     assert fitted.intervals[["low", "high"]].isna().all(axis=None)
 
 
@@ -88,7 +88,7 @@ def test_images_without_boxes_say_nothing_of_boxes():
     rows = ledger(50).assign(n_boxes=0, n_added=0, n_moved=0, n_deleted=0, seconds=4.0)
     fitted = fit(rows)
     assert fitted.cost.image == pytest.approx(4)
-    assert (fitted.cost.box, fitted.cost.correction, fitted.cost.corrections_per_box) == (0.5, 6, 1)  # as assumed
+    assert (fitted.cost.box, fitted.cost.correction, fitted.cost.corrections_per_box) == (1.5, 5, 1)  # as assumed
     assert fitted.cost.seconds([0, 100]).tolist() == pytest.approx([4, 654])
 
 
@@ -107,18 +107,29 @@ def test_a_box_is_shown_if_that_is_expected_to_take_less_than_drawing():
     """The two figures of the rule, and at each threshold both ways take the same time."""
     assert least_probability() == pytest.approx(2 / 9)
     assert least_probability(CostModel(added=35)) == pytest.approx(2 / 32)
-    assert least_probability(look=1.5) == pytest.approx(3.5 / 9)
     cost, mend = CostModel(added=20, deleted=3), np.array([0.0, 2.0, 8.0])
-    p = least_probability(cost, mend, look=1.0)
-    np.testing.assert_allclose(1.0 + p * mend + (1 - p) * cost.deleted, p * cost.added)
+    p = least_probability(cost, mend)
+    np.testing.assert_allclose(p * mend + (1 - p) * cost.deleted, p * cost.added)
     assert p.tolist() == sorted(p)
 
 
 def test_what_takes_longer_than_drawing_is_never_shown():
-    """To mend it takes as long as to draw it, and to look at it besides; or nearly as long, and much to look."""
-    assert least_probability(mend=12, look=0.1) == least_probability(mend=99) == np.inf
-    assert least_probability(mend=10, look=1.9) == pytest.approx(3.9 / 4)
-    assert least_probability(mend=10, look=2) == np.inf
-    for wrong in ({"mend": -1}, {"mend": [1, np.nan]}, {"look": -0.1}, {"look": np.inf}):
+    """To mend it takes as long as to draw it, or longer; also where wrong boxes cost nothing."""
+    assert least_probability(mend=12) == least_probability(mend=99) == np.inf
+    assert least_probability(mend=11.9) == pytest.approx(2 / 2.1)
+    free = CostModel(deleted=0)
+    assert (least_probability(free, 11.9), least_probability(free, 12)) == (0, np.inf)
+    for wrong in (-1, [1, np.nan]):
         with pytest.raises(ValueError, match="expected finite seconds >= 0"):
-            least_probability(**wrong)
+            least_probability(mend=wrong)
+
+
+def test_the_times_of_a_person():
+    """Drawn from nothing an image is opened, and each box drawn; what is assumed of an image follows from its boxes."""
+    cost = CostModel(image=4, added=30, moved=7, kept=2)
+    assert cost.from_nothing([0, 2, 5]).tolist() == [4, 64, 154]
+    assert ExpectedCost.assumed(cost).seconds([0, 3]).tolist() == [4, 4 + 3 * (2 + 7)]
+    assert ExpectedCost.assumed(CostModel()) == ExpectedCost()
+    for wrong in (-1, np.inf, np.nan):
+        with pytest.raises(ValueError, match="expected finite seconds >= 0, got CostModel"):
+            CostModel(added=wrong)
