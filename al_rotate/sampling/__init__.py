@@ -9,7 +9,18 @@ from .context import NotCalibrated, QueryContext
 from .costs import CostModel, ExpectedCost
 from .deprecated import warn_renamed
 from .explanations import explain
-from .measures import aggregate, consistency, coverage, distances, diversity, quotas, uncertainty
+from .measures import (
+    aggregate,
+    consistency,
+    coverage,
+    distances,
+    diversity,
+    duplicates,
+    emptiness,
+    prototypes,
+    quotas,
+    uncertainty,
+)
 from .measures.per_image import shown
 from .selection import rank, rank_and_select, select
 from .showing import ShowingRule
@@ -33,10 +44,13 @@ __all__ = [
     "coverage",
     "distances",
     "diversity",
+    "duplicates",
+    "emptiness",
     "explain",
     "figures_of",
     "make_strategy",
     "needs_of",
+    "prototypes",
     "quotas",
     "rank",
     "rank_and_select",

@@ -33,12 +33,20 @@ _COMMON = {
     "placed",
     "expected_seconds",
     "expected_boxes",
+    "emptiness",
 }
 _RULES = {
     "last": "no box is predicted: placed last",
     "first": "no box is predicted: placed first",
     "mean": "no box is predicted: placed as the mean image",
     "missed": "no box is predicted: placed by how often such images held something",
+}
+# Of images that a wrapped strategy did not rank: by these alone.
+_SET_ASIDE = {
+    "near-duplicate": "it nearly repeats {repeats}",
+    "surely empty": "it holds no object with a probability of {emptiness:.0%}",
+    "audit": "drawn at random to find missed objects, though it holds none with a probability of {emptiness:.0%}",
+    "behind its scene's share": "other images of its scene come first",
 }
 _MOST = 3  # parts named in a sentence
 
@@ -85,18 +93,23 @@ def _sentence(
     size, n_drawn = sizes
     reasons = []
     rule = _RULES.get(row.get("placement", row.get("placed", "")))
-    if rule and not nothing_detected:
+    set_aside = _SET_ASIDE.get(row.get("placement", ""))
+    if set_aside:
+        reasons.append(set_aside.format(**row))
+    elif rule and not nothing_detected:
         reasons.append(rule)
     else:
         percent = {name: values[k] for name, values in above.items() if not np.isnan(values[k])}
         best = sorted(percent, key=lambda name: -percent[name])[:_MOST]
         kept = [name for name in percent if name in best and (percent[name] >= 50 or len(best) == 1)]
         reasons += [_compare(_PARTS.get(name, name.replace("_", " ")), percent[name]) for name in kept]
-    if isinstance(row.get("start"), str):
+    if row.get("start") == "diversity first":  # of the hybrid
         reasons.append("typical of images unlike all labelled or picked before, since the detector is still weak")
+    elif isinstance(row.get("start"), str):
+        reasons.append(f"picked by {row['start']}, since the detector is still weak")
     if isinstance(row.get("quota"), str) and row["quota"]:
         reasons.append(f"asked for the class {row['quota']}, of which there are few labels")
-    if "calibrated" in row and not row["calibrated"]:
+    if "calibrated" in row and not row["calibrated"] and not set_aside:
         reasons.append("scores are not calibrated yet")
     n_shown = int(row["n_shown"])
     effort = (

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ... import boxes
 from ...data import RotatedInstances
 
-__all__ = ["contents", "cover", "scene_of", "spread_over_scenes"]
+__all__ = ["contents", "cover", "require_scene_pattern", "scene_of", "spread_over_scenes", "turns"]
 
 SIDES = (16.0, 32.0, 64.0, 128.0)  # pixels: bounds of the mean side, the square root of the area
 ASPECTS = (1.2, 2.0, 4.0)  # bounds of the long over the short side; below the first a box has no direction
@@ -138,13 +138,35 @@ def spread_over_scenes(image_ids: Iterable[str], most: int, scene: Callable[[str
     >>> spread_over_scenes(["a__1", "a__2", "b__1", "a__3"], most=1)
     ['a__1', 'b__1', 'a__2', 'a__3']
     """
+    ids: Sequence[str] = list(image_ids)
+    return [ids[k] for k in np.argsort(turns(ids, most, scene), kind="stable")]
+
+
+def turns(image_ids: Iterable[str], most: int, scene: Callable[[str], str] = scene_of) -> NDArray[np.int64]:
+    """Count how often the scene of each image has had its `most` images before, (M,).
+
+    Args, Raises:
+        as for :func:`spread_over_scenes`.
+
+    >>> turns(["a__1", "a__2", "b__1", "a__3"], most=2).tolist()
+    [0, 0, 0, 1]
+    """
     if most < 1:
         raise ValueError(f"expected at least one image of a scene, got {most}")
-    ids: Sequence[str] = list(image_ids)
     counts: Counter[str] = Counter()
-    turns = []
-    for image_id in ids:
+    turn = []
+    for image_id in image_ids:
         name = scene(image_id)
-        turns.append(counts[name] // most)
+        turn.append(counts[name] // most)
         counts[name] += 1
-    return [ids[k] for k in np.argsort(turns, kind="stable")]
+    return np.array(turn, np.int64)
+
+
+def require_scene_pattern(pattern: str | None) -> None:
+    """Raise ValueError unless the pattern of :func:`scene_of` is None or a regular expression with a group."""
+    try:
+        groups = 1 if pattern is None else re.compile(pattern).groups
+    except (re.error, TypeError):
+        groups = 0
+    if not groups:
+        raise ValueError(f"expected scene to be a regular expression with a group, got {pattern!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -18,6 +17,7 @@ from ..measures.aggregate import place_empty
 from ..measures.distances import gain, unit
 from ..measures.per_image import features_of, n_classes, sums, sums_by_class
 from .base import DECIMALS, BatchStrategy, Columns, Picks, Rng
+from .wrappers.start import is_weak
 
 __all__ = ["HybridPicker", "hybrid"]
 
@@ -87,11 +87,10 @@ class HybridPicker:
                 "expected shortlist and per_scene >= 1 and weak_below in [0, 1], "
                 f"got {self.shortlist}, {self.per_scene} and {self.weak_below}"
             )
-        if self.scene is not None and not _groups(self.scene):
-            raise ValueError(f"expected scene to be a regular expression with a group, got {self.scene!r}")
+        coverage.require_scene_pattern(self.scene)
 
     def __call__(self, candidates: RotatedInstances, n: int, rng: Rng, context: QueryContext) -> Picks:
-        if context.calibration.notice or context.held_out_map < self.weak_below:
+        if is_weak(context, self.weak_below):
             return self.pick_typical(candidates, n, rng, context)
         return self.pick_valuable(candidates, n, context)
 
@@ -150,14 +149,6 @@ class HybridPicker:
         else:
             taught = np.sqrt(of_classes) @ quotas.class_balance(counts, n)
         return place_empty(taught, candidates.counts == 0, "missed", context.missed_object_rate)
-
-
-def _groups(pattern: str) -> int:
-    """How many groups a regular expression has; 0 if it is none."""
-    try:
-        return re.compile(pattern).groups
-    except re.error:
-        return 0
 
 
 def _labelled_features(context: QueryContext) -> NDArray | None:

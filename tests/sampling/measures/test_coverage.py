@@ -2,12 +2,20 @@
 
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
 
 from al_rotate import RotatedInstances
-from al_rotate.sampling.measures.coverage import contents, cover, scene_of, spread_over_scenes
+from al_rotate.sampling.measures.coverage import (
+    contents,
+    cover,
+    require_scene_pattern,
+    scene_of,
+    spread_over_scenes,
+    turns,
+)
 
 
 def test_what_images_hold():
@@ -100,3 +108,13 @@ def test_scenes():
     assert spread_over_scenes(tiles, 9) == tiles
     assert spread_over_scenes(tiles, 1, scene=lambda image_id: "one") == tiles
     assert spread_over_scenes([], 1) == []
+    assert turns(tiles, 1).tolist() == [0, 1, 0, 2, 0, 1]
+    assert turns(tiles, 2).tolist() == [0, 0, 0, 1, 0, 0]
+
+
+def test_patterns_of_scenes():
+    require_scene_pattern(None)
+    require_scene_pattern("(.*)/.*")
+    for wrong in (".*", "(", "", 3):
+        with pytest.raises(ValueError, match=f"with a group, got {re.escape(repr(wrong))}"):
+            require_scene_pattern(wrong)

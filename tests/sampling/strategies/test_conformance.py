@@ -21,9 +21,24 @@ from al_rotate.sampling import (
     shown,
 )
 
+WRAPPED = {
+    "entropy, triage": ("entropy", {"triage": 0.8, "audit": 0.25}),
+    "pal, all options": (
+        "pal",
+        {"start": "typiclust", "per_scene": 3, "scene": "(.*)/.*", "triage": 0.8, "audit": 0.2, "duplicates": 0.4},
+    ),
+    "core-set, duplicates": ("core-set", {"duplicates": 0.4}),
+    "random, per scene": ("random", {"per_scene": 2, "scene": "(.*)/.*"}),
+}
+ALL = {**{name: (name, {}) for name in STRATEGIES}, **WRAPPED}
 RANKED = [name for name in STRATEGIES if isinstance(make_strategy(name), ScoreStrategy)]
 BATCHES = [name for name in STRATEGIES if isinstance(make_strategy(name), BatchStrategy)]
 pytestmark = pytest.mark.filterwarnings("ignore::al_rotate.sampling.NotCalibrated")
+
+
+def made(name, **options):
+    strategy, own = ALL[name]
+    return make_strategy(strategy, **own, **options)
 
 
 @pytest.fixture(params=[0, 40], ids=["no labels", "labels"])
@@ -31,15 +46,15 @@ def labelled(request):
     return request.param
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", ALL)
 class TestConformance:
     def test_same_seed_same_images_in_whatever_order_they_come(self, name, labelled):
         for candidates in (MIXED, random_pool([2] * 12, tied=True), random_pool([0] * 12)):
             context = context_of(candidates, labelled)
             for budget in (7, Budget(boxes=11)):
-                picked = select(candidates, name, budget, rng(3), context)
-                assert select(candidates, name, budget, rng(3), context) == picked
-                assert select(shuffled(candidates), name, budget, rng(3), context) == picked
+                picked = select(candidates, made(name), budget, rng(3), context)
+                assert select(candidates, made(name), budget, rng(3), context) == picked
+                assert select(shuffled(candidates), made(name), budget, rng(3), context) == picked
 
     @pytest.mark.parametrize(
         "candidates", [MIXED, random_pool([2] * 12, tied=True), random_pool([0] * 12)], ids=["mix", "tie", "0"]
@@ -50,7 +65,7 @@ class TestConformance:
         ids=["1", "5", "9 boxes", "both", "seconds"],
     )
     def test_budget_holds_and_no_image_twice_or_from_outside(self, name, candidates, budget, labelled):
-        picked = select(candidates, name, budget, rng(), context_of(candidates, labelled))
+        picked = select(candidates, made(name), budget, rng(), context_of(candidates, labelled))
         assert type(picked) is list
         assert all(type(i) is str for i in picked)
         assert len(set(picked)) == len(picked)
@@ -62,31 +77,31 @@ class TestConformance:
         assert budget.seconds is None or (5 + 6.5 * counts).sum() <= budget.seconds
 
     def test_budget_is_used(self, name, labelled):
-        assert len(select(MIXED, name, 7, rng(), context_of(MIXED, labelled))) == 7
+        assert len(select(MIXED, made(name), 7, rng(), context_of(MIXED, labelled))) == 7
         empty = random_pool([0] * 12)
-        assert len(select(empty, name, Budget(boxes=5), rng(), context_of(empty, labelled))) == 5
+        assert len(select(empty, made(name), Budget(boxes=5), rng(), context_of(empty, labelled))) == 5
 
     @pytest.mark.parametrize("budget", [10_000, Budget(boxes=10_000)], ids=["images", "boxes"])
     def test_budget_beyond_the_pool_takes_all(self, name, budget, labelled):
-        picked = select(MIXED, name, budget, rng(), context_of(MIXED, labelled))
+        picked = select(MIXED, made(name), budget, rng(), context_of(MIXED, labelled))
         assert sorted(picked) == sorted(MIXED.image_ids)
 
     @pytest.mark.parametrize("count", [0, 3])
     def test_one_image(self, name, count, labelled):
         image = random_pool([count])
-        assert select(image, name, 4, rng(), context_of(image, labelled)) == ["scene0/tile000"]
+        assert select(image, made(name), 4, rng(), context_of(image, labelled)) == ["scene0/tile000"]
 
     def test_zero_candidates(self, name, labelled):
         for nothing in (RotatedInstances.empty(), random_pool([])):
-            assert select(nothing, name, 4, rng(), context_of(nothing, labelled)) == []
+            assert select(nothing, made(name), 4, rng(), context_of(nothing, labelled)) == []
 
     def test_an_image_more_expensive_than_the_budget_is_not_taken(self, name, labelled):
         large = random_pool([5, 5])
-        assert select(large, name, Budget(boxes=4), rng(), context_of(large, labelled)) == []
+        assert select(large, made(name), Budget(boxes=4), rng(), context_of(large, labelled)) == []
 
     def test_candidates_are_unchanged(self, name, labelled):
         candidates = random_pool([2, 0, 3])
-        select(candidates, name, 2, rng(), context_of(candidates, labelled))
+        select(candidates, made(name), 2, rng(), context_of(candidates, labelled))
         assert candidates == random_pool([2, 0, 3])
 
     def test_labels_are_refused(self, name):
@@ -94,12 +109,12 @@ class TestConformance:
         with pytest.raises(
             ValueError, match="expected detections with scores, got <RotatedInstances: 1 images, 1 labels"
         ):
-            select(labels, name, 1, rng())
+            select(labels, made(name), 1, rng())
 
     def test_table(self, name, labelled):
         for candidates in (MIXED, random_pool([0] * 12), RotatedInstances.empty()):
             context = context_of(candidates, labelled)
-            ranking = rank(candidates, name, rng(), context, budget=5)
+            ranking = rank(candidates, made(name), rng(), context, budget=5)
             assert ranking.columns[:6].tolist() == ["rank", "image_id", "score", "n_boxes", "empty", "placement"]
             assert {"n_shown", "expected_seconds", "expected_boxes"} <= {*ranking.columns}
             assert ranking["rank"].tolist() == list(range(1, len(candidates) + 1))
@@ -110,19 +125,19 @@ class TestConformance:
             assert ranking["score"].is_monotonic_decreasing
             assert ranking["n_shown"].tolist() == shown(candidates.subset(ranking["image_id"])).tolist()
             np.testing.assert_allclose(ranking["expected_seconds"], 5 + 6.5 * ranking["n_shown"])
-            assert rank(shuffled(candidates), name, rng(), context, budget=5).equals(ranking)
+            assert rank(shuffled(candidates), made(name), rng(), context, budget=5).equals(ranking)
             assert explain(ranking, ranking["image_id"].tolist()[:5]) == explain(ranking)[:5]
 
     def test_selection_is_the_table_cut_at_the_budget(self, name, labelled):
         context = context_of(MIXED, labelled)
         for budget in (Budget(images=6), Budget(boxes=17)):
-            ranking = rank(MIXED, name, rng(5), context, budget)
+            ranking = rank(MIXED, made(name), rng(5), context, budget)
             taken = budget.take(ranking["image_id"], ranking["n_shown"])
-            assert select(MIXED, name, budget, rng(5), context) == taken
+            assert select(MIXED, made(name), budget, rng(5), context) == taken
 
     def test_it_needs_what_it_uses(self, name, labelled):
         """Without the columns that it does not need it picks the same; without one that it needs it fails."""
-        strategy, context = make_strategy(name), context_of(MIXED, labelled)
+        strategy, context = made(name), context_of(MIXED, labelled)
         columns = {"class_scores": ["class_scores"], "features": ["box_features", "image_features"]}
         spare = [c for need, those in columns.items() if need not in strategy.needs for c in those]
         less = QueryContext(
@@ -130,17 +145,18 @@ class TestConformance:
             context.detections if "labels" in strategy.needs else context.detections.subset([]),
             context.features if "labelled_features" in strategy.needs else None,
             context.views if "views" in strategy.needs else None,
+            labelled_detections=context.labelled_detections if "labelled_features" in strategy.needs else None,
         )
-        options = {"use_class_scores": False} if name in ("least-confidence", "margin", "entropy") else {}
-        full = select(MIXED, name, 6, rng(2), context, **options)
-        assert select(MIXED.replace(**dict.fromkeys(spare)), name, 6, rng(2), less, **options) == full
+        options = {"use_class_scores": False} if ALL[name][0] in ("least-confidence", "margin", "entropy") else {}
+        full = select(MIXED, made(name, **options), 6, rng(2), context)
+        assert select(MIXED.replace(**dict.fromkeys(spare)), made(name, **options), 6, rng(2), less) == full
         if "features" in strategy.needs:
             bare = MIXED.replace(box_features=None, image_features=None)
             with pytest.raises(ValueError, match=r"expected detections with .*features, got .*: predict\("):
-                select(bare, name, 6, rng(2), context)
+                select(bare, made(name), 6, rng(2), context)
         if "views" in strategy.needs:
             with pytest.raises(ValueError, match=r"expected QueryContext\(views=...\)"):
-                select(MIXED, name, 6, rng(2))
+                select(MIXED, made(name), 6, rng(2))
 
 
 @pytest.mark.parametrize("name", BATCHES)

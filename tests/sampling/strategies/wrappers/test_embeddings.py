@@ -1,0 +1,58 @@
+"""Features from a file in place of the detector's."""
+
+import numpy as np
+import pytest
+from helpers.built import labelled, pool
+
+from al_rotate import RotatedInstances
+from al_rotate.sampling import QueryContext, make_strategy, rank, select
+
+
+def embed(file, vectors):
+    ids = list(vectors)
+    return RotatedInstances.empty(ids).replace(image_features=[vectors[i] for i in ids]).save(file)
+
+
+VECTORS = {"labelled0": [0.0, 0.0], "far": [9.0, 0.0], "near": [1.0, 0.0], "other": [5.0, 5.0]}
+CANDIDATES = pool({"near": [], "far": [(0, 0.9)]}, image_features=[[9.0], [0.0]])  # the detector sees it otherwise
+
+
+def test_strategies_compare_by_them(tmp_path):
+    file = embed(tmp_path / "embeddings.parquet", VECTORS)
+    labels = labelled([2, 0, 0]).subset(["labelled0"])
+    context = QueryContext(labels, features=np.array([[0.0]]))
+    assert select(CANDIDATES, "core-set", 1, None, context) == ["near"]
+    table = rank(CANDIDATES, "core-set", None, context, 1, embeddings=str(file))
+    assert table["image_id"].tolist() == ["far", "near"]
+    assert table["diversity_gain"][0] == 9
+    assert select(CANDIDATES.replace(image_features=None), "core-set", 1, embeddings=file) == ["far"]
+    assert make_strategy("core-set", embeddings=file).needs == {"features", "labelled_features", "labels"}
+
+
+def test_they_tell_duplicates_too(tmp_path):
+    file = embed(tmp_path / "e.parquet", {"a": [1.0, 0.0], "b": [2.0, 0.0], "c": [0.0, 1.0]})
+    candidates = pool({name: [(0, 0.5)] for name in "abc"})
+    table = rank(candidates, "entropy", embeddings=file, duplicates=0.1)
+    assert table["repeats"].tolist() == ["", "", "a"]  # at unit length
+
+
+def test_a_folder_of_detections_with_features_is_one(tmp_path):
+    for k, names in enumerate((["labelled0", "near"], ["far", "other"])):
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        embed(tmp_path / "folder" / f"{k}.parquet", {name: VECTORS[name] for name in names})
+    assert select(CANDIDATES, "core-set", 2, embeddings=tmp_path / "folder")[0] in ("far", "near")
+
+
+def test_refusals(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"expected a Parquet file with embeddings, got .*nowhere, which does not exist"
+    ):
+        make_strategy("core-set", embeddings=tmp_path / "nowhere")
+    file = embed(tmp_path / "e.parquet", {"far": [1.0]})
+    with pytest.raises(
+        ValueError, match=r"an embedding of each of 2 images in .*e.parquet, got none of 1, e.g. 'near'"
+    ):
+        rank(CANDIDATES, "core-set", embeddings=file)
+    bare = RotatedInstances.empty(["far", "near"]).save(tmp_path / "bare.parquet")
+    with pytest.raises(ValueError, match=r"expected image_features in .*bare.parquet"):
+        rank(CANDIDATES, "core-set", embeddings=bare)
