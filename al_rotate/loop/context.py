@@ -5,9 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..data import RotatedInstances
 from ..data.views import View
 from ..sampling import CostModel, QueryContext, ShowingRule, costs, showing
@@ -75,12 +72,13 @@ def build_context(
     rule = rule or ShowingRule()
     labels = workspace.labels() if needs & {"labels", "labelled_features"} else RotatedInstances.empty()
 
-    def features() -> NDArray[np.float32] | None:
-        if weights is None or not len(labels):
+    def detect_on_labelled() -> RotatedInstances | None:
+        if weights is None or not len(labels) or "labelled_features" not in needs:
             return None
         folder = current.folder / "labelled_detections"
         discard_damaged(folder)
-        return learner.predict(weights.path, workspace.paths(labels.image_ids), folder, features=True).image_features
+        found = learner.predict(weights.path, workspace.paths(labels.image_ids), folder, features=True)
+        return workspace.in_current_classes(found)
 
     def predict_views(image_ids: Sequence[str], views: Sequence[View]) -> Sequence[RotatedInstances]:
         assert weights is not None
@@ -91,11 +89,12 @@ def build_context(
         detections = learner.predict_views(weights.path, workspace.paths(image_ids), views, folder)
         return [workspace.in_current_classes(part) for part in detections]
 
-    ledger = workspace.ledger()
+    ledger, on_labelled = workspace.ledger(), detect_on_labelled()
     return QueryContext(
         labels=labels,
         detections=held_out(workspace, labels) if "labels" in needs else RotatedInstances.empty(),
-        features=features() if "labelled_features" in needs else None,
+        features=None if on_labelled is None else on_labelled.image_features,
+        labelled_detections=on_labelled,
         views=predict_views if weights is not None else None,
         # Imported labels took no time.
         cost=costs.fit(ledger[ledger["annotator"] != IMPORTED], assumed_cost or ExpectedCost.assumed(rule.cost)).cost,
