@@ -289,7 +289,7 @@ def _portions(image: Tensor, n_priors: int) -> Iterator[slice]:
     """Yield the objects of so many whole images that their pairs fit in memory."""
     ends = torch.unique_consecutive(image, return_counts=True)[1].cumsum(0).tolist()
     start = 0
-    for end, following in zip(ends, [*ends[1:], None], strict=True):
-        if following is None or (following - start) * n_priors > _PAIRS_AT_ONCE:
+    for position, end in enumerate(ends):
+        if end == ends[-1] or (ends[position + 1] - start) * n_priors > _PAIRS_AT_ONCE:
             yield slice(start, end)
             start = end
