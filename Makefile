@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: setup setup-studio demo studio test fresh lint evidence evidence-smoke
+.PHONY: setup setup-studio demo studio test docs fresh lint evidence evidence-smoke
 
 setup:  ## install everything into .venv (once; a no-op when nothing changed)
 	@$(PYTHON) tools/setup_env.py
@@ -18,6 +18,11 @@ studio: setup-studio  ## the demo's next query in Label Studio, to be corrected 
 
 test: setup-studio  ## the tests, two files at a time; what they see in the browser goes to screenshots/
 	@AL_ROTATE_SCREENSHOTS=screenshots OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n 2 --dist loadfile
+
+docs: setup  ## the documentation site, at http://localhost:8000 until Ctrl-C; its files are in build/docs
+	@$(VENV)/python -m sphinx -b html -W --keep-going -q docs build/docs
+	@echo "http://localhost:8000 (or open build/docs/index.html)"
+	@$(VENV)/python -m http.server -d build/docs --bind 127.0.0.1 8000
 
 fresh:  ## the set-up, the demo and the core's tests in bare Debian roots (needs root and debootstrap)
 	@tools/fresh.sh trixie sid

@@ -21,7 +21,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "al_rotate-setup.stamp"
 CONSTRAINTS = ROOT / "al_rotate" / "cli" / "constraints.txt"
-EXTRAS = "fast,studio,geo,dev"
+EXTRAS = "fast,studio,geo,docs,dev"
 SUPPORTED = ((3, 10), (3, 14))
 NEXT = "Ready. Next: `make demo` for three rounds on rendered scenes, or `. .venv/bin/activate && al-rotate --help`."
 

@@ -64,7 +64,7 @@ class LabelStudioAnnotator:
         return self.connection.shown
 
     def push(self, query: Query) -> None:
-        """Ask for labels; see :meth:`Annotator.push`.
+        """Ask for labels; see :meth:`al_rotate.loop.Annotator.push`.
 
         Raises:
             UnreadableImage: if none of the images can be read.
@@ -107,7 +107,7 @@ class LabelStudioAnnotator:
         self._save(tasks | pushed.tasks)
 
     def pull(self, since: str | None = None) -> Answer:
-        """Collect answers; see :meth:`Annotator.pull`.
+        """Collect answers; see :meth:`al_rotate.loop.Annotator.pull`.
 
         Raises:
             LabelStudioError: if Label Studio cannot be reached, refuses, or its answer is incomplete.

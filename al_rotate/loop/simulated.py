@@ -69,7 +69,7 @@ class SimulatedAnnotator:
             json.dump(settings, file)
 
     def push(self, query: Query) -> None:
-        """See :meth:`Annotator.push`; the image files are not opened.
+        """See :meth:`al_rotate.loop.Annotator.push`; the image files are not opened.
 
         What an image costs depends on the query alone, so that it is the same in a process that starts in between. With
         ``query.again`` it is the cost of turning the image's labels into the held-back ones, on top of what was spent

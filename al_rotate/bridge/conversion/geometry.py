@@ -110,7 +110,7 @@ def visible_share(boxes: ArrayLike, width: float, height: float) -> NDArray[np.f
     Raises:
         ValueError: for a wrong shape, or values that are not finite.
 
-    >>> visible_share([[0, 50, 40, 10, 0], [50, 50, 40, 10, 1]], 100, 100).tolist()
+    >>> visible_share([[0, 50, 40, 10, 0], [50, 50, 40, 10, 1]], 100, 100).round(6).tolist()
     [0.5, 1.0]
     """
     array = _as_rows(boxes, "boxes")

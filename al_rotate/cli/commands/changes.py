@@ -49,7 +49,7 @@ def _add_images_and_labels(add_command: AddCommand) -> None:
     remove = add_command(
         "remove",
         _remove,
-        "Take images out of a workspace; `add --images` brings them back with their labels.",
+        "Take images out of a workspace; 'add --images' brings them back with their labels.",
         "al-rotate remove work P0003__512__0___0 P0004__512__0___0",
     )
     add_workspace(remove)

@@ -114,7 +114,8 @@ class Changeable:
     def add_class(self, name: str) -> None:
         """Add a class at the end of the list. The next training starts its part of the detector at random.
 
-        Labels so far hold no box of it, on purpose or not: look through them, for example in a :meth:`review`.
+        Labels so far hold no box of it, on purpose or not: look through them, for example by
+        :meth:`~al_rotate.ActiveLoop.review`.
 
         Raises:
             ValueError: for a name that is there already, or while a round is queried or collected.

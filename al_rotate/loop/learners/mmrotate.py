@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...data import RotatedInstances
 from ...data.views import View
 from ...detection.training.schedule import Schedule
+from ...evaluation.pseudo_labels import PseudoLabelled
 from ..settings import CONFIGS_OWN
 from .learner import ValidationSet
 
@@ -21,7 +22,7 @@ _OF_TRAINING = ("iterations", "images_left_out", "boxes_left_out")  # metrics th
 
 
 class MMRotateLearner:
-    """:class:`~al_rotate.Detector` and :func:`~al_rotate.finetune` behind one config, as a :class:`Learner`.
+    """A :class:`~al_rotate.loop.Learner`: :class:`~al_rotate.Detector` and :func:`~al_rotate.finetune` with one config.
 
     Args:
         config: path of a complete config.
@@ -49,13 +50,13 @@ class MMRotateLearner:
         self.former_classes = dict(former_classes or {})
 
     def predict(self, checkpoint: Path, images: Mapping[str, Path], out: Path, **outputs: bool) -> RotatedInstances:
-        """See :meth:`Learner.predict`."""
+        """See :meth:`al_rotate.loop.Learner.predict`."""
         return self.detector(checkpoint).predict(dict(images), None, out=out, **outputs)
 
     def predict_views(
         self, checkpoint: Path, images: Mapping[str, Path], views: Sequence[View], out: Path
     ) -> Sequence[RotatedInstances]:
-        """See :meth:`Learner.predict_views`."""
+        """See :meth:`al_rotate.loop.Learner.predict_views`."""
         return self.detector(checkpoint).predict_views(dict(images), views, out=out)
 
     def train(
@@ -66,8 +67,9 @@ class MMRotateLearner:
         work_dir: Path,
         val: ValidationSet | None = None,
         schedule: Schedule | None = None,
+        pseudo: PseudoLabelled | None = None,
     ) -> tuple[Path, dict[str, float]]:
-        """See :meth:`Learner.train`; only the weights are kept of the Runner's checkpoints.
+        """See :meth:`al_rotate.loop.Learner.train`; only the weights are kept of the Runner's checkpoints.
 
         Images that cannot be decoded are left out, with a warning, and the metric ``images_left_out`` counts them. The
         evaluator's figures on `val` are called ``val_...``.
@@ -103,6 +105,7 @@ class MMRotateLearner:
             keep_checkpoints=False,
             class_map=self._class_map(checkpoint),
             schedule=schedule,
+            pseudo=pseudo,
         )
         return result.checkpoint, {_name(name): value for name, value in result.metrics.items()}
 
