@@ -1,13 +1,12 @@
 """Compare strategies: the same start, the same training, the same test images, several seeds.
 
-    python -m experiments.comparison.run experiments/configs/comparisons/scenes_images.yaml --jobs 2
-    python -m experiments.comparison.run experiments/configs/comparisons/vhr10_boxes.yaml --jobs 2 --data PATH/TO/vhr10
+    python -m experiments.comparison.run experiments/configs/comparisons/*.yaml --data PATH/TO/DATA --minutes 170
 
-A cell is one round of one strategy with one seed, run in a workspace of its own below --work: after a kill the same
-command resumes in the cell where it stopped. The first round of a seed, images at random, is run once and shared. The
-tidy table goes to experiments/results/comparisons/NAME.parquet, one row per cell. It is written each minute, so that
-little is lost with the machine. Finished cells are never run again, even if only the table is left of them: when you
-add strategies or seeds to a config, only these are run.
+A cell is one round of one arm with one seed, run in a workspace of its own below --work: after a kill the same command
+resumes in the cell where it stopped. What a seed begins with is run once and shared. The tidy table goes to
+experiments/results/comparisons/NAME.parquet, one row per cell. It is written each minute, so that little is lost with
+the machine. Finished cells are never run again, even if only the table is left of them: when you add arms or seeds to a
+config, only these are run. Workspaces of runs whose rows are all in the table can be deleted.
 
 The keys of a config are in :mod:`experiments.comparison.config`.
 """
@@ -22,6 +21,7 @@ import threading
 import time
 from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import replace
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 from ..paths import TABLES
 from .cells import make_data, run_cell
 from .code_state import code_digest
-from .config import Cell, list_cells, load_config, result_file
+from .config import Cell, list_cells, load_config, n_shared, result_file, run_as
 from .tidy import finished_runs, read_table, write_table
 
 _SECONDS_BETWEEN_TABLES = 60
@@ -46,7 +46,7 @@ def run(
     Args:
         config_file: whose name without suffix is the name of the comparison.
         work: where data and workspaces are.
-        data: where photographs are.
+        data: where the folders of photographs are.
         jobs: processes.
         until: time after which no further cell is started, in seconds since 1970.
         results: where the table goes.
@@ -85,7 +85,7 @@ def run(
                     continue
                 row, left = future.result(), len(queue)
                 queue.finish(cell)
-                bar.set_postfix_str(f"{cell.strategy or 'first'}/{cell.seed}/{cell.round} mAP {row['mAP']:.3f}", False)
+                bar.set_postfix_str(f"{cell.arm}/{cell.seed}/{cell.round} mAP {row['mAP']:.3f}", False)
                 bar.update(left - len(queue))
             if time.monotonic() - written > _SECONDS_BETWEEN_TABLES:
                 write_table(work, config, table_file, finished)
@@ -105,24 +105,22 @@ class CellQueue:
     Args:
         work: where the workspaces are.
         config: of the comparison.
-        finished: pairs of strategy and seed that need not be run.
+        finished: pairs of arm and seed that need not be run.
     """
 
     def __init__(self, work: Path, config: dict[str, Any], finished: Collection[tuple[str, int]]) -> None:
         self._work, self._config = work, config
         self._unfinished = {
-            (cell.strategy, cell.seed, cell.round): cell
+            (cell.arm, cell.seed, cell.round): cell
             for cell in list_cells(config)
-            if (cell.strategy, cell.seed) not in finished
+            if (cell.arm, cell.seed) not in finished
         }
         self.ready: list[Cell] = []  # a heap
-        seeds = {seed for _, seed, _ in self._unfinished}
-        for i, seed in enumerate(config["seeds"]):
-            if seed in seeds:
-                self._add(Cell((i, 0, 0), seed, 0, ""))
+        for cell in sorted({run_as(config, cell) for cell in self._unfinished.values() if cell.round == 0}):
+            self._add(cell)
 
     def __len__(self) -> int:
-        """How many cells are unfinished; a first round counts once per strategy."""
+        """How many cells are unfinished; a shared one counts once per arm."""
         return len(self._unfinished)
 
     def pop(self) -> Cell:
@@ -131,10 +129,17 @@ class CellQueue:
 
     def finish(self, cell: Cell) -> None:
         """Note that a cell is finished: the next rounds become ready, or are finished as well."""
-        for name in self._config["strategies"] if cell.round == 0 else [cell.strategy]:
+        names = [cell.arm]
+        if cell.round < n_shared(self._config):
+            same = (replace(cell, arm=name) for name in self._config["arms"])
+            names = [other.arm for other in same if run_as(self._config, other).arm == cell.arm]
+        following = set()
+        for name in names:
             self._unfinished.pop((name, cell.seed, cell.round), None)
-            if following := self._unfinished.get((name, cell.seed, cell.round + 1)):
-                self._add(following)
+            if after := self._unfinished.get((name, cell.seed, cell.round + 1)):
+                following.add(run_as(self._config, after))
+        for after in sorted(following):
+            self._add(after)
 
     def _add(self, cell: Cell) -> None:
         if result_file(self._work, self._config, cell).exists():
@@ -175,7 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configs", type=Path, nargs="+", help="run one after the other")
     parser.add_argument("--work", type=Path, default=Path("work_dirs/comparisons"), help="data and workspaces")
-    parser.add_argument("--data", type=Path, help="the photographs, in DOTA form with splits/")
+    parser.add_argument("--data", type=Path, help="what holds vhr10/ and ssdd/, in DOTA form with splits/")
     parser.add_argument("--results", type=Path, default=TABLES, help="where the tables go")
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2)), help="processes")
     parser.add_argument("--minutes", type=float, help="start no further cell after so long")

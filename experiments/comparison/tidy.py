@@ -1,6 +1,6 @@
 """The tidy table of a comparison: one row per cell, kept when the workspaces are gone.
 
-Columns: ``name`` of the strategy, ``seed``, ``round``, what was labelled by then (``images``, ``boxes``, estimated
+Columns: ``name`` of the arm, ``seed``, ``round``, what was labelled by then (``images``, ``boxes``, estimated
 ``seconds``), ``mAP``, ``AP/CLASS``, ``resampled`` (bootstrap values of mAP), ``asked`` (image ids of the query) and
 counts of its answers, durations, all of the config that the cell depends on, ``versions``, and the digests ``code`` and
 ``cell``.
@@ -17,14 +17,15 @@ import pandas as pd
 
 from al_rotate.storage.files import temporary_sibling
 
-from .config import depends_on, digest, list_cells, result_file
+from .config import depends_on, digest, list_cells, n_rounds, result_file, run_as
 
 KEYS = ["name", "seed", "round"]  # of a row
+_SAME_START = ["seed", "training", "loop"]
 _NO_CELLS = pd.DataFrame(columns=KEYS).astype({"seed": int, "round": int})
 
 
 def read_table(path: Path, config: dict[str, Any]) -> pd.DataFrame:
-    """Read the table of an earlier run, with rows of strategies and seeds that are no longer in the config.
+    """Read the table of an earlier run, with rows of arms and seeds that are no longer in the config.
 
     Raises:
         ValueError: if rows depend on something else than the config says.
@@ -45,9 +46,9 @@ def read_table(path: Path, config: dict[str, Any]) -> pd.DataFrame:
 
 
 def finished_runs(table: pd.DataFrame, config: dict[str, Any]) -> set[tuple[str, int]]:
-    """The pairs of strategy and seed all of whose rounds are in a table: they need no workspace any more."""
-    n_rounds = table.groupby(["name", "seed"])["round"].nunique()
-    return {*n_rounds.index[n_rounds >= config["rounds"]]}
+    """The pairs of arm and seed all of whose rounds are in a table: they need no workspace any more."""
+    finished = table.groupby(["name", "seed"])["round"].nunique() >= n_rounds(config)
+    return {*finished.index[finished]}
 
 
 def write_table(work: Path, config: dict[str, Any], path: Path, finished: set[tuple[str, int]]) -> pd.DataFrame:
@@ -75,24 +76,26 @@ def write_table(work: Path, config: dict[str, Any], path: Path, finished: set[tu
 
 
 def _finished_cells(work: Path, config: dict[str, Any]) -> pd.DataFrame:
-    """One row per finished cell in the workspaces; the first round appears once per strategy."""
+    """One row per finished cell in the workspaces; shared ones appear once per arm."""
     rows = []
     for cell in list_cells(config):
-        file = result_file(work, config, cell)
+        file = result_file(work, config, run_as(config, cell))
         if file.exists():
-            about = depends_on(config, cell.strategy)
-            row = {"name": cell.strategy, **json.loads(file.read_text(encoding="utf-8")), **_as_text(about)}
+            about = depends_on(config, cell.arm)
+            row = {"name": cell.arm, **json.loads(file.read_text(encoding="utf-8")), **_as_text(about)}
             rows.append({**row, "cell": digest(about, cell.seed, cell.round)})
     return pd.DataFrame(rows) if rows else _NO_CELLS
 
 
 def _check_start(path: Path, before: pd.DataFrame, rows: pd.DataFrame) -> None:
-    """Check that each seed starts as in the earlier table: only then can its strategies be paired.
+    """Check that each seed starts as in the earlier table: only then can its arms be paired.
 
     Raises:
         ValueError: if a first round differs.
     """
-    both = rows[rows["round"] == 0].merge(before[before["round"] == 0], on="seed", suffixes=("", "_before"))
+    if before.empty:
+        return
+    both = rows[rows["round"] == 0].merge(before[before["round"] == 0], on=_SAME_START, suffixes=("", "_before"))
     for row in both.itertuples():
         if row.mAP != row.mAP_before or [*row.asked] != [*row.asked_before]:
             raise ValueError(

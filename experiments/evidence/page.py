@@ -3,7 +3,7 @@
     python -m experiments.evidence.page
 
 Each table there stands below a comment that names its source: a comparison, or the arguments of
-experiments.evidence.joint_tables, such as ``<!-- pool scenes_boxes fresh -->``. The figure shows the table of
+experiments.evidence.joint_tables, such as ``<!-- agree scenes_images -->``. The figure shows the table of
 ``<!-- across ... -->``.
 """
 
@@ -18,7 +18,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from ..paths import REPOSITORY, TABLES
-from . import joint_tables
+from . import joint_tables, savings
 from .analysis import budget_axis
 from .markdown import markdown, summary, verdict
 
@@ -32,14 +32,15 @@ def table_of(source: str) -> str:
     """The lines of one table.
 
     Args:
-        source: ``NAME``, ``WHAT NAME NAME ...`` or ``against NAME REFERENCE``.
+        source: ``NAME``, ``WHAT NAME NAME ...``, or ``claim CANDIDATE NAME NAME ...`` for
+            :mod:`experiments.evidence.savings`.
     """
     what, *names = source.split()
     if not names:
         table = joint_tables.read(what)
         return markdown(summary(table), budget_axis(table), table["seed"].nunique()).strip()
-    if what == "against":
-        return joint_tables.against(names[:1], names[1])
+    if what == "claim":
+        return savings.claim({name: joint_tables.read(name) for name in names[1:]}, names[0])
     return joint_tables.TABLES_BY_NAME[what](names)
 
 

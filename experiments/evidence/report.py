@@ -23,6 +23,7 @@ from .analysis import AXES, budget_axis, complete
 from .figures import draw_all
 from .markdown import difference, markdown, saving, summary, verdict
 
+_OF_BEFORE = ("dataset", "size", "detector", "iterations", "warm_start", "initial")  # columns of recorded tables
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
@@ -66,7 +67,7 @@ def _section(name: str, table: pd.DataFrame, rows: pd.DataFrame, figures: list[s
     about = table.iloc[0]
     return {
         "name": name,
-        "about": {key: about[key] for key in (*RECIPE, "budget")},
+        "about": {key: about[key] for key in (*RECIPE, "training", "budget", *_OF_BEFORE) if key in about},
         "versions": about["versions"],
         "seeds": sorted(table["seed"].unique().tolist()),
         "rounds": int(table["round"].max()) + 1,

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, ExponentialMovingAverage
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from mmrotate.registry import MODELS
 from mmrotate.structures.bbox import RotatedBoxes
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import al_rotate as al
@@ -31,13 +32,13 @@ from al_rotate.detection.checkpoints import init_weights_quietly, read_checkpoin
 from al_rotate.detection.inference.forward import Forward
 from al_rotate.detection.inference.options import OutputOptions
 from al_rotate.detection.inference.pipeline import collect
+from al_rotate.detection.training.schedule import Schedule
 from al_rotate.storage.files import atomic_write
 
-from .features import CHANNELS, STRIDES, VIEWS, Sandbox
+from .features import CHANNELS, FLIPS, STRIDES, Sandbox
 
 CONFIG = "rotated_rtmdet_tiny-3x-dota"
-FLIPS = [k for k, view in enumerate(VIEWS) if view.quarters % 2 == 0]  # as MMRotate's own configs flip
-_BATCH = 16  # images of a prediction
+_BATCH = 64  # images of a prediction
 
 openmmlab.install()  # rotated IoU and its loss on CPUs
 
@@ -114,63 +115,93 @@ class SandboxLearner:
         self.lr, self.seed, self.batch_size = lr, seed, batch_size
 
     def predict(self, checkpoint: Path, images: Mapping[str, Path], out: Path, **outputs: bool) -> al.RotatedInstances:
-        return self._detect(self._model(checkpoint), list(images), 0, out, **outputs)
+        return self._detect(self._model(checkpoint), list(images), View(), out, **outputs)
 
     def predict_views(
         self, checkpoint: Path, images: Mapping[str, Path], views: Sequence[View], out: Path
     ) -> Sequence[al.RotatedInstances]:
         model = self._model(checkpoint)
-        return [self._detect(model, list(images), VIEWS.index(view), out / view.name) for view in views]
+        return [self._detect(model, list(images), view, out / view.name) for view in views]
 
     def train(
-        self, checkpoint: Path | None, images: Mapping[str, Path], labels: al.RotatedInstances, work_dir: Path
+        self,
+        checkpoint: Path | None,
+        images: Mapping[str, Path],
+        labels: al.RotatedInstances,
+        work_dir: Path,
+        schedule: Schedule | None = None,
     ) -> tuple[Path, dict[str, float]]:
         path, metrics = work_dir / "weights.pth", work_dir / "trained.json"
         if not metrics.exists():
             model = self._model(checkpoint).train()
-            losses = self._fit(model, labels, self.first_iterations if checkpoint is None else self.iterations)
+            if schedule is None:
+                iterations = self.iterations_for(len(labels), first=checkpoint is None)
+            else:
+                iterations = schedule.iterations(len(labels))
+            losses = self._fit(model, labels, iterations, schedule)
             work_dir.mkdir(parents=True, exist_ok=True)
             write_checkpoint(path, model.state_dict(), self.sandbox.classes)
             with atomic_write(metrics) as file:
-                json.dump({"loss": float(np.mean(losses[-10:]))}, file)
+                json.dump({"loss": float(np.mean(losses[-10:])), "iterations": iterations}, file)
         return path, json.loads(metrics.read_text())
 
-    def _fit(self, model: nn.Module, labels: al.RotatedInstances, iterations: int) -> list[float]:
+    def iterations_for(self, n_images: int, first: bool) -> int:
+        """How long to train on so many labelled images.
+
+        Args:
+            n_images: labelled ones.
+            first: whether there are no earlier weights.
+        """
+        return self.first_iterations if first else self.iterations
+
+    def batch(
+        self, labels: al.RotatedInstances, rng: np.random.Generator, times: NDArray[np.int64] | None = None
+    ) -> list[str]:
+        """Draw the ids of the images of one iteration; `times` says how many times each takes part, (M,)."""
+        ids = labels.image_ids if times is None else np.repeat(labels.image_ids, times)
+        return rng.choice(ids, self.batch_size, len(ids) < self.batch_size).tolist()
+
+    def _fit(
+        self, model: nn.Module, labels: al.RotatedInstances, iterations: int, schedule: Schedule | None
+    ) -> list[float]:
         """Train a model, each image in a random flip; the loss of each iteration."""
         rng = np.random.default_rng([self.seed, len(labels), labels.n_boxes])
-        optimizer, schedule = self._optimizer(model, iterations)
+        optimizer, rates = self._optimizer(model, schedule.rates(iterations) if schedule else _rates(iterations))
+        mean, times = None, None
+        if schedule and schedule.ema:
+            mean = ExponentialMovingAverage(model, min(0.5, 1 / (schedule.ema * iterations)), update_buffers=True)
+        if schedule and schedule.balance:
+            times = repeats(labels, schedule.balance)
         losses = []
         for _ in range(iterations):
-            ids = labels.image_ids[rng.choice(len(labels), self.batch_size, len(labels) < self.batch_size)]
-            views = rng.choice(FLIPS, self.batch_size)
-            samples = [self._sample(labels, i, VIEWS[view]) for i, view in zip(ids, views, strict=True)]
-            flat = torch.from_numpy(np.stack([self._features(i, view) for i, view in zip(ids, views, strict=True)]))
+            ids = self.batch(labels, rng) if times is None else self.batch(labels, rng, times)
+            flips = [view for view in self.sandbox.views if view in FLIPS]
+            pairs = [(i, flips[k]) for i, k in zip(ids, rng.integers(0, len(flips), len(ids)).tolist(), strict=True)]
+            samples = [self._sample(labels, image_id, view) for image_id, view in pairs]
+            flat = torch.from_numpy(np.stack([self.sandbox.of(image_id, view) for image_id, view in pairs]))
             terms = model.loss(flat, samples)
             loss = sum(part for value in terms.values() for part in (value if isinstance(value, list) else [value]))
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 35)
             optimizer.step()
-            schedule.step()
+            rates.step()
+            if mean is not None:
+                mean.update_parameters(model)
             losses.append(loss.item())
+        if mean is not None:
+            model.load_state_dict(mean.module.state_dict())
         return losses
 
-    def _optimizer(self, model: nn.Module, iterations: int) -> tuple[torch.optim.Optimizer, Any]:
-        """AdamW as in RTMDet's configs: no decay for norms and biases, a warm-up, then a cosine."""
+    def _optimizer(self, model: nn.Module, rates: NDArray[np.float64]) -> tuple[torch.optim.Optimizer, Any]:
+        """AdamW as in RTMDet's configs: no decay for norms and biases; the share of `lr` in each iteration, (T,)."""
         groups = {decay: [p for p in model.parameters() if (p.ndim > 1) == decay] for decay in (True, False)}
         optimizer = torch.optim.AdamW(
             [{"params": params, "weight_decay": 0.05 * decay} for decay, params in groups.items()],
             lr=self.lr,
             fused=True,
         )
-        warm_up = max(1, iterations // 6)
-
-        def factor(step: int) -> float:
-            if step < warm_up:
-                return (step + 1) / warm_up
-            return 0.025 + 0.975 * (1 + math.cos(math.pi * (step - warm_up) / max(1, iterations - warm_up))) / 2
-
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rates[min(step, len(rates) - 1)])
 
     def _model(self, checkpoint: Path | None) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
@@ -182,14 +213,12 @@ class SandboxLearner:
             read_checkpoint(checkpoint).into(model)
         return model.eval()
 
-    def _features(self, image_id: str, view: int) -> np.ndarray:
-        return self.sandbox.features[self.sandbox.row[image_id], view]
-
     def _sample(self, labels: al.RotatedInstances, image_id: str, view: View) -> DetDataSample:
         """The labels of an image in a view, as MMDetection takes them."""
         image = labels[image_id]
         width, height = self.sandbox.sizes[image_id]
-        boxes = torch.from_numpy(view.boxes(image.boxes, width, height).astype(np.float32))
+        seen = _scaled(image.boxes, np.full(image.n_boxes, self.sandbox.scale.get(image_id, 1.0)))
+        boxes = torch.from_numpy(view.boxes(seen, width, height).astype(np.float32))
         sample = self._empty_sample(image_id, view.size(width, height))
         sample.gt_instances = InstanceData(
             bboxes=RotatedBoxes(boxes), labels=torch.from_numpy(image.labels.astype(np.int64))
@@ -202,30 +231,58 @@ class SandboxLearner:
         return DetDataSample(metainfo={**meta, "pad_shape": side, "batch_input_shape": side})
 
     def _detect(
-        self, model: nn.Module, ids: Sequence[str], view: int, out: Path, **outputs: bool
+        self, model: nn.Module, ids: Sequence[str], view: View, out: Path, **outputs: bool
     ) -> al.RotatedInstances:
         """Detect in one view of the images, and write the detections, mapped back, to `out`."""
         forward = Forward(
             model, len(self.sandbox.classes), OutputOptions(**outputs), torch.device("cpu"), "fp32", None, 1
         )
-        prepared = [(k, self._prepared(image_id, view)) for k, image_id in enumerate(ids)]
-        batches = [prepared[start : start + _BATCH] for start in range(0, len(ids), _BATCH)]
+        starts = range(0, len(ids), _BATCH)
+        batches = ([(k, self._prepared(ids[k], view)) for k in range(n, min(n + _BATCH, len(ids)))] for n in starts)
         with forward.ready():
             results = [result for _, batch in forward.run(batches) for result in batch]
         detections = collect(list(zip(ids, results, strict=True)), {}, self.sandbox.classes)
-        if view:
-            sizes = [self.sandbox.sizes[i] for i in ids]
-            boxes = [VIEWS[view].back(image.boxes, *self.sandbox.sizes[i]) for i, image in detections]
+        scales = np.array([self.sandbox.scale.get(i, 1.0) for i in ids])
+        if view != View() or (scales != 1).any():
+            sizes = np.array([self.sandbox.sizes[i] for i in ids]).reshape(-1, 2)
+            boxes = np.concatenate([np.zeros((0, 5)), *self._back(detections, view)])
             detections = detections.replace(
-                boxes=np.concatenate([np.zeros((0, 5)), *boxes]), image_sizes=np.array(sizes)
+                boxes=_scaled(boxes, 1 / scales[detections.image_index]).astype(np.float32),
+                image_sizes=np.rint(sizes / scales[:, None]).astype(int),
             )
         detections.save(out / "0.parquet")
         return detections
 
-    def _prepared(self, image_id: str, view: int) -> dict[str, Any]:
+    def _back(self, detections: al.RotatedInstances, view: View) -> list[np.ndarray]:
+        """The boxes of each image, mapped back from a view."""
+        if view == View():
+            return [detections.boxes]
+        return [view.back(image.boxes, *self.sandbox.sizes[image_id]) for image_id, image in detections]
+
+    def _prepared(self, image_id: str, view: View) -> dict[str, Any]:
         """What a test pipeline would make of the image."""
-        size = VIEWS[view].size(*self.sandbox.sizes[image_id])
         return {
-            "inputs": torch.from_numpy(self._features(image_id, view).copy()),
-            "data_samples": self._empty_sample(image_id, size),
+            "inputs": torch.from_numpy(self.sandbox.of(image_id, view).copy()),
+            "data_samples": self._empty_sample(image_id, view.size(*self.sandbox.sizes[image_id])),
         }
+
+
+def repeats(labels: al.RotatedInstances, threshold: float) -> NDArray[np.int64]:
+    """How many times each image takes part in class-balanced training, (M,), as MMEngine's ClassBalancedDataset."""
+    present = np.zeros((len(labels), len(labels.classes or ())), bool)
+    present[labels.image_index, labels.labels] = True
+    shares = present.mean(axis=0)
+    wanted = np.sqrt(threshold / np.where(shares > 0, shares, 1))
+    return np.ceil(np.maximum(1, (present * wanted).max(axis=1))).astype(np.int64)
+
+
+def _rates(iterations: int) -> NDArray[np.float64]:
+    """A warm-up and a cosine, as the detector of the published tables was trained."""
+    warm_up, steps = max(1, iterations // 6), np.arange(iterations)
+    falling = 0.025 + 0.975 * (1 + np.cos(np.pi * (steps - warm_up) / max(1, iterations - warm_up))) / 2
+    return np.where(steps < warm_up, (steps + 1) / warm_up, falling)
+
+
+def _scaled(boxes: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Boxes (N, 5) in pixels that are so many times as small, (N,)."""
+    return boxes * np.column_stack([scales] * 4 + [np.ones(len(scales))]).reshape(-1, 5)

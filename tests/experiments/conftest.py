@@ -13,21 +13,17 @@ import yaml
 from experiments.comparison.run import run
 
 SMALL: dict[str, Any] = {
-    "dataset": "planted",
-    "size": 128,
-    "iterations": 1,
-    "first_iterations": 1,
-    "initial": 10,
-    "budget": {"images": 6},
-    "rounds": 3,
+    "pool": "planted",
+    "training": None,
+    "budget": {"images": [10, 16, 22]},
     "seeds": [0, 1],
-    "strategies": {"random": None, "entropy-sum": {"strategy": "entropy", "options": {"how": "sum"}}},
+    "arms": {"random": None, "entropy-sum": {"strategy": "entropy", "options": {"how": "sum"}}},
 }
 
 
 def _write(folder: Path, **changes: Any) -> Path:
     path = folder / "small.yaml"
-    path.write_text(yaml.safe_dump({**SMALL, **changes}))
+    path.write_text(yaml.safe_dump({**SMALL, **changes}, sort_keys=False))
     return path
 
 
@@ -60,6 +56,7 @@ def hand_made() -> pd.DataFrame:
                     "seconds": 100.0 * (number + 1),
                     "asked": queried,
                     "AP/ship": value,
+                    "iterations": 100,
                 }
                 counts = dict.fromkeys(("empty", "added", "moved", "relabelled", "deleted"), number)
                 counts = {f"asked_{key}": n for key, n in counts.items()}

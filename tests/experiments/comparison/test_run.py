@@ -49,8 +49,8 @@ def test_finished_cells_are_not_run_again_and_new_ones_are(finished, write_confi
     before = results(folder / "work")
     again = run(write_config(folder), folder / "work", None, 1, results=folder / "results")
     pd.testing.assert_frame_equal(again, table)
-    strategies = load_config(folder / "small.yaml")["strategies"]
-    more = write_config(folder, strategies={**strategies, "box-count": None})
+    arms = load_config(folder / "small.yaml")["arms"]
+    more = write_config(folder, arms={**arms, "box-count": None})
     grown = run(more, folder / "work", None, 1, results=folder / "results")
     after = results(folder / "work")
     assert {file: after[file] for file in before} == before
@@ -61,7 +61,7 @@ def test_finished_cells_are_not_run_again_and_new_ones_are(finished, write_confi
 def test_a_lost_cell_is_made_again_and_comes_out_alike(finished, write_config):
     folder, table = finished
     config = load_config(write_config(folder))
-    lost = next(c for c in list_cells(config) if c.strategy == "entropy-sum" and c.round == 2 and c.seed == 1)
+    lost = next(c for c in list_cells(config) if c.arm == "entropy-sum" and c.round == 2 and c.seed == 1)
     file = cell_folder(folder / "work", config, lost) / "result-002.json"
     before = json.loads(file.read_text())
     file.unlink()
@@ -102,7 +102,7 @@ def test_a_killed_comparison_leaves_no_workers_and_resumes(tmp_path, write_confi
 
 
 def test_failures_are_reported_after_all_else_was_run(tmp_path, write_config):
-    path = write_config(tmp_path, seeds=[0], strategies={"angle-stability": None, "random": None})
+    path = write_config(tmp_path, seeds=[0], arms={"angle-stability": None, "random": None})
     with pytest.raises(RuntimeError, match=r"1 cells failed.*angle-stability"):
         run(path, tmp_path / "work", None, 1, results=tmp_path / "results")
     table = pd.read_parquet(tmp_path / "results" / "small.parquet")

@@ -1,0 +1,1 @@
+"""Pools as they really are: photographs cut into tiles at their native size, with their empty tiles."""

@@ -1,0 +1,67 @@
+"""The sandbox detector on tiles: each training starts from the same weights, and half of what it sees holds objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import al_rotate as al
+from al_rotate.detection.training.schedule import Schedule
+from al_rotate.evaluation.pseudo_labels import PseudoLabelled
+
+from ..features import Sandbox
+from ..sandbox import SandboxLearner
+
+
+class TileLearner(SandboxLearner):
+    """A :class:`SandboxLearner` whose trainings all start from the weights that a loop began with.
+
+    Half of each batch are tiles with an object: most tiles have none, and a detector learns little from these. Of tiles
+    with pseudo-labels those are trained on that hold nothing in doubt, which cannot be erased from stored features.
+
+    Args:
+        sandbox: tiles, labels and features.
+        start: weights to train from, as a loop's schedule says; None: random ones, and `first_iterations`.
+        first_iterations: of the training that makes the weights to start from.
+        lr: the highest learning rate.
+        seed: of the initial weights and of the order of the tiles.
+    """
+
+    def __init__(
+        self, sandbox: Sandbox, start: Path | None = None, first_iterations: int = 400, lr: float = 2e-3, seed: int = 0
+    ) -> None:
+        super().__init__(sandbox, first_iterations, first_iterations, lr, seed)
+        self.start = start
+
+    def train(
+        self,
+        checkpoint: Path | None,
+        images: Mapping[str, Path],
+        labels: al.RotatedInstances,
+        work_dir: Path,
+        schedule: Schedule | None = None,
+        pseudo: PseudoLabelled | None = None,
+    ) -> tuple[Path, dict[str, float]]:
+        if self.start is None:
+            return super().train(None, images, labels, work_dir)
+        if schedule is not None:  # as long as with the labels alone
+            n = schedule.iterations(len(labels))
+            schedule = replace(schedule, least=n, most=n)
+        if pseudo is not None:
+            doubtful = {*pseudo.ignored.image_ids[pseudo.ignored.counts > 0].tolist()}
+            sure = pseudo.labels.subset(i for i in pseudo.labels.image_ids.tolist() if i not in doubtful)
+            labels = al.RotatedInstances.concat([labels, sure])
+        return super().train(self.start, images, labels, work_dir, schedule)
+
+    def batch(
+        self, labels: al.RotatedInstances, rng: np.random.Generator, times: NDArray[np.int64] | None = None
+    ) -> list[str]:
+        shown = np.repeat(np.arange(len(labels)), 1 if times is None else times)
+        filled = shown[labels.counts[shown] > 0]
+        half = self.batch_size // 2
+        rows = [rng.choice(filled if len(filled) else shown, half), rng.choice(shown, self.batch_size - half)]
+        return labels.image_ids[np.concatenate(rows)].tolist()
