@@ -12,11 +12,14 @@ import pandas as pd
 
 from ..data import RotatedInstances
 from ..detection.training.schedule import Schedule
+from ..evaluation.pseudo_labels import PseudoLabels
+from ..report.looking import Looking, with_pictures
 from ..sampling import Budget, CostModel, Strategy, make_strategy, needs_of
 from ..workspace import REVIEW, Round, Weights, Workspace, current_weights
 from ..workspace.artefacts import write_csv, write_json
 from ..workspace.progress import trains_next
 from ..workspace.versions import SetName
+from . import steps
 from .annotator import Annotator
 from .changes import Changeable
 from .changes.imported import import_at_start
@@ -35,19 +38,12 @@ from .open_queries import push_open_queries, query_table, record_answer
 from .review import choose_doubtful, rank_label_errors
 from .settings import LoopSettings, as_budget
 from .simulated import SimulatedAnnotator
-from .steps import (
-    choose_images,
-    close_with_missing_answers,
-    detect_candidates,
-    metrics_of_last_round,
-    train_weights,
-)
 
 if TYPE_CHECKING:
     from ..detection.detector import Detector
 
 
-class ActiveLoop(Changeable):
+class ActiveLoop(Changeable, Looking):
     """Active learning on one folder of images, with one workspace and one detector.
 
     ``query()``, ``collect()`` and ``train()`` make a round; ``run(n)`` makes n of them. Each can be killed at any
@@ -71,6 +67,8 @@ class ActiveLoop(Changeable):
             metrics called ``val_...``. They are never trained on.
         schedule: how long each training goes, at what rates, and how often it shows each image; "config": as the
             detector's config says, which is the default.
+        pseudo_labels: train on detections on unlabelled images, too, where the detector is sure of them; True: with the
+            defaults of :class:`~al_rotate.evaluation.pseudo_labels.PseudoLabels`. By default off.
         labels: of images of the pool, if there are any already, see :meth:`add_labels`. If the detector's weights are
             random, :meth:`train` trains on them before the first query.
         cost: seconds for each kind of correction, which decide what is shown; None: the annotator's, or else assumed.
@@ -98,6 +96,7 @@ class ActiveLoop(Changeable):
         val: tuple[Images, RotatedInstances] | None = None,
         labels: RotatedInstances | None = None,
         schedule: Schedule | Literal["config"] | None = None,
+        pseudo_labels: PseudoLabels | bool | None = None,
         cost: CostModel | None = None,
     ) -> None:
         folder = Path(folder).absolute()
@@ -109,6 +108,7 @@ class ActiveLoop(Changeable):
             "warm_start": warm_start,
             "seed": seed,
             "schedule": schedule,
+            "pseudo_labels": pseudo_labels,
             "cost": cost,
         }
         given: tuple[tuple[SetName, LabelledSet | None], ...] = (("test", test), ("val", val))
@@ -156,15 +156,15 @@ class ActiveLoop(Changeable):
             rule = decide_showing(self.workspace, current, weights, self.annotator, self.settings.cost)
             strategy = self.strategy if weights else make_strategy("random")
             needs = needs_of(strategy)
-            detections = detect_candidates(self.workspace, self.learner, current, weights, needs)
+            detections = steps.detect_candidates(self.workspace, self.learner, current, weights, needs)
             context = build_context(self.workspace, self.learner, current, weights, needs, self.budget.cost, rule)
             rng = np.random.default_rng([self.settings.seed, current.number])
-            ranking, selection = choose_images(detections, strategy, self.budget, rng, context)
+            ranking, selection = steps.choose_images(detections, strategy, self.budget, rng, context)
             is_drawn = "drawn" in selection and bool(selection["drawn"].all())  # also where nothing is told apart
             name = "random" if is_drawn else self.settings.strategy
             current = self._record_query(current, ranking, selection, name)
         self._hand_over(current)
-        return query_table(self.workspace, current)
+        return with_pictures(self.workspace, query_table(self.workspace, current))
 
     def review(self, budget: Budget | int | None = None) -> pd.DataFrame:
         """Query labels that are in doubt, instead of new images: people look at their images once more.
@@ -190,7 +190,7 @@ class ActiveLoop(Changeable):
             detections.subset(selection["image_id"]).save(current.folder / "held_out.parquet")
             current = self._record_query(current, ranking, selection, REVIEW)
         self._hand_over(current)
-        return query_table(self.workspace, current)
+        return with_pictures(self.workspace, query_table(self.workspace, current))
 
     def collect(self) -> pd.DataFrame:
         """Take over all answers so far. The collection closes once none is missing and something is labelled.
@@ -216,7 +216,8 @@ class ActiveLoop(Changeable):
             is_complete = not self.workspace.ids("queried") and self.workspace.ids("labelled")
             if current.stage == "queried" and is_complete:
                 self.workspace.close_collection(current.number)
-        return asked.assign(status=self.workspace.statuses(asked["image_id"]))
+        answered = asked.assign(status=self.workspace.statuses(asked["image_id"]))
+        return with_pictures(self.workspace, answered)
 
     def train(self) -> dict[str, Any]:
         """Fine-tune on all labels so far, evaluate on the test set, and end the round.
@@ -233,11 +234,11 @@ class ActiveLoop(Changeable):
         current = self.workspace.begin_round()
         if current.stage == "new":
             if not self.workspace.waits_to_be_trained_on(current.number):
-                return metrics_of_last_round(self.workspace)
+                return steps.metrics_of_last_round(self.workspace)
             self.workspace.skip_query(current.number)
         if current.stage == "queried":
-            close_with_missing_answers(self.workspace, current)
-        checkpoint, metrics = train_weights(self.workspace, self.learner, current, self.settings)
+            steps.close_with_missing_answers(self.workspace, current)
+        checkpoint, metrics = steps.train_weights(self.workspace, self.learner, current, self.settings)
         write_json(current.folder / "metrics.json", metrics)
         self.workspace.record_training(current.number, checkpoint, metrics)
         return metrics
@@ -263,12 +264,6 @@ class ActiveLoop(Changeable):
                 raise ValueError(f"{unanswered} images are not answered yet: label them and run again")
             self.train()
         return self.workspace.history()
-
-    def report(self, path: str | Path | None = None) -> Path:
-        """Write the HTML report, by default into the workspace."""
-        from ..report import write_report
-
-        return write_report(self.workspace, path)
 
     def close(self) -> None:
         """Release the workspace."""

@@ -56,8 +56,8 @@ def create_workspace(
     for files in (pool, *files_of.values()):
         image_files.require_decided(files.values())
     if learner is not None:
-        wanted = {"val": "val" in sets, "schedule": settings.schedule is not None}
-        require_parameters(learner, [name for name, is_given in wanted.items() if is_given])
+        given = {"val": sets.get("val"), "schedule": settings.schedule, "pseudo": settings.pseudo_labels}
+        require_parameters(learner, [name for name, value in given.items() if value is not None])
     _check_classes(names, detector, annotator)
     if isinstance(annotator, SimulatedAnnotator):
         _check_held_back(annotator, pool)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ..detection.training.schedule import Schedule
+from ..evaluation.pseudo_labels import PseudoLabels
 from ..sampling import Budget, CostModel
 from ..sampling.deprecated import warn_renamed
 
@@ -17,7 +18,21 @@ CUSTOM = "custom"  # the name of a strategy that is a function of the user's own
 CONFIGS_OWN = "config"  # in the place of a schedule: the trainings go as their config says
 _NAMES_ON_DISK = {"untrained_start": "cold"}  # as al_rotate 0.1 writes and reads them
 # Not written where they have these values.
-_OMITTED = {"train_options": None, "config": "config.py", "test": None, "val": None, "schedule": None}
+_OMITTED = {
+    "train_options": None,
+    "config": "config.py",
+    "test": None,
+    "val": None,
+    "schedule": None,
+    "pseudo_labels": None,
+    "cost": None,
+}
+_NESTED: dict[str, Callable[..., Any]] = {  # settings with parts of their own
+    "budget": Budget,
+    "cost": CostModel,
+    "schedule": Schedule,
+    "pseudo_labels": PseudoLabels,
+}
 _CURRENT_NAMES = {on_disk: name for name, on_disk in _NAMES_ON_DISK.items()}
 
 
@@ -41,6 +56,7 @@ class LoopSettings:
         device: of the detector.
         precision: of predictions.
         schedule: of the trainings; None: as their config says.
+        pseudo_labels: which detections on unlabelled images are trained on; None: none.
         cost: seconds for each kind of correction, by which it is decided what people are shown; None: those of the
             annotator, if it has a ``cost``, or else :class:`~al_rotate.CostModel`'s.
         other: further keys that a workspace holds, such as a newer version's; they are kept.
@@ -60,6 +76,7 @@ class LoopSettings:
     device: str = "auto"
     precision: Precision = "auto"
     schedule: Schedule | None = None
+    pseudo_labels: PseudoLabels | None = None
     cost: CostModel | None = None
     other: Mapping[str, Any] = field(default_factory=dict)
 
@@ -67,12 +84,9 @@ class LoopSettings:
     def from_json(cls, settings: Mapping[str, Any]) -> LoopSettings:
         """Read the settings of a workspace, made by this version or an older one."""
         values = {_CURRENT_NAMES.get(key, key): value for key, value in settings.items()}
-        if "budget" in values:
-            values["budget"] = Budget(**values["budget"])
-        if values.get("schedule"):
-            values["schedule"] = Schedule(**values["schedule"])
-        if values.get("cost"):
-            values["cost"] = CostModel(**values["cost"])
+        for name, kind in _NESTED.items():
+            if values.get(name) is not None:
+                values[name] = kind(**values[name])
         known = {entry.name for entry in fields(cls)} - {"other"}
         other = {key: values.pop(key) for key in [*values] if key not in known}
         return cls(**values, other=other)
@@ -81,9 +95,8 @@ class LoopSettings:
         """Return the settings as a workspace keeps them, under names that older versions can read."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         other = values.pop("other")
-        values["budget"] = asdict(self.budget)
-        values["cost"] = self.cost and asdict(self.cost)
-        values["schedule"] = self.schedule and asdict(self.schedule)
+        for name in _NESTED:
+            values[name] = values[name] and asdict(values[name])
         for name, default in _OMITTED.items():
             if values[name] == default:
                 del values[name]
@@ -101,6 +114,8 @@ class LoopSettings:
             changes["budget"] = as_budget(changes["budget"])
         if changes.get("schedule") == CONFIGS_OWN:
             changes["schedule"] = None
+        if isinstance(wanted := changes.get("pseudo_labels"), bool):
+            changes["pseudo_labels"] = PseudoLabels() if wanted else None
         if changes.get("strategy", self.strategy) != self.strategy:
             changes.setdefault("strategy_options", {})
         return replace(self, **changes)

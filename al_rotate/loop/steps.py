@@ -11,13 +11,18 @@ import numpy as np
 import pandas as pd
 
 from ..data import RotatedInstances
-from ..evaluation import evaluate
+from ..evaluation import evaluate, pseudo_labels
+from ..evaluation.pseudo_labels import PseudoLabelled
 from ..sampling import Budget, QueryContext, Strategy, explain, figures_of, rank_and_select
+from ..storage.user_warnings import warn_user
 from ..workspace import Round, Weights, Workspace, current_weights
 from ..workspace.artefacts import clear_unless_made_for, discard_damaged
+from ..workspace.held_out import boxes_and_scores, held_out
 from ..workspace.versions import initial_weights, labelled_set
 from .learners import Learner, require_parameters
 from .settings import LoopSettings
+
+_PSEUDO = 1  # tells the generator of pseudo-labels from that of the query
 
 
 def detect_candidates(
@@ -116,12 +121,44 @@ def train_weights(
         options["val"] = val[1], val[0]
     if (schedule := settings.schedule) is not None:
         options["schedule"] = schedule if start == initial else schedule.continued()
+    if (pseudo := _pseudo_labelled(workspace, current, labels, settings)) is not None:
+        options["pseudo"] = pseudo
     require_parameters(learner, options)
-    files = workspace.paths(labels.image_ids)
+    ids = [*labels.image_ids, *(pseudo.labels.image_ids if pseudo else ())]
+    files = workspace.paths(ids)
     checkpoint, metrics = learner.train(
         start.path if start else None, files, labels, current.folder / "training", **options
     )
+    if settings.pseudo_labels is not None:
+        count = {"pseudo_images": len(pseudo.labels), "pseudo_boxes": pseudo.labels.n_boxes} if pseudo else {}
+        metrics = {**metrics, "pseudo_images": 0, "pseudo_boxes": 0, **count}
     return checkpoint, {**metrics, **(_evaluate(workspace, learner, current, checkpoint, *test) if test else {})}
+
+
+def _pseudo_labelled(
+    workspace: Workspace, current: Round, labels: RotatedInstances, settings: LoopSettings
+) -> PseudoLabelled | None:
+    """Choose what to train on of the last query's detections on images that are still unlabelled; None: nothing.
+
+    It is written to the round's ``pseudo_labels.parquet``, for people to look at. Nothing else reads it: pseudo-labels
+    are no answers, and neither calibration nor class counts know of them.
+    """
+    folders = [past.folder / "detections" for past in reversed(workspace.rounds()) if past.stage != "undone"]
+    folder = next((folder for folder in folders if folder.exists()), None)
+    if settings.pseudo_labels is None or folder is None:
+        return None
+    files = workspace.paths(workspace.ids("unlabelled"))
+    wanted = {image_id for image_id, file in files.items() if file.is_file()}
+    try:
+        detections = workspace.in_current_classes(boxes_and_scores(RotatedInstances.load(folder, wanted)))
+    except ValueError as error:
+        warn_user(f"{error}; trained without pseudo-labels: delete {folder} to be rid of this")
+        return None
+    detections = detections.subset(image_id for image_id in files if image_id in detections)  # in the pool's order
+    rng = np.random.default_rng([settings.seed, current.number, _PSEUDO])
+    chosen = pseudo_labels.choose(detections, held_out(workspace, labels), labels, settings.pseudo_labels, rng)
+    chosen.labels.save(current.folder / "pseudo_labels.parquet")
+    return chosen if len(chosen.labels) else None
 
 
 def _evaluate(

@@ -1,7 +1,11 @@
 """Settings of a loop, on disk and with other arguments."""
 
+import json
+
 import pytest
 
+from al_rotate import Schedule
+from al_rotate.evaluation.pseudo_labels import PseudoLabels
 from al_rotate.loop.settings import CUSTOM, LoopSettings, as_budget
 from al_rotate.sampling import Budget
 from al_rotate.sampling.costs import ExpectedCost
@@ -70,3 +74,12 @@ def test_keys_are_accepted_for_one_release():
         assert settings["seed"] == 7
     with pytest.warns(DeprecationWarning, match=r"use loop\.settings\.untrained_start"):
         assert settings["cold"] is False
+
+
+def test_schedule_and_pseudo_labels_are_kept_where_there_are_any():
+    settings = LoopSettings().merged(schedule=Schedule(per_image=2), pseudo_labels=True)
+    assert settings.pseudo_labels == PseudoLabels()
+    assert LoopSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+    off = settings.merged(schedule="config", pseudo_labels=False)
+    assert off == LoopSettings()
+    assert not {"schedule", "pseudo_labels"} & off.to_json().keys()

@@ -13,6 +13,7 @@ from mmengine.config import Config
 
 from ...data import RotatedInstances, dataset
 from ...data.images import resolve
+from ...evaluation.pseudo_labels import PseudoLabelled
 from .. import configs
 from .schedule import LOWEST_RATE, Schedule
 
@@ -28,6 +29,7 @@ def training_config(
     keep_empty: bool = True,
     seed: int = 0,
     schedule: Schedule | None = None,
+    pseudo: PseudoLabelled | None = None,
 ) -> Config:
     """Write the labels and ``config.py`` to `work_dir`, and return the complete config of the training.
 
@@ -59,6 +61,8 @@ def training_config(
     _use_data(cfg.train_dataloader, train, classes, {"filter_empty_gt": not keep_empty})
     if schedule is not None:
         _follow(schedule, cfg, len(labels))
+    if pseudo is not None:
+        _add_pseudo_labelled(cfg, pseudo, files, classes, work_dir / "data")
     if val is None:
         cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
     else:
@@ -130,6 +134,26 @@ def _follow(schedule: Schedule, cfg: Config, n_images: int) -> None:
         mean = {"type": "EMAHook", "ema_type": "ExponentialMovingAverage", "update_buffers": True, "priority": 49}
         mean["momentum"] = min(0.5, 1 / (schedule.ema * iterations))
         cfg.custom_hooks = [*(hook for hook in cfg.custom_hooks if configs.kind(hook) != "EMAHook"), mean]
+
+
+def _add_pseudo_labelled(
+    cfg: Config, pseudo: PseudoLabelled, files: Mapping[str, Path], classes: Sequence[str], folder: Path
+) -> None:
+    """Put pseudo-labelled images beside the labelled ones; a sampler that balances classes counts the latter alone."""
+    cfg.custom_imports["imports"].append("al_rotate.detection.training.pseudo")
+    loader = cfg.train_dataloader
+    more = copy.deepcopy(configs.innermost(loader.dataset))
+    kinds = [configs.kind(step) for step in more["pipeline"]]
+    if "LoadImageAsShown" not in kinds:
+        raise ValueError(
+            f"{configs.name_of(cfg)}: expected a training pipeline with LoadImageFromFile, for pseudo-labels, got "
+            f"{', '.join(kinds)}"
+        )
+    more["pipeline"].insert(kinds.index("LoadImageAsShown") + 1, {"type": "EraseIgnored"})
+    ignored = pseudo.ignored.save(folder / "pseudo_ignored.parquet")
+    ann_file = dataset.write(folder / "pseudo.parquet", files, pseudo.labels, classes)
+    more.update(type="PseudoLabelledDataset", ann_file=str(ann_file), ignored_file=str(ignored))
+    loader.dataset = {"type": "ConcatDataset", "datasets": [loader.dataset, more]}
 
 
 def _replace_types(value: Any, old: str, new: str) -> None:

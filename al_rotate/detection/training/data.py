@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ... import boxes
 from ...data import RotatedInstances, dataset, images
+from ...evaluation.pseudo_labels import PseudoLabelled
 from ...storage.user_warnings import warn_user
 from ..inference.processes import cores, this_process
 
@@ -91,6 +92,20 @@ def usable(files: Mapping[str, Path], labels: RotatedInstances, use: str = "trai
         counts = f"{n_images} images and {int(wrong.sum())} boxes"
         warn_user(f"{counts} cannot be {use} on and are left out: {first}: {reason}{more}")
     return Usable(kept, left_out, n_boxes)
+
+
+def readable(files: Mapping[str, Path], pseudo: PseudoLabelled) -> PseudoLabelled | None:
+    """Leave out pseudo-labelled images that have gone, changed their size or cannot be decoded; None if none is left.
+
+    Nobody has labelled them: nothing is lost that needs an account.
+    """
+    labels = pseudo.labels
+    sizes, _ = _decode({i: files[i] for i in labels.image_ids.tolist() if i in files and files[i].is_file()})
+    expected = {i: sizes.get(i) for i in labels.image_ids.tolist()}
+    if labels.image_sizes is not None:
+        expected = dict(zip(expected, map(tuple, labels.image_sizes.tolist()), strict=True))
+    kept = [image_id for image_id, size in expected.items() if size is not None and sizes.get(image_id) == size]
+    return PseudoLabelled(labels.subset(kept), pseudo.ignored.subset(kept)) if kept else None
 
 
 def _decode(files: Mapping[str, Path]) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:

@@ -23,6 +23,7 @@ from mmengine.runner import Runner
 from ...data import RotatedInstances
 from ...data.columns import as_classes
 from ...data.images import resolve
+from ...evaluation.pseudo_labels import PseudoLabelled
 from ...storage.files import atomic_write, sha256
 from ...storage.manifest import claim
 from ...storage.user_warnings import warn_user
@@ -33,7 +34,7 @@ from ..checkpoints.fetching import fetch_pretrained
 from ..openmmlab import ops
 from ..openmmlab.components import TrainingDiverged
 from .config import training_config
-from .data import usable
+from .data import readable, usable
 from .schedule import Schedule
 
 __all__ = ["Finetuned", "TrainingDiverged", "finetune"]
@@ -74,6 +75,7 @@ def finetune(
     keep_checkpoints: bool = True,
     class_map: Mapping[str, str] | None = None,
     schedule: Schedule | None = None,
+    pseudo: PseudoLabelled | None = None,
 ) -> Finetuned:
     """Train an MMRotate config on `labels`, with the config's own pipelines, hooks and visualiser.
 
@@ -100,6 +102,8 @@ def finetune(
         class_map: class of the checkpoint -> class that takes its weights: ``{"large-vehicle": "truck"}``.
         schedule: how long, at what rates, and how often each image, in place of what the config and `cfg_options` say
             of that; None: as they say.
+        pseudo: unlabelled images to train on beside the labelled ones; `images` has their files, too. A schedule does
+            not count them. Those that cannot be decoded are left out.
 
     Raises:
         ValueError: for labels without an image, of other classes or without a box, or most of whose boxes are not in
@@ -117,7 +121,7 @@ def finetune(
     settings += [asdict(schedule)] if schedule else []
     request = {
         "config": hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest(),
-        "labels": _digest(labels),
+        "labels": _digest(labels, *([pseudo.labels, pseudo.ignored] if pseudo else [])),
         "val": None if val is None else _digest(val),
         "checkpoint": None if checkpoint is None else sha256(Path(checkpoint)),
         **({"class_map": dict(class_map)} if class_map else {}),  # earlier versions recorded none
@@ -132,9 +136,18 @@ def finetune(
 
     files = resolve(images)
     train, test = usable(files, labels), None if val is None else usable(files, val, "evaluated")
-    val_labels = test.labels if test else None
     cfg = training_config(
-        config, files, train.labels, names, work_dir, cfg_options, val_labels, keep_empty, seed, schedule
+        config,
+        files,
+        train.labels,
+        names,
+        work_dir,
+        cfg_options,
+        test.labels if test else None,
+        keep_empty,
+        seed,
+        schedule,
+        readable(files, pseudo) if pseudo else None,
     )
     last, reached = _last_checkpoint(work_dir)
     cfg.resume = last is not None
@@ -182,9 +195,11 @@ def _quiet_runner(cfg: Config) -> Runner:
     return runner
 
 
-def _digest(labels: RotatedInstances) -> str:
-    arrays = (labels.offsets, labels.labels, labels.boxes)
-    parts = [*(image_id.encode() for image_id in labels.image_ids), *(array.tobytes() for array in arrays)]
+def _digest(*sets: RotatedInstances) -> str:
+    parts: list[bytes] = []
+    for labels in sets:
+        arrays = (labels.offsets, labels.labels, labels.boxes)
+        parts += [*(image_id.encode() for image_id in labels.image_ids), *(array.tobytes() for array in arrays)]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 

@@ -10,8 +10,9 @@ from typing import Protocol
 from ...data import RotatedInstances
 from ...data.views import View
 from ...detection.training.schedule import Schedule
+from ...evaluation.pseudo_labels import PseudoLabelled
 
-_OPTIONAL = {"val": "validation set", "schedule": "schedule"}  # parameters of Learner.train
+_OPTIONAL = {"val": "validation set", "schedule": "schedule", "pseudo": "pseudo-labels"}  # parameters of Learner.train
 ValidationSet = tuple[Mapping[str, Path], RotatedInstances]
 
 
@@ -41,11 +42,12 @@ class Learner(Protocol):
         work_dir: Path,
         val: ValidationSet | None = None,
         schedule: Schedule | None = None,
+        pseudo: PseudoLabelled | None = None,
     ) -> tuple[Path, dict[str, float]]:
         """Train new weights in `work_dir` and return their file and the training's metrics.
 
         A learner without the parameter `val` is fine for loops without a validation set: it is passed by name, and only
-        where there is one. So is `schedule`.
+        where there is one. So are `schedule` and `pseudo`.
 
         Args:
             checkpoint: the weights to start from; None in the first training of a loop without a detector.
@@ -54,6 +56,7 @@ class Learner(Protocol):
             work_dir: of this training alone.
             val: image id -> file, and labels, to validate on. The ids may be those of other images of the pool.
             schedule: how long to train, and at what rates.
+            pseudo: unlabelled images to train on besides; `images` has their files, too.
         """
 
 
