@@ -10,11 +10,10 @@ from ..data.views import View
 from ..sampling import CostModel, QueryContext, ShowingRule, costs, showing
 from ..sampling.costs import ExpectedCost
 from ..workspace import IMPORTED, Round, Weights, Workspace
-from ..workspace.artefacts import discard_damaged, write_json
+from ..workspace.artefacts import SHOWN, discard_damaged, write_json
 from ..workspace.held_out import held_out
 from .annotator import Annotator
 from .learners import Learner
-from .open_queries import SHOWN
 
 
 def decide_showing(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,14 +9,11 @@ import numpy as np
 import pandas as pd
 
 from ..data import RotatedInstances
-from ..sampling import ShowingRule
 from ..storage.user_warnings import warn_user
 from ..workspace import REVIEW, STATUSES, Round, Workspace, current_weights
-from ..workspace.artefacts import read_explanations, read_selection, set_aside, update_tables
+from ..workspace.artefacts import read_explanations, read_selection, read_showing_rule, set_aside, update_tables
 from .annotator import Annotator, Answer, Query
 from .learners import Learner
-
-SHOWN = "shown.json"  # in a round's folder: the rule of which boxes people are shown
 
 
 def push_open_queries(workspace: Workspace, annotator: Annotator, learner: Learner) -> None:
@@ -109,26 +105,17 @@ def _query_of(workspace: Workspace, learner: Learner, past: Round, images: pd.Da
     )
 
 
-def showing_rule(past: Round) -> ShowingRule:
-    """Return the rule of which boxes people are shown that a round queried with; the default of older rounds.
-
-    Raises:
-        ValueError: for a damaged file; names it.
-    """
-    path = past.folder / SHOWN
-    if not path.exists():
-        return ShowingRule()
-    try:
-        return ShowingRule.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}; delete it, and boxes of a score of 0.3 are shown") from error
-
-
 def _shown(workspace: Workspace, past: Round, detections: RotatedInstances) -> RotatedInstances:
-    """The boxes that are shown, in the workspace's classes of now; the rule is told in those of then."""
-    rule, current = showing_rule(past), workspace.in_current_classes(detections)
-    mask = rule.select(detections if rule.classes == detections.classes else current)
-    return current.where(mask)
+    """The boxes that are shown, in the workspace's classes of now; the rule speaks of those of then."""
+    rule, current = read_showing_rule(past.folder), workspace.in_current_classes(detections)
+    if rule.classes == detections.classes:
+        return current.where(rule.select(detections))
+    numbers = workspace.former_classes().get(rule.classes or ())
+    if numbers is None:
+        return current.where(rule.select(current))
+    then = {now: number for number, now in reversed([*enumerate(numbers)])}  # of merged classes the first
+    labels = np.array([then.get(now, 0) for now in range(len(workspace.classes))], np.int32)[current.labels]
+    return current.where(rule.select(current.replace(labels=labels, classes=rule.classes, class_scores=None)))
 
 
 def _detections_of(workspace: Workspace, learner: Learner, past: Round) -> RotatedInstances | None:

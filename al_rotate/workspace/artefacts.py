@@ -13,10 +13,13 @@ from typing import Any
 import pandas as pd
 
 from ..data import RotatedInstances
+from ..sampling import ShowingRule
 from ..storage import manifest
 from ..storage.files import atomic_write
 from ..storage.parquet import SHARDS_NOTE
 from ..storage.user_warnings import warn_user
+
+SHOWN = "shown.json"  # the rule of which predicted boxes people are shown
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
@@ -53,6 +56,21 @@ def read_selection(folder: Path) -> pd.DataFrame:
             f"{error}; the round goes on without saying why each image was chosen, delete the file to be rid of this"
         )
         return nothing
+
+
+def read_showing_rule(folder: Path) -> ShowingRule:
+    """Return the rule of what people are shown that the round of this folder queried with; older rounds: the default.
+
+    Raises:
+        ValueError: for a damaged file; names it.
+    """
+    path = folder / SHOWN
+    if not path.exists():
+        return ShowingRule()
+    try:
+        return ShowingRule.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it, and boxes of a score of 0.3 are shown") from error
 
 
 def read_csv(path: Path) -> pd.DataFrame:
