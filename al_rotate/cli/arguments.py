@@ -6,12 +6,13 @@ import argparse
 import json
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..data import class_names
 from ..data.formats import dota
-from ..sampling import STRATEGIES
+from ..sampling import STRATEGIES, CostModel
 from ..storage.user_warnings import warn_user
 
 # Adds a command to the parser: its name, the function that runs it, a summary and an example.
@@ -100,6 +101,13 @@ def add_budget(parser: argparse.ArgumentParser, help: str) -> None:
     parser.add_argument("--images", type=whole_number(1), dest="budget", action=Renamed, new="--budget")
 
 
+def add_cost(parser: argparse.ArgumentParser, by_default: str) -> None:
+    """Add ``--cost``."""
+    assumed = " ".join(f"{name}={value:g}" for name, value in asdict(CostModel()).items())
+    help = f"seconds of a person's time, which decide what boxes are worth showing; by default {by_default}{assumed}"
+    parser.add_argument("--cost", nargs="+", metavar="WHAT=SECONDS", help=help)
+
+
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
     """Return a reader of whole numbers in a range, for argparse."""
 
@@ -144,6 +152,25 @@ def as_classes(text: str | None) -> tuple[str, ...] | None:
 def as_class_map(pairs: list[str] | None) -> dict[str, str] | None:
     """Convert the pairs of ``--map``; None without any."""
     return as_pairs(pairs, "--map as OLD=NEW") or None
+
+
+def as_cost(pairs: list[str] | None) -> CostModel | None:
+    """Convert the pairs of ``--cost``, the others as assumed; None without any.
+
+    Raises:
+        ValueError: for what costs nothing, or no number of seconds.
+    """
+    if not pairs:
+        return None
+    known = asdict(CostModel())
+    for name, text in as_pairs(pairs, "--cost as WHAT=SECONDS, such as added=20").items():
+        if name not in known:
+            raise ValueError(f"expected --cost of {', '.join(known)}, got {name!r}")
+        try:
+            known[name] = float(text)
+        except ValueError:
+            raise ValueError(f"expected seconds in --cost, such as {name}={known[name]:g}, got {text!r}") from None
+    return CostModel(**known)
 
 
 def as_options(pairs: list[str] | None) -> dict[str, Any]:

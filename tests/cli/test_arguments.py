@@ -2,8 +2,9 @@ import argparse
 
 import pytest
 
-from al_rotate.cli.arguments import as_classes, as_options, as_pairs, number, whole_number
+from al_rotate.cli.arguments import as_classes, as_cost, as_options, as_pairs, number, whole_number
 from al_rotate.data.formats import dota
+from al_rotate.sampling import CostModel
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,19 @@ def test_classes_from_a_data_yaml(tmp_path):
 def test_classes_that_cannot_be_meant(text, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         as_classes(text)
+
+
+def test_costs():
+    assert as_cost(["added=35", "kept = 0.5"]) == CostModel(added=35, kept=0.5)
+    assert as_cost([]) is as_cost(None) is None
+    for pairs, message in (
+        (["drawn=9"], "expected --cost of image, added, moved, relabelled, deleted, kept, got 'drawn'"),
+        (["added=quick"], "expected seconds in --cost, such as added=12, got 'quick'"),
+        (["added=-1"], "expected finite seconds >= 0"),
+        (["added"], "expected --cost as WHAT=SECONDS, such as added=20, got 'added'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            as_cost(pairs)
 
 
 def test_options_are_values():

@@ -19,8 +19,8 @@ def test_by_hand(tmp_path):
         drawn = loop.workspace.labels()
         asked = loop.query()["image_id"].tolist()
         truth = POOL.subset(asked)
-        # Each image's first box is right, its second off by a fifth of its shorter side, the third of another class, and one is
-        # on nothing; further boxes are not predicted.
+        # Each image's first box is right, its second off by a fifth of its shorter side, the third of another class,
+        # and one is on nothing; further boxes are not predicted.
         place = [min(image.n_boxes, 3) for _, image in truth]
         rows = [truth.offsets[k] + j for k, n in enumerate(place) for j in range(n)]
         which = [j for n in place for j in range(n)]

@@ -9,15 +9,18 @@ from ...data import RotatedInstances, images
 from ...loop import ActiveLoop, SimulatedAnnotator
 from ...loop.create import restore_annotator
 from ...loop.settings import LoopSettings
+from ...sampling import CostModel
 from ...storage.plurals import many
 from ...workspace import Workspace
 from ..arguments import (
     CLASSES_HELP,
     AddCommand,
+    add_cost,
     add_detector_arguments,
     add_strategy_arguments,
     as_class_map,
     as_classes,
+    as_cost,
 )
 from ..wording import in_words, list_classes, print_next
 from . import cfg_options
@@ -41,6 +44,7 @@ def add(add_command: AddCommand) -> None:
     add_strategy_arguments(init, default=LoopSettings.strategy, with_options=False)
     init.add_argument("--labels", type=Path, help="labels of some of the images that exist already: a file or a folder")
     init.add_argument("--simulate", type=Path, metavar="LABELS", help="answer the queries from these labels, no people")
+    add_cost(init, "")
     add_set(init, "test", "images to evaluate each round on, outside the pool")
     add_set(init, "val", "images to validate each training on, outside the pool")
     add_format(init)
@@ -62,10 +66,11 @@ def _init(args: argparse.Namespace) -> None:
     detector = Detector(
         args.config, args.checkpoint, args.device, args.cfg_options, classes, class_map=as_class_map(args.map)
     )
-    annotator = SimulatedAnnotator(held_back) if held_back else None
+    cost = as_cost(args.cost)
+    annotator = SimulatedAnnotator(held_back, cost) if held_back else None
     is_there = Workspace.exists(args.workspace)
     if is_there:
-        _check_same(args, held_back)
+        _check_same(args, held_back, cost)
     with ActiveLoop(
         args.workspace,
         pool,
@@ -77,6 +82,7 @@ def _init(args: argparse.Namespace) -> None:
         val=val,
         seed=args.seed,
         labels=labels,
+        cost=cost,
     ) as loop:
         counts = loop.workspace.counts()
         was_there = " (it was there already)" if is_there else ""
@@ -85,13 +91,15 @@ def _init(args: argparse.Namespace) -> None:
         print_next(loop.workspace, args.workspace)
 
 
-def _check_same(args: argparse.Namespace, held_back: RotatedInstances | None) -> None:
+def _check_same(args: argparse.Namespace, held_back: RotatedInstances | None, cost: CostModel | None) -> None:
     """Refuse to go on with a workspace that is made otherwise already: the arguments would be without effect."""
     with Workspace.open(args.workspace, read_only=True) as workspace:
         settings = LoopSettings.from_json(workspace.settings)
         for name in ("strategy", "seed"):
             if (kept := getattr(settings, name)) != (got := getattr(args, name)):
                 raise ValueError(f"{args.workspace} is there already, with --{name} {kept}, got {got}: {_OTHERWISE}")
+        if cost not in (None, settings.cost):
+            raise ValueError(f"{args.workspace} is there already, with {settings.cost}, got {cost}: {_OTHERWISE}")
         if held_back is not None and not isinstance(restore_annotator(workspace.folder), SimulatedAnnotator):
             raise ValueError(
                 f"{args.workspace} is there already, without --simulate, and people answer it: {_OTHERWISE}"
