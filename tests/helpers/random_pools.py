@@ -52,11 +52,15 @@ def moved_views(candidates):
 
 
 def context_of(candidates, labelled=0):
-    """The context of a loop after so many images were labelled: half of their detections were right."""
-    answered = random_pool([3] * labelled, seed=5)
+    """The context of a loop after so many images were labelled.
+
+    A third of them is empty, and nothing was detected there; of the other images' detections half were right.
+    """
+    answered = random_pool([0 if i % 3 == 0 else 3 for i in range(labelled)], seed=5)
     answered = answered.replace(image_ids=[f"labelled/{i}" for i in range(labelled)])
     plain = {"scores": None, "class_scores": None, "box_features": None, "image_features": None}
     right = np.arange(answered.n_boxes) % 2 == 0
     labels = answered.replace(boxes=np.where(right[:, None], answered.boxes, [200, 200, 9, 4, 0]), **plain)
     features = answered.image_features if labelled else None
-    return QueryContext(labels, answered, features, moved_views(candidates))
+    on_labelled = answered if labelled else None
+    return QueryContext(labels, answered, features, moved_views(candidates), labelled_detections=on_labelled)
