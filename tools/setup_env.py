@@ -28,10 +28,19 @@ NEXT = "Ready. Next: `make demo` for three rounds on rendered scenes, or `. .ven
 
 def main():
     use_supported_python()
+    try:
+        set_up()
+    except OSError as error:  # a full disk, or a clone that may not be written
+        sys.exit(f"{error}: mend that, and run the same make command again; finished steps are kept")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same make command goes on from here")
+
+
+def set_up():
     with open(str(ROOT / ".setup.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two makes at once: the second waits, then finds the work done
         if STAMP.is_file() and STAMP.read_text() == fingerprint() and PYTHON.exists():
-            return 0
+            return
         started = time.monotonic()
         create_venv()
         run("al_rotate", "install-mm")
@@ -41,7 +50,6 @@ def main():
         run(*pip, "--no-build-isolation", "-e", f".[{EXTRAS}]")
         STAMP.write_text(fingerprint())
         say(f"set up in {duration(time.monotonic() - started)}. {NEXT}")
-    return 0
 
 
 def use_supported_python():
@@ -104,4 +112,4 @@ def say(text):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

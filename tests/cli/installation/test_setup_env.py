@@ -65,6 +65,13 @@ def test_a_python_without_venv(setup_env, tmp_path, monkeypatch):
         setup_env.create_venv()
 
 
+def test_a_clone_that_cannot_be_written(setup_env, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(setup_env, "ROOT", tmp_path / "file")
+    with pytest.raises(SystemExit, match=rf"Not a directory: '{tmp_path}/file/.setup.lock': mend that, and run"):
+        setup_env.main()
+
+
 def test_a_failed_step_ends_the_set_up(setup_env, monkeypatch, capsys):
     monkeypatch.setattr(setup_env, "PYTHON", Path(sys.executable))
     with pytest.raises(SystemExit) as end:
