@@ -40,6 +40,7 @@ _NAMES = {
     "DOTA_V15": "data.formats.dota",
     "DOTA_V2": "data.formats.dota",
     "Detector": "detection",
+    "Gallery": "report",
     "LabelStudio": "bridge",
     "LabelStudioAnnotator": "bridge",
     "RotatedInstances": "data",
@@ -48,6 +49,7 @@ _NAMES = {
     "Workspace": "workspace",
     "evaluate": "evaluation",
     "finetune": "detection",
+    "pictured": "report",
     "rank": "sampling",
     "select": "sampling",
 }
@@ -81,6 +83,6 @@ if TYPE_CHECKING:
     from .evaluation import corrections, evaluate
     from .evaluation import learning_curves as curves
     from .loop import ActiveLoop, Annotator, SimulatedAnnotator
-    from .report import plots
+    from .report import Gallery, pictured, plots
     from .sampling import Budget, CostModel, rank, select
     from .workspace import Workspace

@@ -6,14 +6,16 @@ from collections.abc import Iterable
 from html import escape
 from typing import NamedTuple
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from .convert import to_corners
 
-__all__ = ["COLOURS", "Layer", "colour", "to_svg"]
+__all__ = ["COLOURS", "Layer", "colour", "ink", "to_svg"]
 
 # Distinct on land and on water, also for the colour-blind (after Okabe and Ito 2008, brightened).
 COLOURS = ("#ffb000", "#3db8ff", "#ff5d8f", "#4ade80", "#ffffff", "#c084fc", "#ff7a1a", "#f5f749", "#00e0c6", "#b08968")
+_DARK_ENOUGH = 0.55  # the brightness of a line on white
 MOST_BOXES = 100  # drawn of a layer: more are neither legible nor small
 
 
@@ -34,6 +36,14 @@ class Layer(NamedTuple):
 def colour(label: int) -> str:
     """Return the colour of a class, the same in every picture."""
     return COLOURS[label % len(COLOURS)]
+
+
+def ink(label: int) -> str:
+    """Return the colour of a class, dark enough for lines on white paper."""
+    red, green, blue = (int(colour(label)[k : k + 2], 16) for k in (1, 3, 5))
+    brightness = (0.299 * red + 0.587 * green + 0.114 * blue) / 255
+    factor = min(1.0, _DARK_ENOUGH / brightness)
+    return "#" + "".join(f"{round(part * factor):02x}" for part in (red, green, blue))
 
 
 def to_svg(
@@ -66,8 +76,8 @@ def to_svg(
 
 def _rows(layer: Layer) -> Iterable[tuple[str, str, bool]]:
     corners = to_corners(layer.boxes)[:MOST_BOXES].round(1).tolist()
-    for box, label in zip(corners, list(layer.labels), strict=False):  # type: ignore[call-overload]
-        yield " ".join(f"{x:g},{y:g}" for x, y in box), colour(int(label)), layer.dashed
+    for box, label in zip(corners, np.asarray(layer.labels).tolist(), strict=False):
+        yield " ".join(f"{x:g},{y:g}" for x, y in box), colour(label), layer.dashed
 
 
 def _polygon(points: str, stroke: str, dashed: bool) -> str:

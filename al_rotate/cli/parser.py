@@ -14,7 +14,7 @@ from .. import __version__
 from ..loop.settings import LoopSettings
 from . import completion
 from .arguments import add_strategy_arguments, whole_number
-from .commands import changes, create, detections, images, label_studio, labels, loop
+from .commands import changes, create, detections, images, label_studio, labels, looking, loop
 from .failures import describe, plain_warnings
 from .wording import history_table
 
@@ -81,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     images.add(add_command)
     detections.add(add_command)
     loop.add(add_command)
+    looking.add(add_command)
     changes.add(add_command)
     demo = add_command("demo", _demo, "Run three rounds on rendered scenes, on a CPU.", "al-rotate demo demo")
     demo.add_argument("folder", type=Path, help="the workspace to make or to resume")

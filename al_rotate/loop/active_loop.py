@@ -14,7 +14,7 @@ from ..data import RotatedInstances
 from ..detection.training.schedule import Schedule
 from ..evaluation.pseudo_labels import PseudoLabels
 from ..report.looking import Looking, with_pictures
-from ..sampling import Budget, CostModel, Strategy, make_strategy, needs_of
+from ..sampling import Budget, CostModel, Strategy, needs_of, without_detector
 from ..workspace import REVIEW, Round, Weights, Workspace, current_weights
 from ..workspace.artefacts import write_csv, write_json
 from ..workspace.progress import trains_next
@@ -154,7 +154,7 @@ class ActiveLoop(Changeable, Looking):
         if current.stage == "new" and not self._only_waits_for_answers():
             weights = self._weights_to_query()
             rule = decide_showing(self.workspace, current, weights, self.annotator, self.settings.cost)
-            strategy = self.strategy if weights else make_strategy("random")
+            strategy = self.strategy if weights else without_detector(self.strategy)
             needs = needs_of(strategy)
             detections = steps.detect_candidates(self.workspace, self.learner, current, weights, needs)
             context = build_context(self.workspace, self.learner, current, weights, needs, self.budget.cost, rule)

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ..data import RotatedInstances
 from ..evaluation import calibration, true_positives
 from ..workspace import Workspace
 from ..workspace.held_out import held_out
@@ -20,6 +21,7 @@ class JudgedScores(NamedTuple):
     scores: NDArray
     probabilities: NDArray  # the scores, calibrated by cross-fitting
     hits: NDArray  # whether the box matches a label
+    detections: RotatedInstances | None = None  # that these are
 
 
 def judge_scores(workspace: Workspace) -> JudgedScores | None:
@@ -30,7 +32,10 @@ def judge_scores(workspace: Workspace) -> JudgedScores | None:
         return None
     labels = labels.subset(detections.image_ids)
     return JudgedScores(
-        np.asarray(detections.scores), calibration.cross_fit(detections, labels), true_positives(detections, labels)
+        np.asarray(detections.scores),
+        calibration.cross_fit(detections, labels),
+        true_positives(detections, labels),
+        detections,
     )
 
 

@@ -1,57 +1,64 @@
-"""The report's pictures: learning curves, queried images and test images, as data URLs in the page."""
+"""The report's figures, made of a workspace with :mod:`al_rotate.report.plots`, and figures as data URLs."""
 
 from __future__ import annotations
 
 import base64
 import io
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from ..data import SHOWN_SCORE, RotatedInstances, images
-from ..workspace import Workspace
+from ..data import SHOWN_SCORE, RotatedInstances
+from ..workspace import REVIEW, Workspace
 from ..workspace.versions import labelled_set
 from . import plots
+from .gallery.collecting import load_detections
+from .plots.sheets import read_or_grey, shorten
 
-QUERIED_IMAGES = 6  # shown per round
 TEST_IMAGES = 4  # followed through the rounds
 TEST_ROUNDS = 4  # shown at most
 CROWDED = 25  # boxes above which an image makes a poor picture
 
 
 def curves_figure(history: pd.DataFrame, classes: tuple[str, ...]) -> Figure | None:
-    """Draw mAP against images and boxes, and each class's AP; None before a round was evaluated."""
+    """Draw mAP against images and hours, and each class's AP; None before a round was evaluated."""
     if "mAP" not in history or history["mAP"].isna().all():
         return None
     figure = Figure(figsize=(11, 3.1), layout="constrained")
     axes = figure.subplots(1, 3)
-    plots.learning_curve(history, "n_labelled", ax=axes[0], color="#0a6cff")
-    plots.learning_curve(history, "n_boxes", ax=axes[1], color="#0a6cff")
+    for ax, x in zip(axes, ("n_labelled", "cost"), strict=False):
+        plots.learning_curve(history, x, ax=ax, color=plots.OKABE_ITO[0])
     plots.class_curves(history, classes, ax=axes[2])
     return figure
 
 
-def query_figure(workspace: Workspace, query: pd.DataFrame, detections: RotatedInstances | None) -> Figure:
-    """Draw what the detector saw in queried images, above the labels that came back."""
-    labels = workspace.labels()
-    ids = query["image_id"].tolist()
-    photos = [_read_or_grey(path) for path in workspace.paths(ids).values()]
-    figure, axes = _grid(photos, 2, QUERIED_IMAGES, 1.9)
-    for ax in axes[:, len(ids) :].flat:
-        ax.set_axis_off()
-    drawn = []
-    for column, image_id, photo, status in zip(axes.T, ids, photos, query["status"], strict=False):
-        before, after = _image_of(detections, image_id), _image_of(labels, image_id)
-        plots.show_boxes(photo, before, ax=column[0], title=_short(image_id), least_score=SHOWN_SCORE)
-        empty = after is not None and not after.n_boxes
-        state = "labelled: no object" if empty else {"queried": "not labelled yet"}.get(status, status)
-        plots.show_boxes(photo, after, ax=column[1], title=state)
-        drawn += [_shown(before), after]
-    return plots.class_legend(figure, *(part for part in drawn if part is not None))
+def pool_figure(workspace: Workspace) -> Figure | None:
+    """Draw the classes and sizes of labels and of detections on the pool, and the newest query among the features.
+
+    None before anything is labelled or detected.
+    """
+    parts = {}
+    if (labels := workspace.labels()).n_boxes:
+        parts["labels"] = labels
+    queries = [r for r in workspace.rounds() if r.stage not in ("new", "undone") and r.strategy != REVIEW]
+    newest = queries[-1] if queries else None
+    detections = None if newest is None else load_detections(workspace, newest.folder / "detections")
+    if detections is not None and detections.n_boxes:
+        parts["detections on the pool"] = detections
+    if not parts:
+        return None
+    has_map = detections is not None and detections.image_features is not None and len(detections) > 1
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    axes = figure.subplots(1, 2 + has_map)
+    plots.class_histogram(parts, axes[0])
+    plots.size_histogram(parts, axes[1])
+    if has_map and detections is not None and newest is not None:
+        asked = [i for i in workspace.query(newest.number)["image_id"] if i in detections]
+        plots.feature_map(detections, {f"queried in round {newest.number}": asked}, ax=axes[2])
+        axes[2].legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(0, 1.16))
+    return figure
 
 
 def evaluation_figure(workspace: Workspace) -> Figure | None:
@@ -73,21 +80,18 @@ def evaluation_figure(workspace: Workspace) -> Figure | None:
     if len(rounds) > TEST_ROUNDS:
         positions = np.linspace(0, len(rounds) - 1, TEST_ROUNDS).round().astype(int)
         rounds = [rounds[position] for position in positions]
-    photos = [_read_or_grey(files[image_id]) for image_id in chosen]
-    figure, axes = _grid(photos, len(rounds), len(chosen), 2.6)
-    drawn: list[RotatedInstances | None] = [labels.subset(chosen)]
-    for row, number in zip(axes, rounds, strict=True):
+    photos = [read_or_grey(files[image_id]) for image_id in chosen]
+    aspect = min(2.0, max(photo.shape[0] / photo.shape[1] for photo in photos))
+    figure = Figure(figsize=(2.6 * len(chosen), len(rounds) * (2.6 * aspect + 0.25) + 0.3), layout="constrained")
+    drawn: list[RotatedInstances] = [labels.subset(chosen)]
+    for row, number in zip(figure.subplots(len(rounds), len(chosen), squeeze=False), rounds, strict=True):
         for ax, image_id, photo in zip(row, chosen, photos, strict=True):
-            image = _image_of(detected[number], image_id)
-            title = f"round {number}: {_short(image_id)}"
+            image = detected[number][image_id] if image_id in detected[number] else None
+            title = f"round {number}: {shorten(image_id)}"
             plots.show_boxes(photo, image, labels[image_id], ax, title, least_score=SHOWN_SCORE)
-            drawn.append(_shown(image))
-    return plots.class_legend(figure, *(part for part in drawn if part is not None))
-
-
-def load_detections(workspace: Workspace, folder: Path) -> RotatedInstances | None:
-    """Load a folder (or file) of detections, with the workspace's classes of now; None if it does not exist."""
-    return workspace.in_current_classes(RotatedInstances.load(folder)) if folder.exists() else None
+            if image is not None and image.scores is not None:
+                drawn.append(image.where(image.scores >= SHOWN_SCORE))
+    return plots.class_legend(figure, *drawn)
 
 
 def data_url(figure: Figure | None, kind: Literal["png", "webp"]) -> str | None:
@@ -95,7 +99,7 @@ def data_url(figure: Figure | None, kind: Literal["png", "webp"]) -> str | None:
     if figure is None:
         return None
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=130, pil_kwargs={"quality": 88} if kind == "webp" else {})
+    figure.savefig(buffer, format=kind, dpi=130, pil_kwargs={"quality": 85} if kind == "webp" else {})
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
@@ -113,31 +117,3 @@ def _representative(labels: RotatedInstances, n: int) -> list[str]:
         chosen.append(max(worth, key=worth.__getitem__))
         covered |= {*candidates.pop(chosen[-1]).labels.tolist()}
     return chosen
-
-
-def _grid(photos: list[NDArray[np.uint8]], rows: int, columns: int, width: float) -> tuple[Figure, NDArray]:
-    """Make axes for rows of photos, each `width` inches wide, with titles above and a legend below."""
-    aspect = min(2.0, max(photo.shape[0] / photo.shape[1] for photo in photos))
-    figure = Figure(figsize=(width * columns, rows * (width * aspect + 0.25) + 0.3), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def _read_or_grey(path: Path) -> NDArray[np.uint8]:
-    """Read an image; a grey square stands for one that cannot be read."""
-    try:
-        return images.read(path)
-    except images.UnreadableImage:
-        return np.full((64, 64, 3), 200, np.uint8)
-
-
-def _image_of(instances: RotatedInstances | None, image_id: str) -> RotatedInstances | None:
-    return instances[image_id] if instances is not None and image_id in instances else None
-
-
-def _shown(image: RotatedInstances | None) -> RotatedInstances | None:
-    """Keep the detections that the picture shows."""
-    return None if image is None or image.scores is None else image.where(image.scores >= SHOWN_SCORE)
-
-
-def _short(image_id: str) -> str:
-    return image_id if len(image_id) <= 24 else f"…{image_id[-23:]}"

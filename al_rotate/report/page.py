@@ -1,39 +1,41 @@
-"""One self-contained HTML page for one loop: learning curves, costs, and pictures of what was queried and learnt."""
+"""One self-contained HTML page for one loop: what a person wants to know first, then pictures, then tables."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
-from ..data import SHOWN_SCORE
+from ..data import SHOWN_SCORE, RotatedInstances
 from ..storage.files import atomic_write
 from ..workspace import IMPORTED, LATE, REVIEW, Round, Workspace
-from ..workspace.artefacts import read_explanations
-from ..workspace.progress import advise_on
 from .calibration import describe_scores, judge_scores, reliability_figure
 from .corrections import (
     ACCOUNT_ROWS,
     account_table,
     corrections_figure,
     current_corrections,
+    savings_by_round,
     table_by_class,
     table_by_round,
+    table_of_savings,
 )
-from .figures import QUERIED_IMAGES, curves_figure, data_url, evaluation_figure, load_detections, query_figure
+from .figures import curves_figure, data_url, evaluation_figure, pool_figure
+from .gallery import Gallery
+from .gallery.collecting import read_ranking
+from .gallery.gallery import environment
+from .summary import answers
 
 UNREADABLE_IMAGES = 20  # named per round
+GALLERY_IMAGES, GALLERY_SIDE, GALLERY_BYTES = 120, 360, 2_500_000  # a report can be sent by mail
+GALLERY_PAGE = 20  # images before "Show more"
 
 
 def write_report(workspace: Workspace, path: str | Path | None = None) -> Path:
-    """Write the report of a workspace, by default to ``report.html`` in it."""
+    """Write the report of a workspace, by default to ``report.html`` in it: one file, below 5 MB for any pool."""
     path = Path(path) if path else workspace.folder / "report.html"
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.get_template("page.html.j2").render(**_content(workspace))
+    page = environment().get_template("page.html.j2").render(**_content(workspace))
     with atomic_write(path) as file:
         file.write(page)
     return path
@@ -45,51 +47,51 @@ def _content(workspace: Workspace) -> dict[str, Any]:
     rounds = [r for r in workspace.rounds() if r.stage != "new" and r.strategy not in (IMPORTED, LATE)]
     changes = current_corrections(workspace)
     judged = judge_scores(workspace)
+    gallery = Gallery.of(workspace, most=GALLERY_IMAGES, side=GALLERY_SIDE, most_bytes=GALLERY_BYTES, judged=judged)
     return {
         "name": workspace.folder.name,
         "classes": workspace.classes,
         "counts": workspace.counts(),
+        "answers": answers(workspace),
         "shown_score": SHOWN_SCORE,
-        "first_and_last_map": _first_and_last_map(history),
         "curves": data_url(curves_figure(history, workspace.classes), "png"),
+        "gallery": gallery.to_json(),
+        "gallery_page": GALLERY_PAGE,
+        "test_images": data_url(evaluation_figure(workspace), "webp"),
+        "scores": describe_scores(judged) if judged else None,
+        "reliability": data_url(reliability_figure(judged), "png") if judged else None,
+        "pool": data_url(pool_figure(workspace), "png"),
         "history": _history_table(history, workspace.classes),
         "n_unreadable_test_images": max((r.metrics.get("test_images_skipped", 0) for r in rounds), default=0),
         "changes_by_round": table_by_round(workspace, changes),
         "changes_by_class": table_by_class(changes),
+        "savings": table_of_savings(savings_by_round(workspace, changes)),
         "changes_figure": data_url(corrections_figure(changes), "png"),
-        "advice": advise_on(workspace),
-        "scores": describe_scores(judged) if judged else None,
-        "reliability": data_url(reliability_figure(judged), "png") if judged else None,
-        "test_images": data_url(evaluation_figure(workspace), "webp"),
         "rounds": [_round_content(workspace, r) for r in rounds],
         "account_rows": ACCOUNT_ROWS,
     }
 
 
 def _round_content(workspace: Workspace, current: Round) -> dict[str, Any]:
-    query = workspace.query(current.number)
-    ranking = pd.read_csv(current.folder / "ranking.csv", converters={"image_id": str})
-    again = current.strategy == REVIEW
-    detections = load_detections(workspace, current.folder / ("held_out.parquet" if again else "detections"))
-    explanations = read_explanations(current.folder)
-    first = query.head(QUERIED_IMAGES)
+    skipped = _unreadable(current.folder / "detections")
     return {
         "number": current.number,
         "strategy": current.strategy,
-        "n_queried": len(query),
-        "n_ranked": len(ranking),
-        "untrained": detections is None,
-        "again": again,
-        "explanations": [(image_id, explanations.get(image_id, "")) for image_id in first["image_id"]],
-        "picture": data_url(query_figure(workspace, first, detections), "webp"),
-        "unreadable": [] if detections is None else list(detections.skipped.items())[:UNREADABLE_IMAGES],
+        "n_queried": len(workspace.query(current.number)),
+        "n_ranked": len(read_ranking(current)),
+        "again": current.strategy == REVIEW,
+        "untrained": current.strategy != REVIEW and not (current.folder / "detections").exists(),
+        "n_unreadable": len(skipped),
+        "unreadable": list(skipped.items())[:UNREADABLE_IMAGES],
         "account": account_table(current.folder),
     }
 
 
-def _first_and_last_map(history: pd.DataFrame) -> tuple[float, float] | None:
-    values = history["mAP"].dropna() if "mAP" in history else pd.Series(dtype=float)
-    return (float(values.iloc[0]), float(values.iloc[-1])) if len(values) else None
+def _unreadable(folder: Path) -> dict[str, str]:
+    """Return image id -> reason for the images that a round could not detect on."""
+    if not folder.exists():
+        return {}
+    return {i: reason for shard in RotatedInstances.stream(folder) for i, reason in shard.skipped.items()}
 
 
 def _history_table(history: pd.DataFrame, classes: tuple[str, ...]) -> str:

@@ -1,20 +1,20 @@
 """The page's pictures: curves, test images, queried images."""
 
 import numpy as np
-from helpers.loops.page import CLASSES, Page, make
-from PIL import Image
+from helpers.loops.page import CLASSES, make
+from helpers.noisy import Start
 
 from al_rotate.data import SHOWN_SCORE, RotatedInstances
-from al_rotate.loop import SimulatedAnnotator
-from al_rotate.report import figures, plots
+from al_rotate.report import figures
 from al_rotate.workspace import Workspace
 
 
 def test_curves(done):
     _, history, _ = done
-    images, boxes, classes = figures.curves_figure(history, CLASSES).axes
+    images, hours, classes = figures.curves_figure(history, CLASSES).axes
     assert images.lines[0].get_xydata().tolist() == history[["n_labelled", "mAP"]].to_numpy(float).tolist()
-    assert boxes.lines[0].get_xydata().tolist() == history[["n_boxes", "mAP"]].to_numpy(float).tolist()
+    costs = np.column_stack([history["cost"] / 3600, history["mAP"]])
+    assert hours.lines[0].get_xydata().tolist() == costs.tolist()
     assert [line.get_label() for line in classes.lines] == [n for n in CLASSES if f"AP/{n}" in history]
     assert figures.curves_figure(history.drop(columns="mAP"), CLASSES) is None
     assert figures.curves_figure(history.assign(mAP=np.nan), CLASSES) is None
@@ -46,20 +46,28 @@ def test_no_more_than_four_rounds_of_test_images(tmp_path, scenes):
     assert rows == ["round 0", "round 1", "round 3", "round 4"]
 
 
-def test_colours_of_the_pictures(tmp_path, scenes):
-    """A box is where it was found, in its class's colour, in the picture that is in the page."""
-    field = tmp_path / "field.png"
-    Image.new("RGB", (64, 64), (90, 90, 90)).save(field)
-    labels = RotatedInstances(["field"], [0, 1], [[32, 32, 30, 16, 0.5]], [1], classes=CLASSES)
-    with make(tmp_path / "work", scenes, images={"field": field}, annotator=SimulatedAnnotator(labels)) as loop:
+def test_what_is_in_the_pool(done, tmp_path, scenes):
+    folder, *_ = done
+    with Workspace.open(folder, read_only=True) as workspace:
+        classes, sizes = figures.pool_figure(workspace).axes
+        labels = workspace.labels()
+        detections = RotatedInstances.load(folder / "rounds" / "001" / "detections")
+    shown = int((detections.scores >= SHOWN_SCORE).sum())
+    named = [text.get_text() for text in classes.get_legend().get_texts()]
+    assert named == [f"labels: {labels.n_boxes} boxes", f"detections on the pool: {shown} boxes"]
+    assert len(sizes.patches) == 2
+    with make(tmp_path, scenes) as loop:
+        loop.workspace.begin_round()
+        assert figures.pool_figure(loop.workspace) is None
+
+
+def test_the_query_is_marked_among_the_features(tmp_path, scenes):
+    with make(tmp_path, scenes, detector=Start(taught=40, classes=CLASSES)) as loop:
         loop.query()
-        before = Page(loop.report()).images[0].convert("RGB")
-        loop.collect()
-        after = Page(loop.report()).images[0].convert("RGB")
-    wanted = np.array([int(plots.colour(1)[k : k + 2], 16) for k in (1, 3, 5)])
-
-    def coloured(image):
-        return (np.abs(np.asarray(image, int) - wanted).max(axis=2) < 40).sum()
-
-    assert coloured(before) == 0
-    assert coloured(after) > 200
+        for shard in (tmp_path / "rounds" / "000" / "detections").glob("*.parquet"):
+            part = RotatedInstances.load(shard)
+            part.replace(image_features=np.arange(3 * len(part)).reshape(-1, 3) + part.n_boxes).save(shard)
+        *_, features = figures.pool_figure(loop.workspace).axes
+    pool, queried = features.collections
+    assert (len(pool.get_offsets()), len(queried.get_offsets())) == (16, 4)
+    assert {*map(tuple, queried.get_offsets().tolist())} <= {*map(tuple, pool.get_offsets().tolist())}

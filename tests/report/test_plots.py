@@ -7,6 +7,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from al_rotate.boxes.convert import to_corners
+from al_rotate.boxes.drawing import ink
 from al_rotate.data.instances import RotatedInstances
 from al_rotate.evaluation.calibration import reliability
 from al_rotate.report import plots
@@ -158,7 +159,7 @@ def test_curves_in_one_picture_are_all_whole(ax):
 def test_class_curves(ax):
     plots.class_curves(HISTORY, CLASSES, "n_boxes", ax)
     assert [line.get_label() for line in ax.lines] == ["ship", "court"]  # nobody measured the plane
-    assert [to_hex(line.get_color()) for line in ax.lines] == [plots.colour(0), plots.colour(2)]
+    assert [to_hex(line.get_color()) for line in ax.lines] == [ink(0), ink(2)]
     assert ax.lines[1].get_xydata().tolist() == [[50, 0.3], [120, 0.9]]
     assert ax.get_ylabel() == "AP"
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["ship", "court"]
@@ -168,7 +169,7 @@ def test_white_is_grey_on_white(ax):
     white = plots.COLOURS.index("#ffffff")
     names = [f"class {k}" for k in range(white + 1)]
     plots.class_curves(HISTORY.rename(columns={"AP/ship": f"AP/{names[-1]}"}), names, ax=ax)
-    assert to_hex(ax.lines[0].get_color()) == "#888888"
+    assert to_hex(ax.lines[0].get_color()) == "#8c8c8c"
 
 
 def test_curves_of_a_loop_that_measured_nothing(ax):

@@ -132,8 +132,8 @@ def test_whether_to_go_on_and_whether_scores_are_honest(tmp_path, scenes):
         history = loop.run(5)
         page = Page(loop.report())
         judged = calibration.judge_scores(loop.workspace)
-    assert stopping.advise(history).reason.partition("The last")[2] in page.text
-    scores, probabilities, hits = judged
+    assert stopping.advise(history).reason.partition("he last")[2] in page.text
+    scores, probabilities, hits, _ = judged
     sentence = f"Of {len(hits)} detections in queried images {hits.mean():.0%} lie on an object; too few"
     assert sentence in page.text
     assert np.array_equal(scores, probabilities)

@@ -1,4 +1,4 @@
-"""The commands of the loop: query, review, collect, train, status and report."""
+"""The commands of the loop: query, review, collect, train and status."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ from ..arguments import (
     AddCommand,
     add_budget,
     add_cfg_options,
+    add_cost,
     add_strategy_arguments,
+    add_training,
     add_workspace,
+    as_cost,
     as_options,
+    as_schedule,
     number,
     whole_number,
 )
@@ -62,6 +66,7 @@ def add(add_command: AddCommand) -> None:
     minutes = "the most minutes of labelling to ask for, as expected"
     query.add_argument("--minutes", type=number(0, above=True), metavar="N", help=minutes)
     add_strategy_arguments(query, default=None)
+    add_cost(query, "the workspace's, or else ")
     add_json(query)
 
     review = add_command(
@@ -84,14 +89,11 @@ def add(add_command: AddCommand) -> None:
     )
     add_workspace(train)
     add_cfg_options(train)
+    add_training(train, "the workspace's")
 
     status = add_command("status", _status, "Show where a workspace stands.", "al-rotate status work")
     add_workspace(status)
     add_json(status)
-
-    report = add_command("report", _report, "Write the HTML report.", "al-rotate report work --out report.html")
-    add_workspace(report)
-    report.add_argument("--out", type=Path, help="by default report.html in the workspace")
 
 
 def open_loop(folder: Path, **options: Any) -> ActiveLoop:
@@ -117,7 +119,8 @@ def _query(args: argparse.Namespace) -> None:
     limited = (args.budget, args.boxes, seconds) != (None, None, None)
     budget = Budget(images=args.budget, boxes=args.boxes, seconds=seconds) if limited else None
     options = as_options(args.options) or None
-    with open_loop(args.workspace, strategy=args.strategy, budget=budget, strategy_options=options) as loop:
+    cost = as_cost(args.cost)
+    with open_loop(args.workspace, strategy=args.strategy, budget=budget, strategy_options=options, cost=cost) as loop:
         before = _open_round(loop.workspace)
         if before is not None and _asks_otherwise(args, loop.workspace, before):
             warn_user(f"round {before.number} has queried already, and a round queries once: this is its query")
@@ -183,7 +186,8 @@ def _collect(args: argparse.Namespace) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
-    with open_loop(args.workspace, train_options=args.cfg_options) as loop:
+    training = {"schedule": as_schedule(args.schedule), "pseudo_labels": args.pseudo_labels}
+    with open_loop(args.workspace, train_options=args.cfg_options, **training) as loop:
         workspace, before = loop.workspace, loop.workspace.rounds()
         unanswered = workspace.ids("queried")
         with leading_on(workspace, args.workspace, "train"):
@@ -244,12 +248,4 @@ def _status(args: argparse.Namespace) -> None:
             print(f"  {time} {describe_change(what, summary)}")
         if advice:
             print(advice.reason)
-        print_next(workspace, args.workspace)
-
-
-def _report(args: argparse.Namespace) -> None:
-    from ...report import write_report
-
-    with Workspace.open(args.workspace, read_only=True) as workspace:
-        print(write_report(workspace, args.out))
         print_next(workspace, args.workspace)

@@ -23,7 +23,9 @@ def new_axes() -> Axes:
     return pyplot.subplots(layout="constrained")[1]
 
 
-def grid(axes: Any, rows: int, columns: int, width: float = 2.6, aspect: float = 1.0) -> NDArray[np.object_]:
+def grid(
+    axes: Any, rows: int, columns: int, width: float = 2.6, aspect: float = 1.0, text: float = 0.5
+) -> NDArray[Any]:
     """Return an array of Axes (rows, columns): those given, or those of a new figure.
 
     Args:
@@ -31,6 +33,7 @@ def grid(axes: Any, rows: int, columns: int, width: float = 2.6, aspect: float =
         rows, columns: of pictures.
         width: of one in inches.
         aspect: height by width of the tallest one.
+        text: inches of height for the words of one.
 
     Raises:
         ValueError: for another number of Axes.
@@ -38,7 +41,7 @@ def grid(axes: Any, rows: int, columns: int, width: float = 2.6, aspect: float =
     if axes is None:
         from matplotlib import pyplot
 
-        size = (width * columns, rows * (width * min(aspect, 2.0) + 0.55))
+        size = (width * columns, rows * (width * min(aspect, 2.0) + text) + 0.4)
         return pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")[1]
     given: NDArray = np.asarray(axes, object)
     if given.size != rows * columns:

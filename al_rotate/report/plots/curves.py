@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import PercentFormatter
 
-from ...boxes.drawing import colour
+from ...boxes.drawing import ink
 from .axes import GREY, INK, OKABE_ITO, new_axes, without_frame, without_mathtext
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def class_curves(history: pd.DataFrame, classes: Sequence[str], x: str = "n_labe
     ax = ax or new_axes()
     for label, name in enumerate(classes):
         if f"AP/{name}" in history:
-            visible = "#888888" if colour(label) == "#ffffff" else colour(label)
-            learning_curve(history, x, f"AP/{name}", ax, label=name, color=visible, marker=".", lw=1.3)
+            marker = _MARKERS[label % len(_MARKERS)]
+            learning_curve(history, x, f"AP/{name}", ax, label=name, color=ink(label), marker=marker, ms=3.5, lw=1.3)
     ax.set_ylabel("AP")
     if ax.lines:
         without_mathtext(ax.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1)))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from ...boxes import area
 from ...data import SHOWN_SCORE, RotatedInstances
@@ -82,11 +83,13 @@ def size_histogram(parts: Mapping[str, RotatedInstances], ax: Axes | None = None
     for k, (name, values) in enumerate(sides.items()):
         shares = 100 * np.histogram(values, edges)[0] / max(len(values), 1)
         median = f", median {np.median(values):.0f} px" if len(values) else ""
-        looks = {"color": OKABE_ITO[k % len(OKABE_ITO)], "ls": _STYLES[k % len(_STYLES)], "lw": 1.6}
+        looks: dict[str, Any] = {"color": OKABE_ITO[k % len(OKABE_ITO)], "ls": _STYLES[k % len(_STYLES)], "lw": 1.6}
         ax.stairs(shares, edges, label=f"{name}{median}", **looks)
     ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter("{x:g}")
-    ax.xaxis.set_minor_formatter("")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_ylim(0, max(ax.dataLim.y1, 1) * 1.3)  # room for the legend
     ax.set(xlabel="size of the box, √(w h) in pixels", ylabel="share of the boxes, %")
     without_mathtext(ax.legend(fontsize=7, frameon=False))
     without_frame(ax)
@@ -118,14 +121,23 @@ def feature_map(
         )
     points, share = _principal_components(features.astype(np.float64))
     ax = ax or new_axes()
-    ax.scatter(*points.T, s=10, color="#c3cad2", lw=0, label=f"pool: {len(points):,} images")
+    ax.scatter(points[:, 0], points[:, 1], s=10, color="#c3cad2", lw=0, label=f"pool: {len(points):,} images")
     sets = selected if isinstance(selected, Mapping) else {"selected": selected}
     groups = [("labelled before", labelled), *sets.items()] if len(labelled) else [*sets.items()]
     markers = iter("sDo^vPX" if len(labelled) else "Do^vPX")
     colours = iter(["#000000", *OKABE_ITO[:-1]] if len(labelled) else OKABE_ITO)
     for (name, ids), marker, colour in zip(groups, markers, colours, strict=False):
         at = points[[detections.position(image_id) for image_id in ids]] if len(ids) else points[:0]
-        ax.scatter(*at.T, s=26, marker=marker, color=colour, edgecolor="white", lw=0.6, label=f"{name}: {len(at):,}")
+        ax.scatter(
+            at[:, 0],
+            at[:, 1],
+            s=26,
+            marker=marker,
+            color=colour,
+            edgecolor="white",
+            lw=0.6,
+            label=f"{name}: {len(at):,}",
+        )
     ax.set(
         xlabel=f"first principal component ({share[0]:.0%} of the variance)",
         ylabel=f"second ({share[1]:.0%})",

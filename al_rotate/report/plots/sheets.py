@@ -37,7 +37,7 @@ def contact_sheet(
     columns: int = 4,
     axes: Any = None,
     least_score: float = SHOWN_SCORE,
-) -> NDArray[np.object_]:
+) -> NDArray[Any]:
     """Draw the first images of a ranking, with predicted boxes, their scores, and the sentence why.
 
     Args:
@@ -64,14 +64,18 @@ def contact_sheet(
     photos = [read_or_grey(files[image_id]) for image_id in top["image_id"]]
     columns = min(columns, len(top))
     aspect = max(photo.shape[0] / photo.shape[1] for photo in photos)
-    sheet = grid(axes, -(-len(top) // columns), columns, 2.8, aspect)
+    captions = [textwrap.wrap(why, 48) for why in sentences]
+    text = 0.35 + 0.13 * max(map(len, captions))
+    sheet = grid(axes, -(-len(top) // columns), columns, 2.8, aspect, text)
     drawn = []
-    for ax, image_id, photo, why in zip(sheet.flat, top["image_id"], photos, sentences, strict=False):
+    for ax, image_id, photo, lines in zip(sheet.flat, top["image_id"], photos, captions, strict=False):
         image = detections[image_id] if detections is not None and image_id in detections else None
         show_boxes(photo, image, ax=ax, title=shorten(image_id, 34), least_score=least_score)
-        ax.set_xlabel(textwrap.fill(why, 46), fontsize=6.5, loc="left", parse_math=False)
+        ax.set_xlabel("\n".join(lines), fontsize=6.5, loc="left", parse_math=False)
         if image is not None:
             drawn.append(image if image.scores is None else image.where(image.scores >= least_score))
+    for ax in sheet.flat[: len(top)]:
+        ax.set_anchor("N")  # pictures of one row begin at one height
     for ax in sheet.flat[len(top) :]:
         ax.set_visible(False)
     if axes is None:
@@ -87,7 +91,7 @@ def label_error_sheet(
     n: int = 6,
     axes: Any = None,
     margin: float = 1.5,
-) -> NDArray[np.object_]:
+) -> NDArray[Any]:
     """Draw labels in doubt side by side: the label as it is, and what the detector saw there.
 
     Args:

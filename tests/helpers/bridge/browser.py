@@ -228,18 +228,25 @@ def _rounded(point):
 
 
 @contextmanager
-def browser_at(studio, profile):
-    """Start a browser with a profile folder of its own, and log in."""
+def chromium(profile):
+    """Start a browser with a profile folder of its own."""
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for flag in (*FLAGS, f"--user-data-dir={profile}", "--window-size=1500,950"):
         options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     try:
         driver.set_window_size(1500, 950)
+        yield driver
+    finally:
+        driver.quit()
+
+
+@contextmanager
+def browser_at(studio, profile):
+    """Start a browser with a profile folder of its own, and log in."""
+    with chromium(profile) as driver:
         browser = Browser(driver, studio)
         browser.log_in()
         yield browser
-    finally:
-        driver.quit()

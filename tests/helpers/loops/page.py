@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 from html.parser import HTMLParser
 
@@ -17,12 +18,13 @@ CLASSES = synthetic.CLASSES
 
 
 class Page(HTMLParser):
-    """What a reader of the page is shown: its text, tables (rows of cells) and images."""
+    """What a reader of the page is shown: its text, tables (rows of cells), images, and the gallery's data."""
 
     def __init__(self, path):
         super().__init__()
         self.source = path.read_text(encoding="utf-8")
         self.text, self.tables, self.images, self.addresses, self.tags = "", [], [], [], set()
+        self.inside, self.scripts, self.alternatives = None, [], []
         self.feed(self.source)
         for address in self.addresses:
             kind, data = re.fullmatch(r"data:image/(\w+);base64,(.+)", address).groups()
@@ -40,12 +42,27 @@ class Page(HTMLParser):
         elif tag in ("td", "th"):
             self.tables[-1][-1].append("")
         self.addresses += [value for name, value in attributes if name in ("src", "href", "srcset", "data", "action")]
+        if tag == "img":
+            self.alternatives.append(dict(attributes).get("alt"))
+        if tag == "script":
+            self.scripts.append("")
         self.inside = tag
 
+    def handle_endtag(self, tag):
+        self.inside = None if tag == self.inside else self.inside
+
     def handle_data(self, data):
+        if self.inside == "script":
+            self.scripts[-1] += data
+            return
         self.text += data
         if self.tables and self.tables[-1] and self.tables[-1][-1] and self.inside in ("td", "th"):
             self.tables[-1][-1][-1] += data.strip()
+
+    @property
+    def gallery(self):
+        """The cards of the gallery in the page, by image id."""
+        return {card["id"]: card for card in json.loads(self.scripts[0])["images"]}
 
     def frame(self, number):
         head, *rows = self.tables[number]
