@@ -92,6 +92,23 @@ class NoisyLearner:
         return weights, {"loss": np.float32(1 / (1 + len(taught)))}
 
 
+class DoubtfulLearner(NoisyLearner):
+    """Sees each object with a score of 0.05 to 0.6, and for each four that are not there, with one below 0.3."""
+
+    def _detect(self, weights, ids, view):
+        found = super()._detect(weights, ids, view)
+        rng = np.random.default_rng(len(ids))
+        parts = []
+        for image_id, image in found:
+            n = 4 * image.n_boxes
+            wrong = np.column_stack([rng.uniform(10, 118, (n, 2)), np.tile([4, 3, 0.2], (n, 1))])
+            boxes = np.concatenate([image.boxes, wrong])
+            labels = np.concatenate([image.labels, rng.integers(0, len(self.truth.classes), n)])
+            scores = np.concatenate([rng.uniform(0.05, 0.6, image.n_boxes), rng.uniform(0.02, 0.3, n)])
+            parts.append(RotatedInstances([image_id], [0, len(scores)], boxes, labels, scores, classes=image.classes))
+        return RotatedInstances.concat([found.subset([]), *parts]).replace(skipped=found.skipped)
+
+
 class Start:
     """As much of a Detector as the loop uses.
 
