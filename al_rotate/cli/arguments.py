@@ -8,10 +8,12 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..data import class_names
 from ..data.formats import dota
+from ..detection.training.schedule import Schedule
+from ..loop.settings import CONFIGS_OWN
 from ..sampling import STRATEGIES, CostModel
 from ..storage.user_warnings import warn_user
 
@@ -108,6 +110,17 @@ def add_cost(parser: argparse.ArgumentParser, by_default: str) -> None:
     parser.add_argument("--cost", nargs="+", metavar="WHAT=SECONDS", help=help)
 
 
+def add_training(parser: argparse.ArgumentParser, by_default: str) -> None:
+    """Add ``--schedule`` and ``--pseudo-labels``."""
+    help = (
+        "how long each training goes, in iterations, e.g. per_image=4 least=200 most=4000; also rate, warm_up, balance "
+        f"and ema; or {CONFIGS_OWN}: as the config says. By default {by_default}"
+    )
+    parser.add_argument("--schedule", nargs="+", metavar="KEY=VALUE", help=help)
+    help = "train on what the last query detected on unlabelled images, too, where it is surely right"
+    parser.add_argument("--pseudo-labels", action=argparse.BooleanOptionalAction, help=help)
+
+
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
     """Return a reader of whole numbers in a range, for argparse."""
 
@@ -171,6 +184,27 @@ def as_cost(pairs: list[str] | None) -> CostModel | None:
         except ValueError:
             raise ValueError(f"expected seconds in --cost, such as {name}={known[name]:g}, got {text!r}") from None
     return CostModel(**known)
+
+
+def as_schedule(pairs: list[str] | None) -> Schedule | Literal["config"] | None:
+    """Convert the pairs of ``--schedule``, the others as :class:`~al_rotate.Schedule` has them; None without any.
+
+    Raises:
+        ValueError: for what a schedule does not have, or values out of their ranges.
+    """
+    if not pairs:
+        return None
+    if pairs == [CONFIGS_OWN]:
+        return CONFIGS_OWN
+    known = asdict(Schedule())
+    for name, text in as_pairs(pairs, "--schedule as KEY=VALUE, such as per_image=4").items():
+        if name not in known:
+            raise ValueError(f"expected --schedule of {', '.join(known)}, got {name!r}")
+        try:
+            known[name] = type(known[name])(text)
+        except ValueError:
+            raise ValueError(f"expected a number in --schedule, such as {name}={known[name]}, got {text!r}") from None
+    return Schedule(**known)
 
 
 def as_options(pairs: list[str] | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..detection.training.schedule import Schedule
 from ..evaluation.pseudo_labels import PseudoLabels
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..detection.networks.precision import Precision
 
 CUSTOM = "custom"  # the name of a strategy that is a function of the user's own
-CONFIGS_OWN = "config"  # in the place of a schedule: the trainings go as their config says
+CONFIGS_OWN: Literal["config"] = "config"  # in the place of a schedule: the trainings go as their config says
 _NAMES_ON_DISK = {"untrained_start": "cold"}  # as al_rotate 0.1 writes and reads them
 # Not written where they have these values.
 _OMITTED = {

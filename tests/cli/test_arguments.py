@@ -2,7 +2,8 @@ import argparse
 
 import pytest
 
-from al_rotate.cli.arguments import as_classes, as_cost, as_options, as_pairs, number, whole_number
+from al_rotate import Schedule
+from al_rotate.cli.arguments import as_classes, as_cost, as_options, as_pairs, as_schedule, number, whole_number
 from al_rotate.data.formats import dota
 from al_rotate.sampling import CostModel
 
@@ -49,6 +50,21 @@ def test_classes_from_a_data_yaml(tmp_path):
 def test_classes_that_cannot_be_meant(text, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         as_classes(text)
+
+
+def test_schedules():
+    read = as_schedule(["per_image=2.5", "least = 50", "ema=0.1"])
+    assert read == Schedule(per_image=2.5, least=50, ema=0.1)
+    assert as_schedule(None) is as_schedule([]) is None
+    assert as_schedule(["config"]) == "config"
+    for pairs, message in (
+        (["epochs=9"], "expected --schedule of per_image, least, most, rate, warm_up, balance, ema, got 'epochs'"),
+        (["least=2.5"], "expected a number in --schedule, such as least=200, got '2.5'"),
+        (["least=9", "most=8"], "1 <= least <= most, got 9 and 8"),
+        (["12"], "expected --schedule as KEY=VALUE, such as per_image=4, got '12'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            as_schedule(pairs)
 
 
 def test_costs():

@@ -10,6 +10,7 @@ from helpers.noisy import NoisyLearner, Start, labels_of
 from al_rotate import RotatedInstances, Schedule
 from al_rotate.evaluation.pseudo_labels import PseudoLabels, choose
 from al_rotate.loop import ActiveLoop, SimulatedAnnotator
+from al_rotate.loop.learners import MMRotateLearner
 from al_rotate.workspace.held_out import held_out
 
 SCHEDULE = Schedule(per_image=3, least=10, most=100, balance=0.2)
@@ -141,3 +142,11 @@ def test_damaged_detections_do_without(tmp_path):
             loop.train()
         assert loop.learner.options[-1] == {}
         assert json.loads((loop.workspace.rounds()[-1].folder / "metrics.json").read_text())["pseudo_images"] == 0
+
+
+@pytest.mark.mm
+def test_options_that_contradict_the_schedule(tmp_path):
+    pytest.importorskip("mmrotate")
+    learner = MMRotateLearner(tmp_path / "config.py", ("ship",), train_options={"train_cfg.max_epochs": 12})
+    with pytest.raises(ValueError, match=r"without train_cfg\.max_epochs, because this loop's schedule .*--schedule"):
+        learner.train(None, {}, RotatedInstances.empty(), tmp_path / "training", schedule=SCHEDULE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from ...data import RotatedInstances, images
 from ...loop import ActiveLoop, SimulatedAnnotator
@@ -18,9 +19,11 @@ from ..arguments import (
     add_cost,
     add_detector_arguments,
     add_strategy_arguments,
+    add_training,
     as_class_map,
     as_classes,
     as_cost,
+    as_schedule,
 )
 from ..wording import in_words, list_classes, print_next
 from . import cfg_options
@@ -42,6 +45,9 @@ def add(add_command: AddCommand) -> None:
     init.add_argument("--classes", help=f"{CLASSES_HELP}; by default those of the labels given")
     add_detector_arguments(init)
     add_strategy_arguments(init, default=LoopSettings.strategy, with_options=False)
+    add_training(init, "as the config says")
+    help = "train each round from the weights that the workspace is made with, not from the last round's"
+    init.add_argument("--cold-start", action="store_true", help=help)
     init.add_argument("--labels", type=Path, help="labels of some of the images that exist already: a file or a folder")
     init.add_argument("--simulate", type=Path, metavar="LABELS", help="answer the queries from these labels, no people")
     add_cost(init, "")
@@ -67,10 +73,15 @@ def _init(args: argparse.Namespace) -> None:
         args.config, args.checkpoint, args.device, args.cfg_options, classes, class_map=as_class_map(args.map)
     )
     cost = as_cost(args.cost)
+    training: dict[str, Any] = {
+        "schedule": as_schedule(args.schedule),
+        "pseudo_labels": args.pseudo_labels,
+        "warm_start": False if args.cold_start else None,
+    }
     annotator = SimulatedAnnotator(held_back, cost) if held_back else None
     is_there = Workspace.exists(args.workspace)
     if is_there:
-        _check_same(args, held_back, cost)
+        _check_same(args, held_back, cost, training)
     with ActiveLoop(
         args.workspace,
         pool,
@@ -83,6 +94,7 @@ def _init(args: argparse.Namespace) -> None:
         seed=args.seed,
         labels=labels,
         cost=cost,
+        **training,
     ) as loop:
         counts = loop.workspace.counts()
         was_there = " (it was there already)" if is_there else ""
@@ -91,7 +103,9 @@ def _init(args: argparse.Namespace) -> None:
         print_next(loop.workspace, args.workspace)
 
 
-def _check_same(args: argparse.Namespace, held_back: RotatedInstances | None, cost: CostModel | None) -> None:
+def _check_same(
+    args: argparse.Namespace, held_back: RotatedInstances | None, cost: CostModel | None, training: dict[str, Any]
+) -> None:
     """Refuse to go on with a workspace that is made otherwise already: the arguments would be without effect."""
     with Workspace.open(args.workspace, read_only=True) as workspace:
         settings = LoopSettings.from_json(workspace.settings)
@@ -100,6 +114,11 @@ def _check_same(args: argparse.Namespace, held_back: RotatedInstances | None, co
                 raise ValueError(f"{args.workspace} is there already, with --{name} {kept}, got {got}: {_OTHERWISE}")
         if cost not in (None, settings.cost):
             raise ValueError(f"{args.workspace} is there already, with {settings.cost}, got {cost}: {_OTHERWISE}")
+        if settings.merged(**training) != settings:
+            raise ValueError(
+                f"{args.workspace} is there already, with another --schedule, --pseudo-labels or --cold-start: "
+                f"{_OTHERWISE}, or give them to al-rotate train"
+            )
         if held_back is not None and not isinstance(restore_annotator(workspace.folder), SimulatedAnnotator):
             raise ValueError(
                 f"{args.workspace} is there already, without --simulate, and people answer it: {_OTHERWISE}"

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from helpers import label_files
 
-from al_rotate import boxes
+from al_rotate import Schedule, boxes
+from al_rotate.evaluation.pseudo_labels import PseudoLabels
 from al_rotate.loop import ActiveLoop
+from al_rotate.loop.settings import LoopSettings
 from al_rotate.workspace import Workspace
 
 pytest.importorskip("mmrotate")
@@ -116,3 +118,17 @@ def test_a_loop_trains_on_the_labels_first(al, tmp_path):
     code, out, _ = al("query", work)
     assert (code, "round 1: 1 image queried" in out) == (0, True)
     assert "imported" in al("status", work)[1]
+
+
+def test_how_to_train_is_kept(al, init, tmp_path):
+    options = ("--classes", "ship", "--schedule", "per_image=3", "least=9", "--pseudo-labels", "--cold-start")
+    for _ in range(2):  # again, as after a kill
+        assert init(*options)[0] == 0
+    with Workspace.open(tmp_path / "work", read_only=True) as workspace:
+        settings = LoopSettings.from_json(workspace.settings)
+    assert settings.schedule == Schedule(per_image=3, least=9)
+    assert (settings.pseudo_labels, settings.warm_start) == (PseudoLabels(), False)
+    code, _, err = init(*options[:3], "per_image=4", *options[4:])
+    assert (code, "is there already, with another --schedule, --pseudo-labels or --cold-start" in err) == (1, True)
+    code, _, err = al("train", tmp_path / "work", "--schedule", "per_image=0")
+    assert (code, "per_image above 0, got 0.0" in err) == (1, True)
