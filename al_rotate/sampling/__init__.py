@@ -24,7 +24,16 @@ from .measures import (
 from .measures.per_image import shown
 from .selection import rank, rank_and_select, select
 from .showing import ShowingRule
-from .strategies import STRATEGIES, BatchStrategy, ScoreStrategy, Strategy, figures_of, make_strategy, needs_of
+from .strategies import (
+    STRATEGIES,
+    BatchStrategy,
+    ScoreStrategy,
+    Strategy,
+    figures_of,
+    make_strategy,
+    needs_of,
+    without_detector,
+)
 
 __all__ = [
     "STRATEGIES",
@@ -58,6 +67,7 @@ __all__ = [
     "showing",
     "shown",
     "uncertainty",
+    "without_detector",
 ]
 
 _OLD_NAMES = {

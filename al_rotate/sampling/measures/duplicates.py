@@ -28,8 +28,8 @@ def leaders(features: ArrayLike, distance: float, covered: ArrayLike | None = No
         covered: (m, d), leaders before all others: the labelled images' features.
 
     Returns:
-        (n,) the row of the leader, a leader's own; -1 (`COVERED`) for a row near a covered one. Time is O(n * leaders),
-        memory O(n) blocks of 1,024.
+        (n,) the row of the leader, its own for a leader; -1 (`COVERED`) for a row near a covered one. Time is O(n *
+        leaders), memory besides the features O(n).
 
     Raises:
         ValueError: for other shapes, values that are not finite, or a negative distance.
@@ -49,8 +49,8 @@ def leaders(features: ArrayLike, distance: float, covered: ArrayLike | None = No
         for earlier in blocks(np.flatnonzero(leader[: own[0]] == np.arange(own[0])), _BLOCK):
             _follow(leader, own, nearest, earlier, block.squared(rows[earlier]), limit)
         within = block.squared(block.rows)
-        for k, row in enumerate(own.tolist()):
-            if leader[row] == row:
+        for k in np.flatnonzero(np.triu(within <= limit, 1).any(axis=1)):  # rows that a later one may follow
+            if leader[own[k]] == own[k]:
                 later = slice(k + 1, None)
                 _follow(leader, own[later], nearest[later], own[k : k + 1], within[later, k, None], limit)
     return leader

@@ -24,7 +24,7 @@ from .two_stage import cald, ppal
 from .uncertainty import by_uncertainty, calibrated_entropy
 from .wrappers import COMMON, wrap
 
-__all__ = ["STRATEGIES", "Strategy", "figures_of", "make_strategy", "needs_of"]
+__all__ = ["STRATEGIES", "Strategy", "figures_of", "make_strategy", "needs_of", "without_detector"]
 
 Strategy = RankingStrategy | Callable[..., Sequence[str]]
 
@@ -73,6 +73,14 @@ def make_strategy(strategy: str | Strategy, **options: Any) -> Strategy:
 def needs_of(strategy: Strategy) -> Needs:
     """Return what a strategy uses besides boxes and scores, for your own function its attribute ``needs``."""
     return frozenset(getattr(strategy, "needs", ()))
+
+
+def without_detector(strategy: Strategy) -> Strategy:
+    """Return what chooses in its place while no detector is trained: its attribute ``without_detector``, or `random`.
+
+    Strategies with the option ``embeddings`` have one.
+    """
+    return getattr(strategy, "without_detector", None) or random()
 
 
 def figures_of(strategy: Strategy, ranking: pd.DataFrame) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 
 from ..base import RankingStrategy
+from ..diversity import typiclust
 from .embeddings import with_embeddings
 from .scenes import few_of_a_scene
 from .set_aside import without_duplicates, without_empties
@@ -34,11 +35,15 @@ def wrap(
         per_scene, scene: see :func:`few_of_a_scene`.
         triage, audit: see :func:`without_empties`.
         duplicates: see :func:`without_duplicates`.
-        embeddings: a file, see :func:`with_embeddings`; its features tell near-duplicates, too.
+        embeddings: a file, see :func:`with_embeddings`; its features tell near-duplicates, too, and where no detector
+            is trained yet the strategy of `start`, or `typiclust`, ranks by them.
 
     Raises:
         ValueError: for options out of range.
     """
+    first = None
+    if embeddings is not None:
+        first = wrap(start[1] if start else typiclust(), per_scene=per_scene, scene=scene, duplicates=duplicates)
     if start is not None:
         strategy = start_with(*start, strategy, weak_below)
     if per_scene is not None:
@@ -48,7 +53,7 @@ def wrap(
     if duplicates is not None:
         strategy = without_duplicates(strategy, duplicates)
     if embeddings is not None:
-        strategy = with_embeddings(strategy, embeddings)
+        strategy = with_embeddings(strategy, embeddings, first)
     return strategy
 
 

@@ -19,7 +19,7 @@ from .wrapper import Wrapper
 __all__ = ["with_embeddings"]
 
 
-def with_embeddings(strategy: RankingStrategy, file: str | Path) -> Wrapper:
+def with_embeddings(strategy: RankingStrategy, file: str | Path, first: RankingStrategy | None = None) -> Wrapper:
     """Let a strategy compare images by embeddings of any source in place of the detector's image features.
 
     Features of objects (of `ppal`, `badge` and `object-coverage`) stay the detector's.
@@ -29,6 +29,7 @@ def with_embeddings(strategy: RankingStrategy, file: str | Path) -> Wrapper:
         file: a Parquet file, or a folder of them, of `RotatedInstances` with image_features for all images of the pool
             and all labelled ones: ``RotatedInstances.empty(ids).replace(image_features=vectors).save(file)`` makes
             one, and ``predict(features=True)`` of another detector does, too.
+        first: ranks by the embeddings in rounds that have no trained detector; None: images are drawn at random.
 
     Raises:
         ValueError: for a file that is not there; later, for one without image_features, or without one of the images.
@@ -44,7 +45,8 @@ def with_embeddings(strategy: RankingStrategy, file: str | Path) -> Wrapper:
         features = vectors[len(candidates) :] if len(labelled) else None
         return strategy.rank(pool, rng, replace(context, features=features), budget)
 
-    return Wrapper(ranker, strategy.needs | {"labels"}, strategy.figure)
+    without_detector = None if first is None else with_embeddings(first, file)
+    return Wrapper(ranker, strategy.needs | {"labels"}, strategy.figure, without_detector)
 
 
 def _embeddings(path: Path, image_ids: Sequence[str]) -> NDArray[np.float32]:

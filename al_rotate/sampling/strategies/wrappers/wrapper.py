@@ -27,11 +27,14 @@ class Wrapper(RankingStrategy):
             which nothing that is picked may depend.
         needs: what it and the other strategy use besides boxes and scores, some of `NEEDS`.
         figure: the column with the other strategy's own figure of an image, see `ScoreStrategy`.
+        without_detector: ranks in its place where nothing is detected, because nothing is trained; None: images are
+            drawn at random.
     """
 
     ranker: Ranker
     needs: Needs
     figure: str | None
+    without_detector: RankingStrategy | None = None
 
     def rank(
         self,

@@ -5,7 +5,7 @@ import pytest
 from helpers.built import labelled, pool
 
 from al_rotate import RotatedInstances
-from al_rotate.sampling import QueryContext, make_strategy, rank, select
+from al_rotate.sampling import QueryContext, make_strategy, rank, select, without_detector
 
 
 def embed(file, vectors):
@@ -41,6 +41,20 @@ def test_a_folder_of_detections_with_features_is_one(tmp_path):
         (tmp_path / "folder").mkdir(exist_ok=True)
         embed(tmp_path / "folder" / f"{k}.parquet", {name: VECTORS[name] for name in names})
     assert select(CANDIDATES, "core-set", 2, embeddings=tmp_path / "folder")[0] in ("far", "near")
+
+
+def test_where_no_detector_is_trained(tmp_path):
+    """Typiclust, or the strategy of the start, ranks by the embeddings; without them images are drawn."""
+    vectors = {f"a{k}": [1.0, 0.01 * k] for k in range(6)} | {f"b{k}": [0.01 * k, 1.0] for k in range(3)}
+    file = embed(tmp_path / "e.parquet", vectors)
+    blank, rng = pool({name: [] for name in vectors}), np.random.default_rng(0)
+    first = without_detector(make_strategy("pal", embeddings=file, triage=0.9))
+    assert sorted(i[0] for i in select(blank, first, 2, rng)) == ["a", "b"]
+    table = rank(blank, without_detector(make_strategy("pal", embeddings=file, start="core-set", duplicates=0.1)))
+    assert {i[0] for i in table["image_id"][:2]} == {"a", "b"}
+    assert (table["placement"] == "near-duplicate").sum() == 7
+    for strategy in (make_strategy("pal"), make_strategy("pal", triage=0.9), lambda candidates, budget, rng: []):
+        assert rank(blank, without_detector(strategy), rng)["drawn"].all()
 
 
 def test_refusals(tmp_path):
