@@ -16,7 +16,7 @@ from ..evaluation.pseudo_labels import PseudoLabels
 from ..report.looking import Looking, with_pictures
 from ..sampling import Budget, CostModel, Strategy, needs_of, without_detector
 from ..workspace import REVIEW, Round, Weights, Workspace, current_weights
-from ..workspace.artefacts import write_csv, write_json
+from ..workspace.artefacts import SHOWN, write_csv, write_json
 from ..workspace.progress import trains_next
 from ..workspace.versions import SetName
 from . import steps
@@ -153,7 +153,8 @@ class ActiveLoop(Changeable, Looking):
         current = self.workspace.begin_round()
         if current.stage == "new" and not self._only_waits_for_answers():
             weights = self._weights_to_query()
-            rule = decide_showing(self.workspace, current, weights, self.annotator, self.settings.cost)
+            rule = decide_showing(self.workspace, weights, self.annotator, self.settings.cost)
+            write_json(current.folder / SHOWN, rule.to_json())
             strategy = self.strategy if weights else without_detector(self.strategy)
             needs = needs_of(strategy)
             detections = steps.detect_candidates(self.workspace, self.learner, current, weights, needs)

@@ -90,6 +90,20 @@ def test_named_strategies(tmp_path, name):
         assert len(detections) == 24 - 10
 
 
+def test_embeddings_choose_where_no_detector_is_trained(tmp_path):
+    """Two clusters, of five and of nineteen images: each gives one, where a draw may take both from the larger one."""
+    vectors = [[1.0, 0.01 * k] if k < 5 else [0.01 * k, 1.0] for k in range(len(FILES))]
+    file = RotatedInstances.empty([*FILES]).replace(image_features=vectors).save(tmp_path / "vectors.parquet")
+    options = {"embeddings": str(file), "triage": 0.9, "duplicates": 0.001}
+    with make(tmp_path / "work", strategy="pal", strategy_options=options, budget=2) as loop:
+        assert loop.run(2)["strategy"].tolist() == ["pal", "pal"]
+        first = queried(loop.workspace)[0]
+        assert sorted(list(FILES).index(image_id) < 5 for image_id in first) == [False, True]
+        ranking = pd.read_csv(tmp_path / "work" / "rounds" / "001" / "ranking.csv")
+        assert {"emptiness", "repeats", "quota", "placement"} <= {*ranking}
+        assert len(ranking) == len(FILES) - 2
+
+
 def test_a_strategy_that_asks_for_columns_gets_them(tmp_path):
     calls = []
 
@@ -104,6 +118,8 @@ def test_a_strategy_that_asks_for_columns_gets_them(tmp_path):
         assert candidates.class_scores.shape == (candidates.n_boxes, len(CLASSES))
         assert candidates.image_features.shape == (19, len(CLASSES))
         assert context.features.shape == (5, len(CLASSES))
+        assert np.array_equal(context.features, context.labelled_detections.image_features)
+        assert sorted(context.labelled_detections.image_ids) == sorted(queried(loop.workspace)[0])
         assert context.labels == loop.workspace.labels().subset(sorted(queried(loop.workspace)[0]))
         assert len(context.detections) == 0  # the first round queried without a trained detector
         flipped, turned = context.predict_views(candidates.image_ids[:3].tolist(), [View(flip=True), View(quarters=1)])
