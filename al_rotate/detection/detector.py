@@ -261,15 +261,16 @@ class Detector:
             )
 
     def _make_pipeline(self, n_images: int, options: PredictOptions, bar: tqdm) -> InferencePipeline:
-        n_batches = -(-n_images // options.batch_size)
-        streams = max(1, min(cores(), _MAX_STREAMS, n_batches)) if self.device.type == "cpu" else 1
+        on_cpu = self.device.type == "cpu"
+        batch_size = options.batch_size or (8 if on_cpu else 32)
+        streams = max(1, min(cores() if on_cpu else 2, _MAX_STREAMS, -(-n_images // batch_size)))
         threads, graph = max(1, cores() // streams), None
         if n_images >= MIN_IMAGES_FOR_GRAPH and self.engine == "onnxruntime":
             digest = model_digest(self.config.model, self.model)
             graph = self._engine.graph(self.model, digest, self._sample, threads)
         resources = (self.device, self.precision, graph, streams, threads)
         forward = Forward(self.model, len(self.classes), options.output, *resources)
-        return InferencePipeline(self._prepare, forward, self.classes, options.batch_size, options.workers, bar)
+        return InferencePipeline(self._prepare, forward, self.classes, batch_size, options.workers, bar)
 
     def _collect(self, parts: Iterable[Shard], shards: Shards | None) -> RotatedInstances:
         """Join all shards, those of other processes as soon as they are finished."""

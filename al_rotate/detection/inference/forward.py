@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..networks import class_scores, features, precision
+from ..networks import batched_heads, class_scores, features, normalising, precision
 from ..networks.onnx import OnnxNetwork
 from .options import OutputOptions
 
@@ -32,7 +32,8 @@ class Forward:
         device: where the model is.
         kind: fp32 or bf16.
         graph: the networks in ONNX Runtime, in place of PyTorch's.
-        streams: batches at once, each in a thread of its own; 1 runs in the caller's thread.
+        streams: batches at once, each in a thread of its own, and on a GPU in a CUDA stream of its own; 1 runs in the
+            caller's thread.
         threads: that PyTorch uses for each of several batches.
     """
 
@@ -50,12 +51,17 @@ class Forward:
         self._model, self._n_classes, self._output, self._device = model, n_classes, output, device
         self._kind, self._graph, self._streams, self._threads = kind, graph, streams, threads
         self._noted: threading.local | None = None  # the neck's levels, where features are wanted
+        self._largest: float = float("inf")  # batch that the GPU's memory holds
 
     @contextmanager
     def ready(self) -> Iterator[None]:
         """While open, the model computes what is wanted; afterwards it is as before."""
         with ExitStack() as stack:
-            if self._output.class_scores:
+            stack.enter_context(normalising.in_batches(self._model))
+            # On a CPU the heads' own way is as quick, and the order of scores that tie is theirs.
+            if self._device.type != "cpu" and batched_heads.can_batch(self._model):
+                stack.enter_context(batched_heads.in_batches(self._model, self._output.class_scores))
+            elif self._output.class_scores:
                 stack.enter_context(class_scores.keep_class_scores(self._model))
             if self._kind == "bf16":
                 stack.enter_context(precision.bf16(self._model, self._device.type))
@@ -77,9 +83,7 @@ class Forward:
             return
         n_threads = torch.get_num_threads()
         try:
-            with ThreadPoolExecutor(
-                self._streams, initializer=torch.set_num_threads, initargs=(self._threads,)
-            ) as pool:
+            with ThreadPoolExecutor(self._streams, initializer=self._start_thread) as pool:
                 pending: list[tuple[Batch, Future[list[dict[str, Any]]]]] = []
                 for batch in batches:
                     pending.append((batch, pool.submit(self._predict, [image for _, image in batch])))
@@ -91,13 +95,37 @@ class Forward:
         finally:
             torch.set_num_threads(n_threads)  # else threads that PyTorch starts later would have as few
 
-    @torch.no_grad()
+    def _start_thread(self) -> None:
+        torch.set_num_threads(self._threads)
+        if self._device.type == "cuda":
+            stream = torch.cuda.Stream(self._device)
+            stream.wait_stream(torch.cuda.default_stream(self._device))  # which has made the weights
+            torch.cuda.set_stream(stream)  # of this thread
+
     def _predict(self, images: Sequence[Prepared]) -> list[dict[str, Any]]:
+        """Run images through the model, in smaller batches once a GPU's memory does not hold so many."""
+        outputs: list[dict[str, Any]] = []
+        while len(outputs) < len(images):
+            size = int(min(self._largest, len(images) - len(outputs)))
+            try:
+                outputs += self._predict_at_once(images[len(outputs) :][:size])
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                self._largest = size // 2
+                torch.cuda.empty_cache()
+        return outputs
+
+    @torch.no_grad()
+    def _predict_at_once(self, images: Sequence[Prepared]) -> list[dict[str, Any]]:
         data = {name: [image[name] for image in images] for name in ("inputs", "data_samples")}
         samples = self._model.test_step(data)  # type: ignore[operator]
-        return [self._as_arrays(number, sample) for number, sample in enumerate(samples)]
+        outputs = [self._as_arrays(sample) for sample in samples]
+        if self._noted is not None:
+            self._add_features(samples, outputs, self._noted.levels)
+        return outputs
 
-    def _as_arrays(self, number: int, sample: Any) -> dict[str, Any]:
+    def _as_arrays(self, sample: Any) -> dict[str, Any]:
         instances = sample.pred_instances
         # A barely trained model may overflow exp() and predict non-finite boxes.
         finite = (_as_tensor(instances.bboxes).abs() < _TOO_FAR).all(dim=1)
@@ -116,15 +144,23 @@ class Forward:
         if self._output.class_scores:
             rows = instances.class_scores.float().cpu().numpy() if "class_scores" in instances else None
             output["class_scores"] = rows if rows is not None else np.zeros((0, self._n_classes))
-        if self._noted is not None:
-            centres = rotated.view(-1, 4, 2).mean(dim=1) if rotated.shape[1] == 8 else rotated[:, :2]
-            image, at_boxes = features.pool(
-                [level[number].float() for level in self._noted.levels],
-                centres * centres.new_tensor(sample.get("scale_factor", (1, 1))),
-                sample.batch_input_shape[::-1],
-            )
-            output.update(image_features=image.cpu().numpy(), box_features=at_boxes.cpu().numpy())
         return output
+
+    def _add_features(
+        self, samples: Sequence[Any], outputs: list[dict[str, Any]], levels: Sequence[torch.Tensor]
+    ) -> None:
+        """Add the images' and the boxes' features, copied from the device together."""
+        pooled = []
+        for number, (sample, output) in enumerate(zip(samples, outputs, strict=True)):
+            rotated = torch.from_numpy(output["rotated"]).to(levels[0].device)
+            centres = rotated.view(-1, 4, 2).mean(dim=1) if rotated.shape[1] == 8 else rotated[:, :2]
+            centres = centres * centres.new_tensor(sample.get("scale_factor", (1, 1)))
+            of_image = [level[number].float() for level in levels]
+            pooled.append(features.pool(of_image, centres, sample.batch_input_shape[::-1]))
+        images = torch.stack([image for image, _ in pooled]).cpu().numpy()
+        at_boxes = torch.cat([boxes for _, boxes in pooled]).cpu().split([len(boxes) for _, boxes in pooled])
+        for output, image, boxes in zip(outputs, images, at_boxes, strict=True):
+            output.update(image_features=image, box_features=boxes.numpy())
 
 
 def _as_tensor(bboxes: Any) -> torch.Tensor:

@@ -23,8 +23,9 @@ class PredictOptions:
     """Options of ``Detector.predict``, ``stream``, ``predict_views`` and ``predict_scenes``.
 
     Attributes:
-        batch_size: images per forward pass. On a CPU up to four passes run at once and share the cores.
-        workers: decoding threads; None for one per core, at most 8.
+        batch_size: images per forward pass; None for 8 on a CPU and 32 on a GPU, fewer where its memory holds no more.
+            Several passes run at once: on a CPU up to four, which share the cores, on a GPU two.
+        workers: decoding threads; None for one per core, at most 16.
         score_thr: keep boxes with at least this score; not below the config's own threshold.
         progress: show a progress bar.
         out: folder to stream Parquet shards to. Finished shards there are not computed again: after a kill the same
@@ -38,10 +39,10 @@ class PredictOptions:
             pixels. Arrays are left as they are.
 
     Raises:
-        ValueError: for `bands` or `stretch` that cannot be.
+        ValueError: for a `batch_size`, `bands` or `stretch` that cannot be.
     """
 
-    batch_size: int = 8
+    batch_size: int | None = None
     workers: int | None = None
     score_thr: float | None = None
     progress: bool = True
@@ -52,6 +53,8 @@ class PredictOptions:
     stretch: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ValueError(f"expected a batch_size of at least 1, or None for the default, got {self.batch_size}")
         object.__setattr__(self, "bands", as_bands(self.bands))
         object.__setattr__(self, "stretch", as_stretch(self.stretch))
 

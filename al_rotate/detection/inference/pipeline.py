@@ -36,7 +36,7 @@ class InferencePipeline:
         forward: the model.
         classes: of the detections.
         batch_size: images per forward pass.
-        workers: decoding threads; None for one per core, at most 8.
+        workers: decoding threads; None for one per core, at most 16.
         bar: advances by one per image.
     """
 
@@ -50,7 +50,7 @@ class InferencePipeline:
         bar: tqdm,
     ) -> None:
         self._prepare, self._forward, self._classes = prepare, forward, classes
-        self._batch_size, self._workers, self._bar = batch_size, workers or min(8, cores()), bar
+        self._batch_size, self._workers, self._bar = batch_size, workers or min(16, cores()), bar
 
     def __call__(self, pairs: list[Pair]) -> RotatedInstances:
         skipped: dict[str, str] = {}

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -79,14 +79,14 @@ class Doubling(torch.nn.Module):
 
     def test_step(self, data: dict[str, list[Any]]) -> list[Any]:
         self.threads.append(torch.get_num_threads())
-        return [None] * len(data["inputs"])
+        return [*range(len(data["inputs"]))]
 
 
 @pytest.mark.parametrize("streams", [1, 3])
 def test_streams_keep_the_order_and_leave_pytorchs_threads_as_they_were(streams: int, monkeypatch):
     model = Doubling()
     forward = Forward(model, 1, OutputOptions(), torch.device("cpu"), "fp32", None, streams, threads=1)
-    monkeypatch.setattr(forward, "_as_arrays", lambda number, sample: number)
+    monkeypatch.setattr(forward, "_as_arrays", lambda sample: sample)
     before = torch.get_num_threads()
     batches = [[(k, {"inputs": k, "data_samples": k})] * (k % 3 + 1) for k in range(10)]
     results = list(forward.run(batches))
@@ -106,3 +106,30 @@ def test_a_failing_batch_is_raised(monkeypatch):
     with pytest.raises(MemoryError, match="too large"):
         list(forward.run([[(0, {"inputs": 0, "data_samples": 0})]] * 3))
     assert torch.get_num_threads() == before
+
+
+def test_a_batch_that_memory_does_not_hold_is_halved_from_then_on(monkeypatch):
+    class Small(torch.nn.Module):
+        sizes: ClassVar[list[int]] = []
+
+        def test_step(self, data: dict[str, list[Any]]) -> list[Any]:
+            self.sizes.append(len(data["inputs"]))
+            if self.sizes[-1] > 3:
+                raise torch.OutOfMemoryError
+            return data["inputs"]
+
+    forward = Forward(Small(), 1, OutputOptions(), torch.device("cpu"), "fp32", None, 1)
+    monkeypatch.setattr(forward, "_as_arrays", lambda sample: sample)
+    batches = [[(k, {"inputs": k, "data_samples": k}) for k in range(start, start + 8)] for start in (0, 8)]
+    assert [outputs for _, outputs in forward.run(batches)] == [[*range(8)], [*range(8, 16)]]
+    assert Small.sizes == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
+
+
+def test_a_single_image_that_memory_does_not_hold_is_an_error():
+    class Full(torch.nn.Module):
+        def test_step(self, data: dict[str, list[Any]]) -> list[Any]:
+            raise torch.OutOfMemoryError("too large")
+
+    forward = Forward(Full(), 1, OutputOptions(), torch.device("cpu"), "fp32", None, 1)
+    with pytest.raises(torch.OutOfMemoryError, match="too large"):
+        list(forward.run([[(0, {"inputs": 0, "data_samples": 0})] * 2]))
