@@ -94,7 +94,7 @@ class Calibration:
             ValueError: for other values.
         """
         try:
-            line = {
+            line: dict[str, Any] = {
                 name: value if np.isscalar(value) else np.array(value) for name, value in (values["line"] or {}).items()
             }
             curve = values["curve"] and tuple(np.array(part, np.float64) for part in values["curve"])

@@ -10,41 +10,33 @@ from ..data.views import View
 from ..sampling import CostModel, QueryContext, ShowingRule, costs, showing
 from ..sampling.costs import ExpectedCost
 from ..workspace import IMPORTED, Round, Weights, Workspace
-from ..workspace.artefacts import SHOWN, discard_damaged, write_json
+from ..workspace.artefacts import discard_damaged
 from ..workspace.held_out import held_out
-from .annotator import Annotator
 from .learners import Learner
 
 
 def decide_showing(
-    workspace: Workspace,
-    current: Round,
-    weights: Weights | None,
-    annotator: Annotator | None,
-    cost: CostModel | None = None,
+    workspace: Workspace, weights: Weights | None, annotator: object, cost: CostModel | None = None
 ) -> ShowingRule:
-    """Decide which predicted boxes people are shown in the round that is about to query, and keep it in its folder.
+    """Decide which boxes people are shown of those that these weights predict.
 
     An annotator that has a ``shown`` of its own, such as ``al-rotate connect --shown 0.5``, decides by that score. Else
     the rule is learnt from the answers so far, see :func:`al_rotate.sampling.showing.learn`.
 
     Args:
         workspace: of the loop.
-        current: the round.
-        weights: those that detect on the candidates; None: the round queries without a trained detector.
-        annotator: its ``cost``, if it has one, holds where no other times are given.
+        weights: None: nothing is trained yet.
+        annotator: see :class:`~al_rotate.loop.Annotator`, or another holder of these attributes; its ``cost``, if it
+            has one, holds where no other times are given. None: there is none.
         cost: seconds for each kind of correction; None: the annotator's, or else the assumed ones.
     """
     cost = cost or getattr(annotator, "cost", None) or CostModel()
     if (own := getattr(annotator, "shown", None)) is not None:
-        rule = ShowingRule(own, cost=cost, why=f"boxes are shown from a score of {own:g}, as the annotator is set")
-    elif weights is None:
-        rule = ShowingRule(cost=cost, why="no box is shown, because nothing is trained yet")
-    else:
-        labels = workspace.labels()
-        rule = showing.learn(held_out(workspace, labels), labels, cost)
-    write_json(current.folder / SHOWN, rule.to_json())
-    return rule
+        return ShowingRule(own, cost=cost, why=f"boxes are shown from a score of {own:g}, as the annotator is set")
+    if weights is None:
+        return ShowingRule(cost=cost, why="no box is shown, because nothing is trained yet")
+    labels = workspace.labels()
+    return showing.learn(held_out(workspace, labels), labels, cost)
 
 
 def build_context(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from .annotator import Answer, Query
 
 HELD_BACK, COSTS = "held_back.parquet", "held_back.json"  # in a workspace
 _SUMMED = COST_COLUMNS[1:]  # numbers, which add up over all work on an image
-_UNTOLD = {"shown": SHOWN_SCORE, "cost": {"kept": 0.0}}  # of a workspace by al_rotate 0.1
+_UNTOLD: dict[str, Any] = {"shown": SHOWN_SCORE, "cost": {"kept": 0.0}}  # of a workspace by al_rotate 0.1
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ...loop.context import decide_showing
 from ...loop.settings import LoopSettings
+from ...sampling import ShowingRule
 from ...storage.files import sha256
 from ...storage.manifest import claim
 from ...workspace import Weights, Workspace, current_weights
@@ -44,6 +46,9 @@ class ModelSource(Protocol):
 
     def detector(self, weights: Weights) -> Detector:
         """Load weights."""
+
+    def showing(self, weights: Weights) -> ShowingRule:
+        """Return which of the boxes that these weights predict are shown, where no score is given."""
 
     def training(self, project: int | None) -> dict[str, Any]:
         """Return what the process that trains must know, as JSON."""
@@ -113,6 +118,12 @@ class WorkspaceModels:
             precision=self._settings.precision,
         )
 
+    def showing(self, weights: Weights) -> ShowingRule:
+        with Workspace.open(self.workspace, read_only=True) as state:
+            rule = decide_showing(state, weights, self.connection, self._settings.cost)
+        # Classes may have been renamed since this service began.
+        return rule if rule.classes in (None, self._classes) else ShowingRule()
+
     def training(self, project: int | None) -> dict[str, Any]:
         return {"kind": "workspace", "workspace": str(self.workspace), "cfg_options": self._cfg_options}
 
@@ -168,6 +179,9 @@ class CheckpointModels:
         from ...detection.detector import Detector
 
         return Detector(self._config, weights.path, self._device, self._cfg_options)
+
+    def showing(self, weights: Weights) -> ShowingRule:
+        return ShowingRule()
 
     def training(self, project: int | None) -> dict[str, Any]:
         return {

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...data import SHOWN_SCORE
 from .fetch import FetchPolicy
 from .fetch.hosts import is_loopback
 
@@ -32,7 +31,8 @@ class ServeOptions:
         host: address to listen on; any but loopback needs `user` and `password`.
         port: to listen on; the one that Label Studio is given.
         user, password: for basic auth.
-        score_thr: the least score of a box that is shown.
+        score_thr: the least score of a box that is shown; None: a workspace's own (``al-rotate connect --shown``) or
+            what is quicker to correct than to draw, as learnt from its answers; without a workspace 0.3.
         document_root, allow_hosts: where images may come from; see :class:`FetchPolicy`.
         train_every: fine-tune after this many new annotations; 0: only on "Start Training".
         label_studio: its address; by default the workspace's, that in LABEL_STUDIO_URL, or what Label Studio says of
@@ -50,7 +50,7 @@ class ServeOptions:
     port: int = PORT
     user: str | None = None
     password: str | None = field(default=None, repr=False)
-    score_thr: float = SHOWN_SCORE
+    score_thr: float | None = None
     document_root: str | Path | None = None
     allow_hosts: Sequence[str] = ()
     train_every: int = 0

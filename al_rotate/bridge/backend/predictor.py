@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ...data import RotatedInstances
-from ...sampling import rank
+from ...sampling import ShowingRule, rank
 from ...workspace import Weights
 from ..conversion.class_matching import match_classes
 from ..conversion.label_config import LabelConfig
@@ -66,14 +66,17 @@ class Predictor:
 
     Args:
         source: where the weights come from.
-        score_thr: the least score of a box that is shown.
+        score_thr: the least score of a box that is shown; None: the source decides.
         journal: is told what was left out, and why.
         stopped: once it is set, no further image is predicted on.
     """
 
-    def __init__(self, source: ModelSource, score_thr: float, journal: Journal, stopped: threading.Event) -> None:
+    def __init__(
+        self, source: ModelSource, score_thr: float | None, journal: Journal, stopped: threading.Event
+    ) -> None:
         self.source, self.score_thr, self.journal, self._stopped = source, score_thr, journal, stopped
         self._served: tuple[Weights, Detector | None] | None = None
+        self._showing = ShowingRule()
 
     @property
     def weights(self) -> Weights:
@@ -83,6 +86,7 @@ class Predictor:
     def load(self, weights: Weights) -> None:
         """Serve these weights from now on; if they cannot be loaded, the old ones stay."""
         detector = self.source.detector(weights) if self.source.is_trained(weights) else None
+        self._showing = self.source.showing(weights) if self.score_thr is None else ShowingRule(self.score_thr)
         self._served = (weights, detector)
         LOG.info("serving %s", weights.version)
 
@@ -108,7 +112,7 @@ class Predictor:
         detections = self._detect_in_parts(detector, fetched.files)
         failures = fetched.failures | detections.skipped
         scores = rank(detections, "entropy").set_index("image_id")["score"]
-        shown = _select_shown(detections, labels, self.score_thr)
+        shown = _select_shown(detections, labels, self._showing)
         answers: list[dict[str, Any] | list[Any]] = []
         for position, task in enumerate(tasks):
             key = str(position)
@@ -187,12 +191,12 @@ def _detect(detector: Detector, files: Mapping[str, Path]) -> RotatedInstances:
     return RotatedInstances.concat(_detect(detector, {key: file}) for key, file in files.items())
 
 
-def _select_shown(detections: RotatedInstances, labels: Mapping[str, str], score_thr: float) -> RotatedInstances:
-    """Select the likely boxes of classes that the project has, under its names."""
+def _select_shown(detections: RotatedInstances, labels: Mapping[str, str], rule: ShowingRule) -> RotatedInstances:
+    """Select the boxes worth showing of classes that the project has, under its names."""
     if detections.scores is None:
         return detections
     assert detections.classes is not None
     has_label = np.array([name in labels for name in detections.classes])
-    shown = detections.where((detections.scores >= score_thr) & has_label[detections.labels])
+    shown = detections.where(rule.select(detections) & has_label[detections.labels])
     # Classes without a label have no box left, but the names of all must be distinct.
     return shown.replace(classes=[labels.get(name, f"\0{name}") for name in detections.classes])

@@ -84,8 +84,8 @@ def _add_serve(add_command: AddCommand) -> None:
     serve.add_argument("--host", default="127.0.0.1", help=host)
     serve.add_argument("--port", type=port, default=8003, help="by default %(default)s")
     serve.add_argument("--user", help="basic auth; the password comes from AL_ROTATE_PASSWORD")
-    shown = "least score of a box that is shown; by default %(default)s"
-    serve.add_argument("--score-thr", type=score, default=SHOWN_SCORE, metavar="SCORE", help=shown)
+    shown = f"least score of a box that is shown; by default as the workspace queries, without one {SHOWN_SCORE}"
+    serve.add_argument("--score-thr", type=score, metavar="SCORE", help=shown)
     serve.add_argument("--url", help="Label Studio's address; by default the workspace's, else LABEL_STUDIO_URL")
     serve.add_argument("--document-root", type=Path, help="Label Studio's LOCAL_FILES_DOCUMENT_ROOT")
     serve.add_argument("--allow-host", nargs="+", default=[], metavar="HOST", help="from which images may be fetched")
