@@ -1,11 +1,15 @@
-"""Which weights are served: those of a config and its checkpoint. Workspaces are in test_connected."""
+"""Which weights are served: those of a config and its checkpoint, and what is shown. See test_connected, too."""
 
 import json
 
 import pytest
+from helpers.loops.loop import TRUTH, make
+from helpers.noisy import DoubtfulLearner, Start
 
-from al_rotate.bridge.backend.models import CheckpointModels
+from al_rotate.bridge import Connection
+from al_rotate.bridge.backend.models import CheckpointModels, WorkspaceModels
 from al_rotate.storage.files import sha256
+from al_rotate.workspace.artefacts import read_showing_rule
 
 
 def test_a_folder_of_trainings_belongs_to_one_checkpoint(tmp_path):
@@ -40,3 +44,20 @@ def test_trainings_are_versions(tmp_path):
     assert models.weights().path == trained
     trained.unlink()
     assert models.weights().path == work / "jobs" / "0001" / "finetuned.pth"
+
+
+def test_a_workspace_shows_what_its_next_query_would(tmp_path):
+    """Learnt from the answers, for the weights that are served; a score given to ``connect`` goes first."""
+    with make(tmp_path, learner=DoubtfulLearner(TRUTH), detector=Start(taught=24), budget=8) as loop:
+        loop.run(2)
+        models = WorkspaceModels(tmp_path)
+        rule = models.showing(models.weights())
+        loop.query()
+        assert rule.calibrated is not None
+        assert rule.to_json() == read_showing_rule(loop.workspace.rounds()[2].folder).to_json()
+        loop.collect()
+        loop.train()
+        loop.rename_class("ship", "vessel")
+        assert models.showing(models.weights()).least == 0.3  # until it is started again
+    Connection("http://127.0.0.1:1", 1, shown=0.0).save(tmp_path)
+    assert WorkspaceModels(tmp_path).showing(models.weights()).least == 0
