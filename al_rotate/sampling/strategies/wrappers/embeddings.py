@@ -32,11 +32,10 @@ def with_embeddings(strategy: RankingStrategy, file: str | Path, first: RankingS
         first: ranks by the embeddings in rounds that have no trained detector; None: images are drawn at random.
 
     Raises:
-        ValueError: for a file that is not there; later, for one without image_features, or without one of the images.
+        FileNotFoundError: when it ranks, if there is no such file. A loop opens without it, to collect and to train.
+        ValueError: when it ranks, for a file without image_features, or without one of the images.
     """
-    path = Path(file)
-    if not path.exists():
-        raise ValueError(f"expected a Parquet file with embeddings, got {file!s}, which does not exist")
+    path = Path(file).absolute()
 
     def ranker(candidates: RotatedInstances, rng: Rng, context: QueryContext, budget: Budget | None) -> pd.DataFrame:
         labelled = context.labels.image_ids
@@ -50,6 +49,10 @@ def with_embeddings(strategy: RankingStrategy, file: str | Path, first: RankingS
 
 
 def _embeddings(path: Path, image_ids: Sequence[str]) -> NDArray[np.float32]:
+    if not path.exists():
+        raise FileNotFoundError(
+            f"expected embeddings in {path}, which does not exist: give the option embeddings another file, or none"
+        )
     embedded = RotatedInstances.load(path, {*image_ids})
     if missing := [image_id for image_id in image_ids if image_id not in embedded]:
         raise ValueError(

@@ -16,7 +16,7 @@ from ...measures import duplicates, emptiness
 from ...measures.distances import unit
 from ...measures.per_image import features_of
 from ..base import DECIMALS, Columns, Needs, RankingStrategy, Rng, ScoreStrategy
-from .wrapper import Wrapper, append
+from .wrapper import Wrapper, append, is_number
 
 __all__ = ["without_duplicates", "without_empties"]
 
@@ -47,8 +47,8 @@ def without_duplicates(strategy: RankingStrategy, distance: float) -> Wrapper:
     Raises:
         ValueError: for a distance outside [0, 1); later, for detections without image_features.
     """
-    if not 0 <= distance < 1:
-        raise ValueError(f"expected duplicates to be a share of the median distance in [0, 1), got {distance}")
+    if not is_number(distance) or not 0 <= distance < 1:
+        raise ValueError(f"expected duplicates to be a share of the median distance in [0, 1), got {distance!r}")
 
     def rule(candidates: RotatedInstances, context: QueryContext) -> Aside:
         features = unit(features_of(candidates))
@@ -79,8 +79,8 @@ def without_empties(strategy: RankingStrategy, probability: float, audit: float)
     Raises:
         ValueError: for options out of range; later, for an audit without a generator.
     """
-    if not 0 < probability <= 1 or not 0 <= audit < 1:
-        raise ValueError(f"expected triage in (0, 1] and audit in [0, 1), got {probability} and {audit}")
+    if not is_number(probability) or not is_number(audit) or not 0 < probability <= 1 or not 0 <= audit < 1:
+        raise ValueError(f"expected triage in (0, 1] and audit in [0, 1), got {probability!r} and {audit!r}")
 
     def rule(candidates: RotatedInstances, context: QueryContext) -> Aside:
         fitted = emptiness.fit(context.detections, context.labels)

@@ -8,7 +8,7 @@ from ....data import RotatedInstances
 from ...budget import Budget
 from ...context import QueryContext
 from ..base import RankingStrategy, Rng
-from .wrapper import Wrapper
+from .wrapper import Wrapper, is_number
 
 __all__ = ["is_weak", "start_with"]
 
@@ -37,8 +37,8 @@ def start_with(name: str, first: RankingStrategy, then: RankingStrategy, weak_be
     Raises:
         ValueError: for an mAP out of range.
     """
-    if not 0 <= weak_below <= 1:
-        raise ValueError(f"expected weak_below to be a mAP in [0, 1], got {weak_below}")
+    if not is_number(weak_below) or not 0 <= weak_below <= 1:
+        raise ValueError(f"expected weak_below to be a mAP in [0, 1], got {weak_below!r}")
 
     def ranker(candidates: RotatedInstances, rng: Rng, context: QueryContext, budget: Budget | None) -> pd.DataFrame:
         if is_weak(context, weak_below):

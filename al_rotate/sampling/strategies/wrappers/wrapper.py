@@ -13,7 +13,7 @@ from ...budget import Budget
 from ...context import QueryContext
 from ..base import Needs, RankingStrategy, Rng
 
-__all__ = ["Ranker", "Wrapper", "append"]
+__all__ = ["Ranker", "Wrapper", "append", "is_number"]
 
 Ranker = Callable[[RotatedInstances, Rng, QueryContext, Budget | None], pd.DataFrame]
 
@@ -46,6 +46,11 @@ class Wrapper(RankingStrategy):
         """Rank all candidates, best first, see :func:`al_rotate.sampling.rank`."""
         pool = candidates if isinstance(candidates, RotatedInstances) else RotatedInstances.concat(candidates)
         return self.ranker(pool.subset(np.sort(pool.image_ids)), rng, context or QueryContext(), budget)
+
+
+def is_number(value: object) -> bool:
+    """Tell whether an option is a number; from a command line it may be a word."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def append(front: pd.DataFrame, behind: pd.DataFrame, placement: str) -> pd.DataFrame:

@@ -58,10 +58,9 @@ def test_where_no_detector_is_trained(tmp_path):
 
 
 def test_refusals(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"expected a Parquet file with embeddings, got .*nowhere, which does not exist"
-    ):
-        make_strategy("core-set", embeddings=tmp_path / "nowhere")
+    gone = make_strategy("core-set", embeddings=tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"expected embeddings in .*nowhere, which does not exist: give"):
+        rank(CANDIDATES, gone)
     file = embed(tmp_path / "e.parquet", {"far": [1.0]})
     with pytest.raises(
         ValueError, match=r"an embedding of each of 2 images in .*e.parquet, got none of 1, e.g. 'near'"

@@ -89,7 +89,7 @@ class TestTriage:
     def test_refusals(self):
         with pytest.raises(ValueError, match="an audit draws images, which needs a random generator"):
             rank(self.POOL, "entropy", None, empties_known(), triage=0.9)
-        for options in ({"triage": 0}, {"triage": 1.1}, {"triage": 0.9, "audit": 1}):
+        for options in ({"triage": 0}, {"triage": 1.1}, {"triage": True}, {"triage": 0.9, "audit": 1}):
             with pytest.raises(ValueError, match=r"expected triage in \(0, 1\] and audit in \[0, 1\), got"):
                 rank(self.POOL, "entropy", **options)
 
@@ -117,7 +117,7 @@ class TestDuplicates:
         assert sorted(select(directed(), "core-set", Budget(boxes=6), rng(), duplicates=0.05)) == sorted(ANGLES)
 
     def test_refusals(self):
-        for distance in (-0.1, 1):
+        for distance in (-0.1, 1, "near"):
             with pytest.raises(
                 ValueError, match=r"expected duplicates to be a share of the median distance in \[0, 1\)"
             ):

@@ -53,6 +53,8 @@ def test_it_needs_what_both_need_and_tells_the_seconds_figure():
 def test_refusals():
     with pytest.raises(ValueError, match=r"expected weak_below to be a mAP in \[0, 1\], got 2"):
         make_strategy("pal", start="typiclust", weak_below=2)
+    with pytest.raises(ValueError, match=r"expected weak_below to be a mAP in \[0, 1\], got 'low'"):
+        make_strategy("pal", start="typiclust", weak_below="low")
     with pytest.raises(ValueError, match=r"expected a strategy among .*, got 'typclust'. Did you mean 'typiclust'"):
         make_strategy("pal", start="typclust")
     with pytest.raises(ValueError, match="expected a strategy among"):
