@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from al_rotate.data import images
+from al_rotate.data.images import pixels as pixels_module
 
 WIDTH, HEIGHT = 23, 17
 ORIENTATION = 0x0112
@@ -106,6 +108,22 @@ def test_32_bits_are_refused(tmp_path: Path) -> None:
     for name in ("int.tif", "float.tif"):
         with pytest.raises(images.UnreadableImage, match=rf"{name}: expected 8 or 16 bits per channel"):
             images.read(tmp_path / name)
+
+
+@pytest.mark.parametrize("order", ["RGB", "BGR"])
+@pytest.mark.parametrize("size", [(67, 93), (1, 1), (4100, 1100)], ids=["small", "one pixel", "in several blocks"])
+def test_the_pixels_are_the_same_with_and_without_opencv(
+    tmp_path: Path, size: tuple[int, int], order: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cv2")
+    stored = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    Image.fromarray(stored).save(tmp_path / "a.bmp")
+    pixels = images.read(tmp_path / "a.bmp", order)
+    np.testing.assert_array_equal(pixels, stored if order == "RGB" else stored[..., ::-1])
+    assert pixels.flags.c_contiguous
+    assert pixels.flags.writeable
+    monkeypatch.setattr(pixels_module, "_opencv", lambda: None)
+    np.testing.assert_array_equal(images.read(tmp_path / "a.bmp", order), pixels)
 
 
 # Files that cannot be read.
