@@ -19,6 +19,7 @@ _PARTS = {
     "missing_rate": "boxes lost in other views",
     "class_divergence": "distance from the labelled classes",
     "gradient": "expected gradient",
+    "object_coverage": "variety of objects",
     "value": "uncertainty for what it takes of the budget",
     "diversity_gain": "distance from all labelled or picked before",
 }

@@ -199,5 +199,6 @@ def test_a_pool_on_disk_is_ranked_shard_by_shard(name, tmp_path):
 def test_a_strategy_that_compares_images_loads_the_whole_pool(tmp_path):
     for number in range(3):
         MIXED.subset(MIXED.image_ids[12 * number : 12 * number + 12]).save(tmp_path / f"part-{number}.parquet")
-    for name in ("random", "core-set"):
-        assert rank(tmp_path, name, rng(4), budget=4).equals(rank(MIXED, name, rng(4), budget=4))
+    for name in ("random", "core-set", *WRAPPED):
+        whole = rank(MIXED, made(name), rng(4), budget=4)
+        assert rank(tmp_path, made(name), rng(4), budget=4).equals(whole)
