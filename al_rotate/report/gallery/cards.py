@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ...boxes import to_corners
 from ...data import SHOWN_SCORE, RotatedInstances
@@ -32,6 +34,7 @@ class Card:
         doubt: what is odd about its labels, in words; empty: nothing.
         detections: on the image; None: nothing detected on it.
         labels: of the image; None: it is not labelled.
+        shown: (N,) which of the detections people were shown; None: those with a score of at least SHOWN_SCORE.
     """
 
     image_id: str
@@ -45,13 +48,17 @@ class Card:
     doubt: str = ""
     detections: RotatedInstances | None = None
     labels: RotatedInstances | None = None
+    shown: NDArray[np.bool_] | None = None
     left_out: int = field(default=0, init=False)  # detections that the file does not hold
 
     def to_json(self) -> dict[str, Any]:
         """Return what the page needs, but the picture: boxes as corners x1, y1 to x4, y4, class, score and kind."""
-        found, kinds = self._strongest(), None
+        order = self._strongest()
+        found = None if self.detections is None else _taken(self.detections, order)
+        kinds = None
         if found is not None and self.labels is not None:
-            is_shown = found.scores >= SHOWN_SCORE if found.scores is not None else [True] * found.n_boxes
+            is_shown = found.scores >= SHOWN_SCORE if found.scores is not None else np.ones(found.n_boxes, bool)
+            is_shown = is_shown if self.shown is None else self.shown[order]
             compared = differences(found.where(is_shown), self.labels)
             remaining = iter(compared.predicted)
             kinds = [next(remaining) if shown else "" for shown in is_shown], compared.labels
@@ -69,15 +76,16 @@ class Card:
             "labels": None if self.labels is None else _rows(self.labels, kinds and kinds[1]),
         }
 
-    def _strongest(self) -> RotatedInstances | None:
-        """The detections that the file holds, the strongest first."""
+    def _strongest(self) -> NDArray[np.intp]:
+        """The rows of the detections that the file holds: those that people were shown, and the strongest others."""
         if self.detections is None or self.detections.scores is None:
-            return self.detections
-        found, scores = self.detections, self.detections.scores
-        order = (-scores).argsort(kind="stable")[: int((scores >= LEAST_SCORE).sum())][:MOST_BOXES]
-        self.left_out = found.n_boxes - len(order)
-        columns = {"boxes": found.boxes[order], "labels": found.labels[order], "scores": scores[order]}
-        return RotatedInstances(found.image_ids, [0, len(order)], **columns, classes=found.classes)
+            return np.arange(0 if self.detections is None else self.detections.n_boxes)
+        scores = self.detections.scores
+        shown = scores >= SHOWN_SCORE if self.shown is None else self.shown
+        order = np.lexsort((-scores, ~shown))
+        order = order[shown[order] | (scores[order] >= LEAST_SCORE)][:MOST_BOXES]
+        self.left_out = len(scores) - len(order)
+        return order
 
 
 def make_cards(
@@ -108,6 +116,13 @@ def make_cards(
 def image_of(instances: RotatedInstances | None, image_id: str) -> RotatedInstances | None:
     """Return the boxes of one image; None where there is nothing on it."""
     return instances[image_id] if instances is not None and image_id in instances else None
+
+
+def _taken(image: RotatedInstances, rows: NDArray[np.intp]) -> RotatedInstances:
+    """Return the image with these boxes only, in this order."""
+    scores = None if image.scores is None else image.scores[rows]
+    boxes, labels = image.boxes[rows], image.labels[rows]
+    return RotatedInstances(image.image_ids, [0, len(rows)], boxes, labels, scores, classes=image.classes)
 
 
 def rows_by_id(table: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from ...data import RotatedInstances
+from ...data import SHOWN_SCORE, RotatedInstances
 from ...evaluation import label_errors
 from ...storage.user_warnings import warn_user
 from ...workspace import REVIEW, Round, Workspace
-from ...workspace.artefacts import read_explanations
+from ...workspace.artefacts import read_explanations, read_showing_rule
 from ..calibration import JudgedScores, judge_scores
 from ..plots.sheets import reasons
 from .cards import Card, image_of, rows_by_id
@@ -121,7 +123,9 @@ def _fill(workspace: Workspace, past: Round, cards: Sequence[Card]) -> None:
     """Add what a round detected in these images, and said of them."""
     ids = [card.image_id for card in cards]
     folder = past.folder / ("held_out.parquet" if past.strategy == REVIEW else "detections")
-    detections = load_detections(workspace, folder, ids)
+    then = RotatedInstances.load(folder, ids) if folder.exists() else None
+    detections = None if then is None else workspace.in_current_classes(then)
+    shown = None if then is None else _shown(past, then)
     why: Mapping[str, str] = read_explanations(past.folder)
     ranking = read_ranking(past)
     rows = rows_by_id(ranking[ranking["image_id"].isin(ids)])
@@ -131,3 +135,15 @@ def _fill(workspace: Workspace, past: Round, cards: Sequence[Card]) -> None:
         row = rows.get(card.image_id, {})
         card.ranked_by, card.rank, card.score = past.number, row.get("rank"), row.get("score")
         card.why, card.detections = why.get(card.image_id, ""), image_of(detections, card.image_id)
+        if shown is not None and card.detections is not None and then is not None:
+            position = then.position(card.image_id)
+            card.shown = shown[slice(*then.offsets[position : position + 2])]
+
+
+def _shown(past: Round, detections: RotatedInstances) -> NDArray[np.bool_] | None:
+    """Which boxes people were shown, (N,), by the round's rule; None, with a warning, if that is damaged."""
+    try:
+        return read_showing_rule(past.folder).select(detections)
+    except ValueError as error:
+        warn_user(f"{error}; pages go by scores of at least {SHOWN_SCORE}")
+        return None
