@@ -23,7 +23,7 @@ from .checkpoints.fetching import fetch, hash_in
 
 with contextlib.redirect_stdout(io.StringIO()):  # the forks print on import
     import mmdet.datasets  # noqa: F401
-    import mmrotate
+    import mmrotate.datasets
     from mmdet.utils import register_all_modules as register_mmdet
     from mmrotate.utils import register_all_modules as register_mmrotate
 
