@@ -15,6 +15,7 @@ from ...data import RotatedInstances, dataset
 from ...data.images import resolve
 from ...evaluation.pseudo_labels import PseudoLabelled
 from .. import configs
+from . import pseudo as pseudo_dataset
 from .schedule import LOWEST_RATE, Schedule
 
 
@@ -140,7 +141,7 @@ def _add_pseudo_labelled(
     cfg: Config, pseudo: PseudoLabelled, files: Mapping[str, Path], classes: Sequence[str], folder: Path
 ) -> None:
     """Put pseudo-labelled images beside the labelled ones; a sampler that balances classes counts the latter alone."""
-    cfg.custom_imports["imports"].append("al_rotate.detection.training.pseudo")
+    cfg.custom_imports["imports"].append(pseudo_dataset.__name__)
     loader = cfg.train_dataloader
     more = copy.deepcopy(configs.innermost(loader.dataset))
     kinds = [configs.kind(step) for step in more["pipeline"]]
