@@ -9,6 +9,7 @@ import numpy as np
 
 from ...boxes import to_hbb
 from ...boxes.drawing import Layer, to_svg
+from ...storage.plurals import many
 
 if TYPE_CHECKING:
     from ..instances import RotatedInstances
@@ -37,8 +38,8 @@ def _draw(image_id: str, image: RotatedInstances) -> str:
         width, height = image.image_sizes[0].tolist()
     else:  # nobody measured it: as far as the boxes reach
         width, height = np.maximum(to_hbb(image.boxes)[:, 2:].max(axis=0), 1).tolist()
-    kind = "labels" if image.scores is None else "detections"
-    return to_svg([Layer(image.boxes, image.labels)], width, height, f"{image_id}: {image.n_boxes} {kind}", side=_SIDE)
+    told = many(image.n_boxes, "label" if image.scores is None else "detection")
+    return to_svg([Layer(image.boxes, image.labels)], width, height, f"{image_id}: {told}", side=_SIDE)
 
 
 def _class_table(instances: RotatedInstances) -> str:

@@ -160,7 +160,9 @@ class Gallery:
 def environment() -> jinja2.Environment:
     """Return the templates of the report and the gallery; all that they are given is escaped."""
     loader = jinja2.FileSystemLoader(Path(__file__).parents[1])
-    return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    made = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # keys in their order, and no spaces
+    return made
 
 
 def _without_picture(card: Card) -> Thumbnail:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ...boxes.drawing import Layer, to_svg
 from ...data import SHOWN_SCORE, RotatedInstances
+from ...storage.plurals import many
 from .cards import Card
 from .thumbnails import thumbnail
 
@@ -34,7 +35,7 @@ def _draw(card: Card) -> str:
         found = found.where(found.scores >= SHOWN_SCORE)
     parts: list[tuple[RotatedInstances | None, bool]] = [(labels, True), (found, False)]
     layers = [Layer(part.boxes, part.labels, dashed) for part, dashed in parts if part is not None]
-    told = [f"{part.n_boxes} {'labels' if dashed else 'detections'}" for part, dashed in parts if part is not None]
+    told = [many(part.n_boxes, "label" if dashed else "detection") for part, dashed in parts if part is not None]
     title = ", ".join([card.image_id, *told, *([picture.problem] if picture.problem else [])])
     return to_svg(layers, picture.width or 100, picture.height or 100, title, picture.url, _SIDE)
 

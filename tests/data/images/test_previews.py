@@ -8,7 +8,7 @@ def test_images_with_boxes_are_drawn():
     )
     shown = preview(labels)
     assert shown.count("<svg") == 2  # b has none
-    assert 'aria-label="&lt;a&gt;: 1 labels"' in shown
+    assert 'aria-label="&lt;a&gt;: 1 label"' in shown
     assert 'viewBox="0 0 28 24"' in shown  # nobody measured the images: as far as the boxes reach
     assert shown.index("&lt;i&gt;") < shown.index("<td>x</td>")  # the commonest class first
     assert "<i>" not in shown
