@@ -85,5 +85,5 @@ def _look_up(
     batch = torch.empty(shape) if memory is None or memory.shape != shape else memory
     for image, target in zip(images, batch, strict=True):
         for (channel, table), plane in zip(tables, target, strict=True):
-            cv2.LUT(image[channel].numpy(), table, plane.numpy())
+            cv2.LUT(image[channel].numpy(), table[None], plane.numpy())
     return batch

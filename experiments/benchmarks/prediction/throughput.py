@@ -5,7 +5,7 @@
 
 All ways detect in the same images with the same weights, one after the other, in several turns; the table has the
 median turn of each, and the peak memory of each in a process of its own. Then follows the time of each step of one
-image.
+image. With --device cuda:0 the models are on a GPU; memory and steps are left out.
 """
 
 from __future__ import annotations
@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=96, help="how many images")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--ways", default="abcdef", help="letters of the ways to run")
+    parser.add_argument("--device", default="cpu", help="such as cuda:0")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -112,26 +113,28 @@ def main() -> None:
     available = images.find(args.images)
     step = max(1, len(available) // args.count)
     files = dict(list(available.items())[::step][: args.count])
-    ways = Ways(args.checkpoint, files, args.size)
-    default = resolve("auto", torch.device("cpu"))
+    ways = Ways(args.checkpoint, files, args.size, args.device)
+    on_cpu = args.device == "cpu"
+    default = resolve("auto", torch.device(args.device))
     names = [name for name in ways.by_name if name[0] in args.ways]
     if default == "fp32":  # then these are what ours does anyway
         names = [name for name in names if name not in ("d ours, fp32", "e forward pass, ours in fp32")]
     print(
-        f"{len(files)} images, {cores()} cores, {torch.backends.cpu.get_cpu_capability()}, ours by default: {default}"
+        f"{len(files)} images, {cores()} cores, {torch.backends.cpu.get_cpu_capability()}, {args.device}, "
+        f"ours by default: {default}"
     )
     seconds = measure_speed({name: ways.by_name[name]() for name in names}, args.turns, len(files))
     first = statistics.median(next(iter(seconds.values())))
     rows = {}
     for name, times in seconds.items():
-        loaded, peak = alone(measure_memory, args.checkpoint, files, args.size, name)
+        loaded, peak = alone(measure_memory, args.checkpoint, files, args.size, name) if on_cpu else (0.0, 0.0)
         median = statistics.median(times)
         rows[name] = {"ms": 1e3 * median, "images_s": 1 / median, "x": first / median, "loaded": loaded, "peak": peak}
         print(
             f"{name:34} {1e3 * median:8.1f} ms ({1e3 * min(times):.1f}-{1e3 * max(times):.1f}) "
             f"{1 / median:7.2f} images/s {first / median:6.2f} x a   peak {peak:.0f} MB (loaded {loaded:.0f})"
         )
-    steps = measure_steps(ways)
+    steps = measure_steps(ways) if on_cpu else {}
     print("one image in one thread: " + ", ".join(f"{name} {ms:.2f} ms" for name, ms in steps.items()))
     if args.json:
         args.json.write_text(json.dumps({"ways": rows, "split": steps}, indent=1))

@@ -34,13 +34,14 @@ class Ways:
         folder: of al_rotate.finetune.
         files: the images.
         size: side that they are resized to; None for the config's.
+        device: of the models.
 
     Attributes:
         by_name: name -> a function that prepares a way and returns the one to be timed.
     """
 
-    def __init__(self, folder: Path, files: dict[str, Path], size: int | None) -> None:
-        self.files, self.checkpoint = files, str(folder / "finetuned.pth")
+    def __init__(self, folder: Path, files: dict[str, Path], size: int | None, device: str = "cpu") -> None:
+        self.files, self.checkpoint, self.device = files, str(folder / "finetuned.pth"), device
         self.config = configs.load(folder / "config.py")
         if size:
             sides = {f"test_dataloader.dataset.pipeline.{k}": (size, size) for k in ("1.scale", "2.size")}
@@ -61,7 +62,7 @@ class Ways:
         }
 
     def one_by_one(self) -> Run:
-        model = init_detector(self.config, self.checkpoint, device="cpu")
+        model = init_detector(self.config, self.checkpoint, device=self.device)
 
         def run() -> None:
             with rotated_ops.uninstalled():
@@ -72,7 +73,7 @@ class Ways:
 
     def inferencer(self) -> Run:
         with contextlib.redirect_stdout(io.StringIO()):
-            inferencer = DetInferencer(self.config, self.checkpoint, "cpu", scope="mmrotate", show_progress=False)
+            inferencer = DetInferencer(self.config, self.checkpoint, self.device, scope="mmrotate", show_progress=False)
         paths = [str(file) for file in self.files.values()]
 
         def run() -> None:
@@ -115,36 +116,44 @@ class Ways:
         return run
 
     def ours(self, precision: Any, engine: Any) -> Run:
-        detector = Detector(self.config, self.checkpoint, "cpu", precision=precision, engine=engine)
+        detector = Detector(self.config, self.checkpoint, self.device, precision=precision, engine=engine)
 
         def run() -> RotatedInstances:
             with tempfile.TemporaryDirectory() as out:
-                return detector.predict(self.files, batch_size=BATCH, progress=False, out=out)
+                return detector.predict(self.files, progress=False, out=out)
 
         return run
 
     def forward_of_mmrotate(self) -> Run:
-        model = init_detector(self.config, self.checkpoint, device="cpu")
-        batches = self._normalised_batches(Detector(self.config, self.checkpoint, "cpu"))
+        model = init_detector(self.config, self.checkpoint, device=self.device)
+        batches = self._normalised_batches(Detector(self.config, self.checkpoint, self.device))
 
         @torch.no_grad()
         def run() -> None:
             for batch in batches:
                 model.bbox_head(model.extract_feat(batch))
+            self._finish()
 
         return run
 
     def forward_of_ours(self, precision: Any, engine: Any) -> Run:
-        detector = Detector(self.config, self.checkpoint, "cpu", precision=precision, engine=engine)
+        detector = Detector(self.config, self.checkpoint, self.device, precision=precision, engine=engine)
         batches = self._normalised_batches(detector)
         model: Any = detector.model
         graph = graph_of(detector, batches[0][:1])
 
         def forward(batch: torch.Tensor) -> None:
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=detector.precision == "bf16"):
+            with (
+                torch.no_grad(),
+                torch.autocast(batch.device.type, torch.bfloat16, enabled=detector.precision == "bf16"),
+            ):
                 model.bbox_head(model.extract_feat(batch))
 
         def run() -> None:
+            if self.device != "cpu":
+                for batch in batches:
+                    forward(batch)
+                return self._finish()
             with graph.in_place() if graph else contextlib.nullcontext():
                 threads = torch.get_num_threads()
                 with ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -160,13 +169,19 @@ class Ways:
 
         return run
 
+    def _finish(self) -> None:
+        """Wait for a GPU."""
+        if self.device != "cpu":
+            torch.cuda.synchronize()
+
     def _normalised_batches(self, detector: Detector) -> list[torch.Tensor]:
         """What the networks receive of the images."""
         pipeline = Compose(configs.array_pipeline(detector.config))
         model: Any = detector.model
         batches, files = [], list(self.files.values())
-        for start in range(0, len(files), BATCH):
-            batch = files[start : start + BATCH]
+        size = BATCH if self.device == "cpu" else 32  # as ours by default
+        for start in range(0, len(files), size):
+            batch = files[start : start + size]
             prepared = [pipeline({"img": images.read(file, "BGR"), "img_id": ""}) for file in batch]
             batches.append(model.data_preprocessor(collate(prepared))["inputs"])
         return batches
