@@ -48,8 +48,8 @@ def _add_predict(add_command: AddCommand) -> None:
     predict.add_argument("images", type=Path, help="a folder, or one file")
     add_detector_arguments(predict)
     predict.add_argument("--out", type=Path, required=True, help="folder for the Parquet shards")
-    at_once = "images at once; by default %(default)s"
-    predict.add_argument("--batch-size", type=whole_number(1), default=8, metavar="N", help=at_once)
+    at_once = "images at once; by default 8 on a CPU, 32 on a GPU or fewer if its memory holds no more"
+    predict.add_argument("--batch-size", type=whole_number(1), metavar="N", help=at_once)
     predict.add_argument("--workers", type=whole_number(1), metavar="N", help="decoding threads; by default the cores")
     least = "least score of a box that is kept; by default the config's"
     predict.add_argument("--score-thr", type=score, metavar="SCORE", help=least)
