@@ -68,6 +68,8 @@ def to_xml(classes: Sequence[str], colours: Sequence[str] | None = None) -> str:
     labels = ElementTree.SubElement(view, "Labels", {"name": "label", **style})
     for name, colour in zip(names, shades, strict=True):
         _add_label(labels, name, colour)
+    if len(names) == 1:  # nothing is to be chosen; the tool of three clicks also draws without a label
+        labels[0].set("selected", "true")
     ElementTree.indent(view)
     return ElementTree.tostring(view, encoding="unicode")
 
@@ -138,6 +140,8 @@ def change_labels(
             is_free = name == label or name not in tags
             tags[label].attrib.update(alias=label, value=name if is_free else f"{name} (was {label})")
     colours = {tag.get("background") for tag in tags.values()}
+    for tag in tags.values() if len(classes) > 1 else ():
+        tag.attrib.pop("selected", None)
     for name in classes:
         if name not in shown:
             taken = {*tags, *shown.values()}

@@ -204,8 +204,8 @@ def _read_region(region: Any, target: Target, size: tuple[int, int] | None) -> _
     value = region.get("value") if isinstance(region, Mapping) else None
     if not isinstance(value, Mapping):
         raise _Unusable(f"expected a region with a value, got {str(region)[:100]}")
-    if kind in ("rectangle", "polygon"):
-        raise _Unusable(f"a {kind} without a label: select it in the browser, choose its label, and update")
+    if kind in ("rectangle", "polygon"):  # drawn while no label was chosen
+        return _read_unlabelled(region, target, size)
     if kind not in ("rectanglelabels", "polygonlabels") or (kind == "polygonlabels" and not target.polygons):
         more = "; read with polygons=True to take it as its smallest rectangle" if kind == "polygonlabels" else ""
         raise _Unusable(f"a {kind} region cannot become a rotated box{more}")
@@ -220,6 +220,17 @@ def _read_region(region: Any, target: Target, size: tuple[int, int] | None) -> _
     if not all(_is_number(number) for number in numbers):
         raise _Unusable(f"expected x, y, width, height, rotation as numbers below {_HUGE:.0e}, got {numbers}")
     return _Drawn(from_label_studio([numbers], *drawn_on)[0], label, drawn_on, None)
+
+
+def _read_unlabelled(region: Mapping[str, Any], target: Target, size: tuple[int, int] | None) -> _Drawn:
+    """Where there is one class alone, a shape without a label is of it."""
+    kind, labels = region["type"], [*target.codes]
+    if len({*target.codes.values()}) != 1:
+        raise _Unusable(f"a {kind} without a label: select it in the browser, choose its label, and update")
+    value = {**region["value"], f"{kind}labels": labels[:1]}
+    drawn = _read_region({**region, "type": f"{kind}labels", "value": value}, target, size)
+    remark = f"a {kind} without a label, taken as {labels[0]}, the only class"
+    return drawn._replace(remark=f"{remark}; {drawn.remark}" if drawn.remark else remark)
 
 
 def _read_label(names: Any, codes: Mapping[str, int]) -> int:

@@ -99,6 +99,23 @@ def test_a_box_without_a_label_holds_its_image_back(studio, browser, task):
     assert reason == "a rectangle without a label: select it in the browser, choose its label, and update"
 
 
+def test_the_only_class_is_chosen_already(studio, browser, picture):
+    """In a project of one class a box has its label without a key; with the label let go it is read so, too."""
+    project = studio.project(["vessel"])
+    number = harbour.push(studio, project, picture, harbour.detect(BOXES[:0], [], []).replace(classes=["vessel"]))
+    browser.open_task(project, number)
+    browser.choose_three_clicks()
+    draw_by_three_clicks(browser, BOXES[0])
+    assert browser.regions() == [("vessel", False)]
+    browser.press("1")  # the label is no longer chosen
+    draw_by_three_clicks(browser, BOXES[1])
+    assert browser.regions()[-1] == ("", False)
+    submit(studio, browser, number)
+    reading = studio.client.pull(project, ["vessel"]).reading
+    assert np.diag(boxes.iou(reading.labels["harbour"].boxes, BOXES[:2])).min() > 0.95
+    assert "a rectangle without a label, taken as vessel, the only class" in reading.account["detail"].tolist()
+
+
 def test_with_a_setting_of_the_page_a_drawn_box_is_selected(studio, browser, task, pictures):
     project, number = task
     browser.open_task(project, number)

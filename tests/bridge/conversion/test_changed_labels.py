@@ -42,6 +42,17 @@ def test_merging_into_a_new_class():
     assert labels_in(xml) == [("ship", None, False), ("air", "plane", False), ("air (was jet)", "jet", True)]
 
 
+def test_the_only_label_is_chosen_until_there_are_others():
+    xml = to_xml(["ship"])
+    assert xml.count('selected="true"') == 1
+    assert "selected" not in to_xml(["ship", "plane"])
+    renamed, _ = change_labels(xml, {"ship": "vessel"}, ["ship"], ["vessel"])
+    assert 'selected="true"' in renamed
+    more, meanings = change_labels(xml, {"ship": "ship"}, [], ["ship", "plane"])
+    assert "selected" not in more
+    assert meanings == {"ship": "ship", "plane": "plane"}
+
+
 def test_names_that_meant_another_class():
     xml, labels = change_labels(to_xml(["a", "b"]), {"a": "b", "b": "a"}, ["a", "b"], ["b", "a"])
     assert labels_in(xml) == [("b (was a)", "a", False), ("a (was b)", "b", False)]

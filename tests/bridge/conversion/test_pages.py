@@ -3,6 +3,8 @@
 import pytest
 from helpers.bridge.drawn import BOX, answer, assert_boxes, polygon, read, rect, rows, task
 
+from al_rotate.bridge.conversion import annotations
+
 OTHER = "drawn on 'reference', another object of the page than 'image'"
 FURTHER = [120, 30, 80, 20, 0]  # of rect(20)
 
@@ -103,6 +105,23 @@ def test_shapes_without_one_label(result, detail):
     reading = read(task(answer(*result)))
     assert len(reading.labels) == 0
     assert reading.quarantined["a"].startswith(detail)
+
+
+def test_the_only_class_needs_no_label():
+    """Also where the class has several labels."""
+    for options in ({}, {"rename": {"boat": "ship"}}):
+        reading = annotations.read([task(answer(rect(20, name="r2"), shape()))], ["ship"], **options)
+        assert_boxes(reading.labels, [FURTHER, BOX])
+        assert reading.labels.labels.tolist() == [0, 0]
+        detail = "a rectangle without a label, taken as ship, the only class"
+        assert rows(reading) == [("a", 7, 5, "r1", "noted", detail)]
+    points = {"points": [[10, 10], [30, 10], [30, 20], [10, 20]], "x": ..., "y": ..., "width": ..., "height": ...}
+    drawn = answer(shape(kind="polygon", value=points))
+    reading = annotations.read([task(drawn)], ["ship"])
+    assert_boxes(reading.labels, [BOX])
+    assert rows(reading)[0][5].endswith("the only class; a polygon, taken as its smallest rectangle")
+    refused = annotations.read([task(drawn)], ["ship"], polygons=False).quarantined["a"]
+    assert refused.startswith("a polygonlabels region cannot become a rotated box")
 
 
 def test_polygons_with_labels_of_their_own():
