@@ -77,8 +77,8 @@ def from_labels(request: dict[str, Any], job: Path) -> dict[str, Any]:
         ValueError: if nothing of the project can be trained on.
         LabelStudioError: if Label Studio cannot be reached or refuses.
     """
-    from ...detection.checkpoints import read_checkpoint
     from ...detection import finetune
+    from ...detection.checkpoints import read_checkpoint
 
     start = Path(_once(job / "start.json", lambda: _newest_checkpoint(request, job)))
     classes = request.get("classes") or read_checkpoint(start).classes
