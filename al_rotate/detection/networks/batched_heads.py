@@ -120,7 +120,7 @@ def _candidates(
     Returns:
         image, row and label of each, (N,), by image, level and descending score.
     """
-    image, row, label = (scores > score_thr).nonzero().unbind(dim=1)
+    image, row, label = (scores > score_thr).nonzero().T.contiguous()
     bounds = torch.tensor(rows_per_level, device=scores.device).cumsum(0)
     group = image * len(rows_per_level) + torch.searchsorted(bounds, row, right=True)
     order = ranked(scores[image, row, label], group)

@@ -43,8 +43,8 @@ def nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> 
     remains = torch.ones(len(order), dtype=torch.bool, device=boxes.device)
     while True:
         # Pairs run from better to worse boxes, so one state alone repeats itself: that of the sequential algorithm.
-        reached = torch.zeros_like(remains, dtype=torch.uint8)
-        reached = reached.scatter_reduce(0, worse, remains[better].to(torch.uint8), "amax")
+        reached = torch.zeros_like(remains, dtype=torch.int32)
+        reached = reached.scatter_reduce(0, worse, remains[better].int(), "amax")
         before, remains = remains, reached == 0
         if torch.equal(before, remains):
             return order[remains].sort().values

@@ -18,6 +18,7 @@ from al_rotate.detection.networks import batched_heads, class_scores  # noqa: E4
 from al_rotate.detection.networks.features import replaced  # noqa: E402
 from al_rotate.detection.openmmlab import rotated_ops  # noqa: E402
 
+DEVICES = ["cpu", *(["cuda:0"] if torch.cuda.is_available() else [])]
 SIZE = (96, 64)  # height and width of the network's input
 FACTORS = ((1.0, 1.0), (0.7, 0.7), (1.3, 1.25))  # of images of three sizes that have become this
 RANDOM = [
@@ -39,6 +40,7 @@ class Head:
 
     def __init__(self, model: Any) -> None:
         self.model, self.head = model, class_scores.final_head(model)
+        device = next(model.parameters()).device
         generator = torch.Generator().manual_seed(1)
         images = torch.randn((len(FACTORS), 3, *SIZE), generator=generator)
         samples = [DetDataSample(metainfo={"img_shape": SIZE, "scale_factor": factors}) for factors in FACTORS]
@@ -54,7 +56,7 @@ class Head:
             return own(*args, **kwargs)
 
         with torch.no_grad(), replaced(self.head, "predict_by_feat", note):
-            model.predict(images, samples)
+            model.predict(images.to(device), samples)
 
     def logits(self, change: Any) -> None:
         """Change the class scores before the sigmoid, (B, A * C, h, w), level by level."""
@@ -73,6 +75,7 @@ class Head:
         assert len(ours) == len(theirs)
         assert sum(map(len, theirs)) >= least
         for own, expected in zip(ours, theirs, strict=True):
+            expected = expected.cpu()
             assert torch.equal(own.bboxes.tensor, getattr(expected.bboxes, "tensor", expected.bboxes))
             assert torch.equal(own.scores, expected.scores)
             assert torch.equal(own.labels, expected.labels)
@@ -101,12 +104,17 @@ def as_on_a_gpu(monkeypatch):
     monkeypatch.setattr(rotated_ops, "_MAX_SLIVERS", 1)
 
 
+@pytest.fixture(scope="module", params=DEVICES)
+def device(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="module", params=["trained RTMDet-R", *RANDOM])
-def model(request: pytest.FixtureRequest, finetuned) -> Any:
+def model(request: pytest.FixtureRequest, device: str, finetuned) -> Any:
     if request.param == "trained RTMDet-R":
-        return Detector(finetuned.config, finetuned.checkpoint, "cpu", precision="fp32").model
+        return Detector(finetuned.config, finetuned.checkpoint, device, precision="fp32").model
     torch.manual_seed(0)
-    return Detector(request.param, device="cpu", cfg_options=resnet18_options(request.param), precision="fp32").model
+    return Detector(request.param, device=device, cfg_options=resnet18_options(request.param), precision="fp32").model
 
 
 @pytest.fixture
@@ -130,8 +138,7 @@ class TestEqualToMmrotate:
         assert len(scores.unique()) < len(scores)
 
     def test_images_without_detections(self, head: Head):
-        middle_alone = torch.tensor([-30.0, 0.0, -30.0]).view(3, 1, 1, 1)
-        head.logits(lambda level: level + middle_alone)
+        head.logits(lambda level: level + level.new_tensor([-30, 0, -30]).view(3, 1, 1, 1))
         found = [len(instances) for instances in head.compare(least=10)]
         assert (found[0], found[2]) == (0, 0)
         head.logits(lambda level: level - 30)

@@ -1,0 +1,45 @@
+"""The same detections from a GPU: batches of 32, two streams, pinned memory, post-processing by batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.detectors import MANY_BOXES, predict
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("mmrotate")
+pytestmark = [pytest.mark.mm, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
+
+from al_rotate.detection import Detector  # noqa: E402
+from al_rotate.evaluation import best_overlaps  # noqa: E402
+
+
+@pytest.fixture
+def exact(monkeypatch):
+    """Convolutions in float32: by default PyTorch rounds their input to TF32."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
+def test_as_on_a_cpu(detector: Detector, finetuned, mixed: dict[str, Path], exact):
+    on_gpu = Detector(finetuned.config, finetuned.checkpoint, "cuda:0", MANY_BOXES, precision="fp32")
+    expected = predict(detector, mixed, class_scores=True, features=True)
+    for batch_size in (None, 2):  # in one batch of each shape, and in several at once
+        detections = predict(on_gpu, mixed, batch_size=batch_size, class_scores=True, features=True)
+        assert abs(detections.n_boxes - expected.n_boxes) <= 0.01 * expected.n_boxes
+        overlap, row = best_overlaps(detections, expected)
+        paired = overlap > 0.99
+        assert paired.mean() > 0.98
+        for name in ("scores", "class_scores", "box_features"):
+            ours, theirs = getattr(detections, name)[paired], getattr(expected, name)[row[paired]]
+            np.testing.assert_allclose(ours, theirs, atol=1e-3, err_msg=name)
+        np.testing.assert_allclose(detections.image_features, expected.image_features, atol=1e-3)
+
+
+def test_bf16_finds_the_same_objects(detector: Detector, finetuned, mixed: dict[str, Path]):
+    on_gpu = Detector(finetuned.config, finetuned.checkpoint, "cuda:0", MANY_BOXES)
+    assert on_gpu.precision == "bf16"
+    expected = predict(detector, mixed)
+    overlap, _ = best_overlaps(predict(on_gpu, mixed), expected)
+    assert (overlap > 0.9).mean() > 0.8
