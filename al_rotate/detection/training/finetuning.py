@@ -29,7 +29,7 @@ from ...storage.manifest import claim
 from ...storage.user_warnings import warn_user
 from .. import configs, models
 from ..checkpoints import read_checkpoint, write_checkpoint
-from ..checkpoints.class_rows import adapt, fits
+from ..checkpoints.class_rows import OtherClasses, adapt, fits
 from ..checkpoints.fetching import fetch_pretrained
 from ..openmmlab import ops
 from ..openmmlab.components import TrainingDiverged
@@ -237,7 +237,7 @@ def _init_weights(
             adapted = adapt(weights, model, classes, lambda count: models.build(runner.cfg, count), class_map)
             weights = adapted.checkpoint
             if adapted.said and get_rank() == 0:
-                warn_user(adapted.said)
+                warn_user(adapted.said, OtherClasses)
         remaining = weights.load_fitting(model)
         runner.logger.info(f"warm start from {checkpoint}; new weights: {', '.join(remaining) or 'none'}")
     # The Runner would initialise the weights again when training starts.

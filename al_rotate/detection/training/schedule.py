@@ -17,7 +17,8 @@ class Schedule:
     """A training as long as its labels are many, in place of a config's own length and learning rates.
 
     The learning rate rises in a line during the warm-up, and falls in a cosine to a twentieth of the highest rate at
-    the end.
+    the end. Such a training counts in iterations: hooks of a config that wait for an epoch other than the first never
+    act.
 
     Args:
         per_image: iterations for each labelled image, in the config's batch size.

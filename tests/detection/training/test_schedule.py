@@ -1,7 +1,10 @@
 """The length of a training and its learning rates, worked by hand, and as MMEngine's schedulers give them."""
 
+import shutil
+
 import numpy as np
 import pytest
+from helpers.detectors import equal_weights, read_weights
 
 from al_rotate import Schedule
 
@@ -109,3 +112,24 @@ def test_a_training_follows_its_schedule_and_is_another_one_without(quick, tmp_p
     for other in (None, Schedule(per_image=0.5, least=1)):
         with pytest.raises(ValueError, match="holds a training with another config; choose another work_dir"):
             finetune(**quick, work_dir=tmp_path, schedule=other)
+
+
+@pytest.mark.mm
+def test_a_killed_training_ends_with_the_same_weights(quick, tmp_path):
+    """Where nothing is drawn but the images: the rate, the averages and the order go on where they were."""
+    from al_rotate.detection import finetune
+
+    steps = [
+        {**step, "prob": 0.0} if step["type"].endswith("RandomFlip") else step
+        for step in quick["cfg_options"]["train_dataloader.dataset.pipeline"]
+    ]
+    options = {**quick["cfg_options"], "train_dataloader.dataset.pipeline": steps}
+    arguments = {**quick, "cfg_options": options, "schedule": Schedule(per_image=1, least=1, balance=0.5, ema=0.5)}
+    whole = finetune(**arguments, work_dir=tmp_path / "whole")
+    assert sorted(file.name for file in (tmp_path / "whole").glob("iter_*")) == ["iter_6.pth", "iter_8.pth"]
+    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+    for name in ("iter_8.pth", "finetuned.pth", "finetuned.json"):
+        (tmp_path / "killed" / name).unlink()
+    resumed = finetune(**arguments, work_dir=tmp_path / "killed")
+    assert resumed.metrics == pytest.approx(whole.metrics)
+    assert equal_weights(read_weights(resumed.checkpoint), read_weights(whole.checkpoint))
