@@ -68,7 +68,8 @@ def write_table(work: Path, config: dict[str, Any], path: Path, finished: set[tu
     _check_start(path, before, rows)
     rows = rows[~pd.MultiIndex.from_frame(rows[["name", "seed"]]).isin(finished)]
     own = pd.MultiIndex.from_frame(rows[KEYS])
-    table = pd.concat([rows, before[~pd.MultiIndex.from_frame(before[KEYS]).isin(own)]], ignore_index=True)
+    rest = before[~pd.MultiIndex.from_frame(before[KEYS]).isin(own)]
+    table = pd.concat([rows, rest], ignore_index=True) if len(rest) else rows.reset_index(drop=True)
     scratch = temporary_sibling(path)
     table.to_parquet(scratch, index=False)
     os.replace(scratch, path)

@@ -38,7 +38,7 @@ from al_rotate.storage.files import atomic_write
 from .features import CHANNELS, FLIPS, STRIDES, Sandbox
 
 CONFIG = "rotated_rtmdet_tiny-3x-dota"
-_BATCH = 64  # images of a prediction
+BATCH = 64  # images of a prediction
 
 openmmlab.install()  # rotated IoU and its loss on CPUs
 
@@ -234,13 +234,7 @@ class SandboxLearner:
         self, model: nn.Module, ids: Sequence[str], view: View, out: Path, **outputs: bool
     ) -> al.RotatedInstances:
         """Detect in one view of the images, and write the detections, mapped back, to `out`."""
-        forward = Forward(
-            model, len(self.sandbox.classes), OutputOptions(**outputs), torch.device("cpu"), "fp32", None, 1
-        )
-        starts = range(0, len(ids), _BATCH)
-        batches = ([(k, self._prepared(ids[k], view)) for k in range(n, min(n + _BATCH, len(ids)))] for n in starts)
-        with forward.ready():
-            results = [result for _, batch in forward.run(batches) for result in batch]
+        results = self.results(model, ids, view, OutputOptions(**outputs))
         detections = collect(list(zip(ids, results, strict=True)), {}, self.sandbox.classes)
         scales = np.array([self.sandbox.scale.get(i, 1.0) for i in ids])
         if view != View() or (scales != 1).any():
@@ -252,6 +246,14 @@ class SandboxLearner:
             )
         detections.save(out / "0.parquet")
         return detections
+
+    def results(self, model: nn.Module, ids: Sequence[str], view: View, wanted: OutputOptions) -> list[dict[str, Any]]:
+        """Detect by the library's own code, in pixels that the detector sees; see :meth:`Forward.run`."""
+        forward = Forward(model, len(self.sandbox.classes), wanted, torch.device("cpu"), "fp32", None, 1)
+        starts = range(0, len(ids), BATCH)
+        batches = ([(k, self._prepared(ids[k], view)) for k in range(n, min(n + BATCH, len(ids)))] for n in starts)
+        with forward.ready():
+            return [result for _, batch in forward.run(batches) for result in batch]
 
     def _back(self, detections: al.RotatedInstances, view: View) -> list[np.ndarray]:
         """The boxes of each image, mapped back from a view."""

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
 import al_rotate as al
+from al_rotate.data.views import View
+from al_rotate.detection.inference.options import OutputOptions
 from al_rotate.detection.training.schedule import Schedule
 from al_rotate.evaluation.pseudo_labels import PseudoLabelled
 
 from ..features import Sandbox
-from ..sandbox import SandboxLearner
+from ..sandbox import BATCH, SandboxLearner
+from .batched import detect
 
 
 class TileLearner(SandboxLearner):
@@ -54,7 +60,10 @@ class TileLearner(SandboxLearner):
         if pseudo is not None:
             doubtful = {*pseudo.ignored.image_ids[pseudo.ignored.counts > 0].tolist()}
             sure = pseudo.labels.subset(i for i in pseudo.labels.image_ids.tolist() if i not in doubtful)
-            labels = al.RotatedInstances.concat([labels, sure])
+            plain = [
+                part.replace(image_sizes=None, difficult=None) for part in (labels, sure)
+            ]  # as each has them or not
+            labels = al.RotatedInstances.concat(plain)
         return super().train(self.start, images, labels, work_dir, schedule)
 
     def batch(
@@ -65,3 +74,14 @@ class TileLearner(SandboxLearner):
         half = self.batch_size // 2
         rows = [rng.choice(filled if len(filled) else shown, half), rng.choice(shown, self.batch_size - half)]
         return labels.image_ids[np.concatenate(rows)].tolist()
+
+    def results(self, model: nn.Module, ids: Sequence[str], view: View, wanted: OutputOptions) -> list[dict[str, Any]]:
+        if wanted.class_scores or wanted.features:
+            return super().results(model, ids, view, wanted)
+        results = []
+        for start in range(0, len(ids), BATCH):
+            of_batch = ids[start : start + BATCH]
+            flat = torch.from_numpy(np.stack([self.sandbox.of(image_id, view) for image_id in of_batch]))
+            found = detect(model, flat, self.sandbox.size)
+            results += super().results(model, of_batch, view, wanted) if found is None else found
+        return results

@@ -45,7 +45,7 @@ def render_scenes(folder: Path, empties: int, n_train: int = TRAIN, n_test: int 
         boxes.append(canonical(np.array(canvas.boxes, np.float32).reshape(-1, 5)).astype(np.float32))
         labels.append(np.array(canvas.labels, np.int32))
         if not files[ids[-1]].exists():
-            write_png(files[ids[-1]], canvas.render())
+            write_png(canvas.render(), files[ids[-1]])
     instances = al.RotatedInstances(
         ids,
         np.cumsum([0, *map(len, boxes)]),

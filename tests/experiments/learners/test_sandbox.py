@@ -35,7 +35,8 @@ def sandbox():
                 levels.append(level.ravel())
             features[row, k] = np.concatenate(levels)
     parts = {name: (labels, {i: Path(i) for i in ids}) for name in ("pool", "val", "test")}
-    return Sandbox(SIZE, parts, features, {i: k for k, i in enumerate(ids)}, {i: (SIZE, SIZE) for i in ids})
+    rows = {i: len(VIEWS) * k for k, i in enumerate(ids)}
+    return Sandbox(SIZE, parts, features.reshape(-1, width), rows, {i: (SIZE, SIZE) for i in ids})
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,8 @@ from importlib.util import find_spec
 import pytest
 from mmengine.config import Config
 
-from experiments.comparison.config import load_config
 from experiments.learners.whole_detector import schedule
-from experiments.paths import COMPARISONS, DETECTORS
+from experiments.paths import DETECTORS
 
 
 @pytest.fixture(params=[320, 640])
@@ -42,8 +41,3 @@ def test_the_backbone_is_found_from_the_repositorys_root(config):
     parsed, _ = config
     assert [*parsed.custom_imports.imports] == ["experiments.learners.lite0"]
     assert find_spec("experiments.learners.lite0")
-
-
-def test_the_detectors_of_comparisons_are_there():
-    detectors = {load_config(file)["detector"] for file in COMPARISONS.glob("*.yaml")}
-    assert {"sandbox"} < detectors <= {"sandbox", *(file.stem for file in DETECTORS.glob("*.py"))}
