@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 
 def install() -> None:
     """Apply every patch that al_rotate makes to OpenMMLab. Calling it again changes nothing.
@@ -28,3 +31,15 @@ def install() -> None:
 
     for patch in (gpu_ops, rotated_ops, rotated_iou_loss, instance_data, rtmdet_loss, updates):
         patch.install()
+
+
+@contextmanager
+def uninstalled() -> Iterator[None]:
+    """While open, what is patched for speed is computed as OpenMMLab does, for comparisons."""
+    from . import instance_data, rotated_ops
+    from .faster import rtmdet_loss, updates
+
+    with ExitStack() as stack:
+        for patch in (rotated_ops, instance_data, rtmdet_loss, updates):
+            stack.enter_context(patch.uninstalled())
+        yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,6 +17,16 @@ mmengine_rows = InstanceData.__getitem__
 def install() -> None:
     """Let instances be indexed by :func:`rows`. Calling it again changes nothing."""
     InstanceData.__getitem__ = rows
+
+
+@contextmanager
+def uninstalled() -> Iterator[None]:
+    """While open, MMEngine's own method is in place, for comparisons."""
+    InstanceData.__getitem__ = mmengine_rows
+    try:
+        yield
+    finally:
+        install()
 
 
 def rows(instances: InstanceData, item: Any) -> InstanceData:

@@ -11,6 +11,7 @@ The assignment is that of RTMDet (Lyu et al. 2022, https://arxiv.org/abs/2212.07
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -50,6 +51,16 @@ class Matches(NamedTuple):
 def install() -> None:
     """Let RTMDet-R's heads use :func:`loss_by_feat`. Calling it again changes nothing."""
     RotatedRTMDetHead.loss_by_feat = loss_by_feat
+
+
+@contextmanager
+def uninstalled() -> Iterator[None]:
+    """While open, MMRotate's own method is in place, for comparisons."""
+    RotatedRTMDetHead.loss_by_feat = mmrotate_loss
+    try:
+        yield
+    finally:
+        install()
 
 
 def loss_by_feat(

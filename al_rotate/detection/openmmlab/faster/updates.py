@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,6 +19,16 @@ mmengine_update = BaseAveragedModel.update_parameters
 def install() -> None:
     """Let averaged models use :func:`update_parameters`. Calling it again changes nothing."""
     BaseAveragedModel.update_parameters = update_parameters
+
+
+@contextmanager
+def uninstalled() -> Iterator[None]:
+    """While open, MMEngine's own method is in place, for comparisons."""
+    BaseAveragedModel.update_parameters = mmengine_update
+    try:
+        yield
+    finally:
+        install()
 
 
 @torch.no_grad()

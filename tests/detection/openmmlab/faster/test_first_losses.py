@@ -15,14 +15,11 @@ pytestmark = pytest.mark.mm
 
 from helpers.detectors import RTMDET, SIZE  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
-from mmengine.model import BaseAveragedModel  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
-from mmrotate.models.dense_heads import RotatedRTMDetHead  # noqa: E402
 from mmrotate.registry import HOOKS  # noqa: E402
 
 import al_rotate as al  # noqa: E402
-from al_rotate.detection.openmmlab import instance_data, rotated_ops  # noqa: E402
-from al_rotate.detection.openmmlab.faster import rtmdet_loss, updates  # noqa: E402
+from al_rotate.detection.openmmlab import uninstalled  # noqa: E402
 from al_rotate.detection.small_models import small_rtmdet  # noqa: E402
 from al_rotate.detection.training.config import training_config  # noqa: E402
 
@@ -42,7 +39,7 @@ class KeepLosses(Hook):
 @pytest.mark.skipif(
     torch.cuda.is_available(), reason="the plain code has no rotated IoU loss on a CPU, ours no float32"
 )
-def test_the_first_twenty_losses(scenes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_first_twenty_losses(scenes: Any, tmp_path: Path):
     """At MMRotate's own learning rate, reached in a tenth of its warm-up.
 
     Higher rates multiply rounding: at 1e-3 tenfold every three iterations, whatever it comes from.
@@ -62,10 +59,7 @@ def test_the_first_twenty_losses(scenes: Any, tmp_path: Path, monkeypatch: pytes
     plain.custom_hooks = [*options["custom_hooks"]]
     plain.default_hooks.runtime_info = {"type": "RuntimeInfoHook"}
     plain.train_dataloader.dataset.remember = 0
-    monkeypatch.setattr(RotatedRTMDetHead, "loss_by_feat", rtmdet_loss.mmrotate_loss)
-    monkeypatch.setattr(BaseAveragedModel, "update_parameters", updates.mmengine_update)
-    monkeypatch.setattr(instance_data.InstanceData, "__getitem__", instance_data.mmengine_rows)
-    with rotated_ops.uninstalled(), contextlib.redirect_stdout(io.StringIO()):
+    with uninstalled(), contextlib.redirect_stdout(io.StringIO()):
         Runner.from_cfg(plain).train()
 
     assert len(ours) == len(losses) == 20
