@@ -15,7 +15,7 @@ from ..data.columns import as_classes
 from ..storage.user_warnings import warn_user
 from . import configs
 from .checkpoints import Checkpoint, init_weights_quietly
-from .checkpoints.class_rows import ClassLayers, adapt, fits
+from .checkpoints.class_rows import ClassLayers, OtherClasses, adapt, fits
 from .checkpoints.fetching import fetch_pretrained
 from .openmmlab import ops
 
@@ -95,7 +95,7 @@ def load(
     adapted = adapt(checkpoint, model, names, lambda count: build(config, count), class_map)
     adapted.checkpoint.into(model)
     if adapted.said:
-        warn_user(adapted.said)
+        warn_user(adapted.said, OtherClasses)
     return model, names, adapted.untrained
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...loop.context import decide_showing
+from ...loop.learners import MMRotateLearner
 from ...loop.settings import LoopSettings
 from ...sampling import ShowingRule
 from ...storage.files import sha256
@@ -84,11 +85,18 @@ class WorkspaceModels:
         self.folder = self.workspace / "backend"
         with Workspace.open(self.workspace, read_only=True) as state:
             self._settings, self._classes = LoopSettings.from_json(state.settings), state.classes
+            former_classes = state.former_classes()
         if not (self.workspace / self._settings.config).is_file():
             raise FileNotFoundError(
                 f"expected {self.workspace / self._settings.config}: only workspaces of MMRotate are served"
             )
-        self._device = self._settings.device if device == "auto" else device
+        self._learner = MMRotateLearner(
+            self.workspace / self._settings.config,
+            self._classes,
+            self._settings.device if device == "auto" else device,
+            self._settings.precision,
+            former_classes=former_classes,
+        )
         self._cfg_options = dict(cfg_options or {})
         self.connection = Connection.load(self.workspace)
         self.project = self.connection.project if self.connection else None
@@ -108,15 +116,7 @@ class WorkspaceModels:
         return weights.is_trained
 
     def detector(self, weights: Weights) -> Detector:
-        from ...detection.detector import Detector
-
-        return Detector(
-            self.workspace / self._settings.config,
-            weights.path,
-            self._device,
-            classes=self._classes,
-            precision=self._settings.precision,
-        )
+        return self._learner.detector(weights.path)
 
     def showing(self, weights: Weights) -> ShowingRule:
         with Workspace.open(self.workspace, read_only=True) as state:

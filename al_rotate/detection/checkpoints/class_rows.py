@@ -16,6 +16,10 @@ from .weights import Checkpoint
 Build = Callable[[int], nn.Module]  # the config's model for a number of classes
 
 
+class OtherClasses(UserWarning):
+    """A checkpoint is of other classes than the model; the message says which of its weights go where."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """How the first axis of a weight is made of classes.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,45 +94,56 @@ class MMRotateLearner:
                 f"and at what rates: change the schedule, or train as the config says (--schedule {CONFIGS_OWN})"
             )
         files, val_labels = _with_validation_set(images, val)
-        result = finetune(
-            self.config,
-            files,
-            labels,
-            self.classes,
-            work_dir,
-            checkpoint,
-            self.train_options,
-            val=val_labels,
-            seed=self.seed,
-            keep_checkpoints=False,
-            class_map=self._class_map(checkpoint),
-            schedule=schedule,
-            pseudo=pseudo,
-        )
+        with self._knowing_changes(checkpoint) as class_map:
+            result = finetune(
+                self.config,
+                files,
+                labels,
+                self.classes,
+                work_dir,
+                checkpoint,
+                self.train_options,
+                val=val_labels,
+                seed=self.seed,
+                keep_checkpoints=False,
+                class_map=class_map,
+                schedule=schedule,
+                pseudo=pseudo,
+            )
         return result.checkpoint, {_name(name): value for name, value in result.metrics.items()}
 
     def detector(self, checkpoint: Path) -> Detector:
         """Load the detector with these weights."""
         from ...detection import Detector
 
-        return Detector(
-            self.config,
-            checkpoint,
-            self.device,
-            classes=self.classes,
-            precision=self.precision,
-            class_map=self._class_map(checkpoint),
-        )
+        with self._knowing_changes(checkpoint) as class_map:
+            return Detector(
+                self.config,
+                checkpoint,
+                self.device,
+                classes=self.classes,
+                precision=self.precision,
+                class_map=class_map,
+            )
 
-    def _class_map(self, checkpoint: Path | None) -> dict[str, str] | None:
-        """Return class of a checkpoint -> class now, for those that have another name now."""
+    @contextmanager
+    def _knowing_changes(self, checkpoint: Path | None) -> Iterator[dict[str, str] | None]:
+        """Yield class of a checkpoint -> class now, for those that have another name now.
+
+        That weights are of the classes before they were changed in this workspace is no news to warn of.
+        """
         if checkpoint is None or not self.former_classes:
-            return None
+            yield None
+            return
         from ...detection.checkpoints import read_checkpoint
+        from ...detection.checkpoints.class_rows import OtherClasses
 
         names = read_checkpoint(checkpoint).classes or ()
         pairs = zip(names, self.former_classes.get(names, ()), strict=False)
-        return {name: self.classes[number] for name, number in pairs if name != self.classes[number]} or None
+        with warnings.catch_warnings():
+            if names in self.former_classes:
+                warnings.simplefilter("ignore", OtherClasses)
+            yield {name: self.classes[number] for name, number in pairs if name != self.classes[number]} or None
 
 
 def _name(metric: str) -> str:
