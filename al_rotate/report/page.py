@@ -61,7 +61,8 @@ def _content(workspace: Workspace) -> dict[str, Any]:
         "scores": describe_scores(judged) if judged else None,
         "reliability": data_url(reliability_figure(judged), "png") if judged else None,
         "pool": data_url(pool_figure(workspace), "png"),
-        "history": _history_table(history, workspace.classes),
+        "history": _history_table(history),
+        "class_aps": _class_table(history, workspace.classes),
         "n_unreadable_test_images": max((r.metrics.get("test_images_skipped", 0) for r in rounds), default=0),
         "changes_by_round": table_by_round(workspace, changes),
         "changes_by_class": table_by_class(changes),
@@ -94,14 +95,25 @@ def _unreadable(folder: Path) -> dict[str, str]:
     return {i: reason for shard in RotatedInstances.stream(folder) for i, reason in shard.skipped.items()}
 
 
-def _history_table(history: pd.DataFrame, classes: tuple[str, ...]) -> str:
+def _history_table(history: pd.DataFrame) -> str:
     columns = ["round", "stage", "strategy", "n_queried", "n_labelled", "n_skipped", "n_boxes"]
     table = history[columns].rename(columns=lambda name: name.removeprefix("n_"))
     table["hours"] = (history["cost"] / 3600).map("{:.2f}".format)
-    for name in ["mAP", *(f"AP/{name}" for name in classes)]:
-        if name in history:
-            table[name.replace("/", " ", 1)] = (history[name] * 100).map(_one_decimal)
+    if "mAP" in history:
+        table["mAP"] = (history["mAP"] * 100).map(_one_decimal)
     return table.to_html(index=False, border=0, na_rep="")
+
+
+def _class_table(history: pd.DataFrame, classes: tuple[str, ...]) -> str | None:
+    """The AP of each class (rows) after each round that measured it (columns); None if none did."""
+    measured = [name for name in classes if f"AP/{name}" in history]
+    if not measured:
+        return None
+    rounds = history.dropna(subset=[f"AP/{name}" for name in measured], how="all")
+    table = pd.DataFrame({"class": measured})
+    for _, row in rounds.iterrows():
+        table[f"round {row['round']}"] = [_one_decimal(100 * row[f"AP/{name}"]) for name in measured]
+    return table.to_html(index=False, border=0)
 
 
 def _one_decimal(value: float) -> str:

@@ -4,7 +4,7 @@ import shapely
 
 from al_rotate import boxes as rboxes
 from al_rotate.data.instances import RotatedInstances
-from al_rotate.evaluation.corrections import COLUMNS, COUNTS, compare, counts, left_alone, read_table, summary
+from al_rotate.evaluation.corrections import COLUMNS, COUNTS, compare, counts, left_alone, partners, read_table, summary
 from al_rotate.evaluation.tolerance import Tolerance
 
 CLASSES = ("ship", "plane")
@@ -256,3 +256,11 @@ def test_refusals():
         compare(labels, labels, label_ids=["p"])
     with pytest.raises(ValueError, match="distinct predicted_ids within an image, got one twice for image 'a'"):
         compare(labels, labels, ["p", "p"])
+
+
+def test_partners_are_the_pairs_of_the_table():
+    predicted = put([(A, SHIP), (FAR, PLANE), ([50, 50, 10, 4, 0], SHIP)], scores=[0.9, 0.8, 0.7])
+    labels = put([(FAR, SHIP), ([30, 80, 10, 4, 0], SHIP), (shifted(1), SHIP)])
+    assert partners(predicted, labels).tolist() == [2, 0, -1]
+    assert compare(predicted, labels)["what"].tolist() == ["kept", "changed", "deleted", "added"]
+    assert partners(put([]), labels).tolist() == []

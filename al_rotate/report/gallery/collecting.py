@@ -18,6 +18,8 @@ from ..calibration import JudgedScores, judge_scores
 from ..plots.sheets import reasons
 from .cards import Card, image_of, rows_by_id
 
+DOUBTFUL = 0.5  # the suspicion from which an image is marked; review() ranks those below, too
+
 
 def cards_of(workspace: Workspace, most: int) -> list[Card]:
     """Collect the images that people want to see: those of the newest queries, and the top of the newest ranking.
@@ -76,7 +78,7 @@ def add_doubts(workspace: Workspace, cards: Sequence[Card], judged: JudgedScores
     labels = workspace.labels().subset(judged.detections.image_ids)
     errors = label_errors.find_label_errors(judged.detections, labels, judged.probabilities)
     ranking = label_errors.rank_images(errors, labels.image_ids.tolist())
-    doubtful = ranking[ranking["score"] > 0]
+    doubtful = ranking[ranking["score"] >= DOUBTFUL]
     why = dict(zip(doubtful["image_id"], doubtful["why"], strict=True))
     for card in cards:
         card.doubt = why.get(card.image_id, "")

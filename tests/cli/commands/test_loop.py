@@ -50,16 +50,6 @@ def test_a_round_by_commands(al, pool, work):
     assert out.endswith(f"next: al-rotate query {work} --budget 50\n")
 
 
-def test_report(al, work, tmp_path):
-    al("query", work, "--budget", 3)
-    code, out, err = al("report", work)
-    assert (code, out, err) == (0, f"{work / 'report.html'}\nnext: al-rotate collect {work}\n", "")
-    assert "Round 0: 3 of 12 images" in (work / "report.html").read_text()
-    code, out, _ = al("report", work, "--out", tmp_path / "elsewhere.html")
-    assert (code, out.splitlines()[0]) == (0, str(tmp_path / "elsewhere.html"))
-    assert (tmp_path / "elsewhere.html").exists()
-
-
 @pytest.mark.parametrize(
     ("arguments", "options"),
     [
