@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("mmrotate")
 pytestmark = pytest.mark.mm
 
+from helpers.devices import DEVICES  # noqa: E402
 from mmcv.ops import box_iou_rotated, nms, nms_rotated  # noqa: E402
 from torch import Tensor  # noqa: E402
 
@@ -30,12 +31,15 @@ def iou(a: Tensor, b: Tensor, mode_flag: int = 0, aligned: bool = False) -> Tens
 
 
 @pytest.mark.parametrize(("mode", "flag"), [("iou", 0), ("iof", 1)])
-def test_iou_of_crowds(mode: str, flag: int):
+@pytest.mark.parametrize("device", DEVICES)
+def test_iou_of_crowds(mode: str, flag: int, device: str):
     a, b = crowd(300, 150, 0), crowd(200, 150, 1)
     expected = box_iou_rotated(a, b, mode)
     assert (expected > 0.1).sum() > 2000
-    torch.testing.assert_close(iou(a, b, flag), expected, atol=5e-6, rtol=0)
-    torch.testing.assert_close(iou(a[:200], b, flag, True), box_iou_rotated(a[:200], b, mode, True), atol=5e-6, rtol=0)
+    aligned = box_iou_rotated(a[:200], b, mode, True)
+    a, b = a.to(device), b.to(device)
+    torch.testing.assert_close(iou(a, b, flag).cpu(), expected, atol=5e-6, rtol=0)
+    torch.testing.assert_close(iou(a[:200], b, flag, True).cpu(), aligned, atol=5e-6, rtol=0)
 
 
 def test_iou_is_that_of_boxes_in_double_precision():
@@ -65,9 +69,11 @@ def kept(dets: Tensor, scores: Tensor, threshold: float, labels: Tensor | None =
 
 @pytest.mark.parametrize("threshold", [0.05, 0.1, 0.5])
 @pytest.mark.parametrize(("n", "side"), [(1, 10), (60, 50), (500, 300), (1500, 1024)])
-def test_nms_of_crowds(n: int, side: float, threshold: float):
+@pytest.mark.parametrize("device", DEVICES)
+def test_nms_of_crowds(n: int, side: float, threshold: float, device: str):
     dets, scores = crowd(n, side, n), torch.rand(n, generator=torch.Generator().manual_seed(n))
-    assert kept(dets, scores, threshold) == nms_rotated(dets, scores, threshold)[1].tolist()
+    found = kept(dets.to(device), scores.to(device), threshold)
+    assert found == nms_rotated(dets, scores, threshold)[1].tolist()
 
 
 def test_nms_of_equal_scores_and_of_many_levels():

@@ -36,9 +36,6 @@ class KeepLosses(Hook):
         averages.append(next(hook.ema_model for hook in runner.hooks if hasattr(hook, "ema_model")).state_dict())
 
 
-@pytest.mark.skipif(
-    torch.cuda.is_available(), reason="the plain code has no rotated IoU loss on a CPU, ours no float32"
-)
 def test_the_first_twenty_losses(scenes: Any, tmp_path: Path):
     """At MMRotate's own learning rate, reached in a tenth of its warm-up.
 

@@ -12,6 +12,7 @@ pytest.importorskip("mmrotate")
 pytestmark = pytest.mark.mm
 
 from helpers.detectors import RTMDET  # noqa: E402
+from helpers.devices import DEVICES  # noqa: E402
 from mmengine.structures import InstanceData  # noqa: E402
 from mmrotate.models.dense_heads import RotatedRTMDetHead  # noqa: E402
 from mmrotate.structures import RotatedBoxes  # noqa: E402
@@ -32,7 +33,7 @@ def head() -> Any:
     return models.build(config, N_CLASSES).train().bbox_head
 
 
-def outputs(n_images: int, seed: int) -> list[list[Tensor]]:
+def outputs(n_images: int, seed: int, device: str = "cpu") -> list[list[Tensor]]:
     """Logits, distances and angles of three levels."""
     generator = torch.Generator().manual_seed(seed)
     shapes = [(n_images, 1, SIZE // stride, SIZE // stride) for stride in STRIDES]
@@ -41,7 +42,7 @@ def outputs(n_images: int, seed: int) -> list[list[Tensor]]:
         [1 + 40 * torch.rand(shape[0], 4, *shape[2:], generator=generator) for shape in shapes],
         [torch.randn(shape, generator=generator) for shape in shapes],
     ]
-    return [[level.requires_grad_() for level in levels] for levels in parts]
+    return [[level.to(device).requires_grad_() for level in levels] for levels in parts]
 
 
 def objects(n: int, seed: int) -> InstanceData:
@@ -54,10 +55,12 @@ def objects(n: int, seed: int) -> InstanceData:
     return InstanceData(bboxes=RotatedBoxes(torch.from_numpy(boxes).float().reshape(-1, 5)), labels=labels)
 
 
-def losses(function: Any, head: Any, counts: list[int], seed: int, shapes: list[tuple[int, int]]) -> list[Tensor]:
+def losses(
+    function: Any, head: Any, counts: list[int], seed: int, shapes: list[tuple[int, int]], device: str = "cpu"
+) -> list[Tensor]:
     """The losses, and their gradients in all outputs."""
-    parts = outputs(len(counts), seed)
-    instances = [objects(n, 100 * seed + i) for i, n in enumerate(counts)]
+    parts = outputs(len(counts), seed, device)
+    instances = [objects(n, 100 * seed + i).to(device) for i, n in enumerate(counts)]
     found = function(head, *parts, instances, [{"img_shape": shape, "pad_shape": shape} for shape in shapes])
     totals = [sum(found[name]) if isinstance(found[name], list) else found[name] for name in ("loss_cls", "loss_bbox")]
     leaves = [level for levels in parts for level in levels]
@@ -67,12 +70,13 @@ def losses(function: Any, head: Any, counts: list[int], seed: int, shapes: list[
     ]
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("seed", range(4))
-def test_losses_and_gradients_are_mmrotates(head: Any, seed: int):
+def test_losses_and_gradients_are_mmrotates(head: Any, seed: int, device: str):
     counts = [0, 1, 3, 25, 60]
     shapes = [WHOLE, WHOLE, (150, SIZE), WHOLE, WHOLE]  # padded less: some priors do not take part
     expected, found = (
-        losses(function, head, counts, seed, shapes)
+        losses(function, head, counts, seed, shapes, device)
         for function in (rtmdet_loss.mmrotate_loss, rtmdet_loss.loss_by_feat)
     )
     assert expected[1] > 0.5

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("mmrotate")
 pytestmark = pytest.mark.mm
 
+from helpers.devices import DEVICES  # noqa: E402
 from mmdet.models.layers import ExpMomentumEMA  # noqa: E402
 from mmengine.model import ExponentialMovingAverage, MomentumAnnealingEMA, StochasticWeightAverage  # noqa: E402
 from torch import nn  # noqa: E402
@@ -28,11 +29,12 @@ def network() -> nn.Module:
     "kind", [ExponentialMovingAverage, ExpMomentumEMA, MomentumAnnealingEMA, StochasticWeightAverage]
 )
 @pytest.mark.parametrize("settings", [{}, {"update_buffers": True}, {"interval": 2}])
-def test_averages(kind: Any, settings: dict[str, Any]):
-    model = network()
+@pytest.mark.parametrize("device", DEVICES)
+def test_averages(kind: Any, settings: dict[str, Any], device: str):
+    model = network().to(device)
     one_by_one, together = kind(model, **settings), kind(model, **settings)
     for _ in range(5):
-        model(torch.randn(2, 3, 8, 8))  # moves the statistics of the batch normalisation
+        model(torch.randn(2, 3, 8, 8, device=device))  # moves the statistics of the batch normalisation
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter += torch.randn_like(parameter)
@@ -56,16 +58,17 @@ def train(model: nn.Module, optimizer: Optimizer, seed: int, n: int = 6) -> None
     torch.manual_seed(seed)
     for _ in range(n):
         optimizer.zero_grad()
-        model(torch.randn(2, 3, 8, 8)).square().mean().backward()
+        model(torch.randn(2, 3, 8, 8).to(next(model.parameters()).device)).square().mean().backward()
         optimizer.step()
         for group in optimizer.param_groups:  # as a schedule does
             group["lr"] *= 0.9
 
 
 @pytest.mark.parametrize(("kind", "settings"), [(AdamW, {}), (SGD, {"momentum": 0.9}), (AdamW, {"amsgrad": True})])
-def test_steps_and_their_states(kind: Any, settings: dict[str, Any]):
+@pytest.mark.parametrize("device", DEVICES)
+def test_steps_and_their_states(kind: Any, settings: dict[str, Any], device: str):
     """Also after the states were exchanged: checkpoints of one serve the other."""
-    models = [network(), network()]
+    models = [network().to(device), network().to(device)]
     plain, together = (optimizer_of(model, kind, **settings) for model in models)
     updates.step_together(together)
     for round_ in range(2):
