@@ -230,7 +230,7 @@ def _packed(image: Image.Image, order: str) -> NDArray[np.uint8]:
         import pyarrow as pa  # takes a while
 
         with contextlib.suppress(ValueError):  # of several blocks
-            stored = pa.array(image).flatten().to_numpy().reshape(image.height, image.width, 4)
+            stored = pa.array(image).values.to_numpy().reshape(image.height, image.width, 4)
             return opencv.cvtColor(stored, opencv.COLOR_RGBA2BGR if order == "BGR" else opencv.COLOR_RGBA2RGB)
     packed = np.frombuffer(bytearray(image.tobytes("raw", order)), np.uint8)
     return packed.reshape(image.height, image.width, 3)

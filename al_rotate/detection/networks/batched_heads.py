@@ -80,7 +80,7 @@ def _predict(head: Any, given: dict[str, Any], class_scores: bool) -> list[Insta
     config = head.test_cfg
     scores = _flat(given["cls_scores"], head.cls_out_channels)  # (B, R, C), all levels' rows
     scores = scores.sigmoid() if head.use_sigmoid_cls else scores.softmax(-1)[..., :-1]
-    rows_per_level = [_flat([level], head.cls_out_channels).shape[1] for level in given["cls_scores"]]
+    rows_per_level = [level[0].numel() // head.cls_out_channels for level in given["cls_scores"]]
     image, row, label = _candidates(scores, rows_per_level, config.get("score_thr", 0), config.nms_pre)
     score = scores[image, row, label]
 

@@ -28,6 +28,7 @@ from mmcv.transforms import Compose
 from al_rotate.data import images
 from al_rotate.detection import Detector, configs
 from al_rotate.detection.inference.processes import cores
+from al_rotate.detection.networks import normalising
 from al_rotate.detection.networks.precision import resolve
 
 from ..isolated import alone, peak_mb
@@ -79,7 +80,7 @@ def measure_steps(ways: Ways) -> dict[str, float]:
     module: Any = import_module("mmcv.ops.nms")
     suppress = module.nms_rotated
     module.nms_rotated = lambda *args, **options: timed("NMS", lambda: suppress(*args, **options))
-    with torch.no_grad(), graph.in_place() if graph else contextlib.nullcontext():
+    with torch.no_grad(), normalising.in_batches(model), graph.in_place() if graph else contextlib.nullcontext():
         for start in range(0, len(files), BATCH):
             batch = files[start : start + BATCH]
             pixels = timed("decode", lambda batch=batch: [images.read(file, "BGR") for file in batch])

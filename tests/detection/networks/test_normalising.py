@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from helpers.detectors import predict
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("mmrotate")
@@ -12,6 +15,8 @@ pytestmark = pytest.mark.mm
 from mmdet.models.data_preprocessors import DetDataPreprocessor  # noqa: E402
 from mmdet.structures import DetDataSample  # noqa: E402
 
+from al_rotate.data.images import pixels  # noqa: E402
+from al_rotate.detection import Detector  # noqa: E402
 from al_rotate.detection.networks import normalising  # noqa: E402
 
 USUAL = {"mean": [103.53, 116.28, 123.675], "std": [57.375, 57.12, 58.395]}
@@ -71,6 +76,15 @@ def test_a_preprocessor_of_another_type_keeps_its_way():
             return super().forward({**data, "inputs": [image // 2 for image in data["inputs"]]}, training)
 
     assert same(Darker(**USUAL), images((3, 20, 20)))
+
+
+def test_predictions_are_the_same_to_the_bit(detector: Detector, mixed: dict[str, Path], monkeypatch):
+    """On a CPU, in float32, and with pixels that Pillow packs."""
+    ours = predict(detector, mixed, class_scores=True, features=True)
+    assert ours.n_boxes > 50
+    monkeypatch.setattr(normalising, "in_batches", contextlib.nullcontext)
+    monkeypatch.setattr(pixels, "_opencv", lambda: None)
+    assert predict(detector, mixed, class_scores=True, features=True) == ours
 
 
 def test_nothing_stays_patched():
