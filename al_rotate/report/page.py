@@ -10,6 +10,7 @@ import pandas as pd
 from ..data import SHOWN_SCORE, RotatedInstances
 from ..storage.files import atomic_write
 from ..workspace import IMPORTED, LATE, REVIEW, Round, Workspace
+from ..workspace.artefacts import read_showing_rule
 from .calibration import describe_scores, judge_scores, reliability_figure
 from .corrections import (
     ACCOUNT_ROWS,
@@ -82,6 +83,7 @@ def _round_content(workspace: Workspace, current: Round) -> dict[str, Any]:
         "n_ranked": len(read_ranking(current)),
         "again": current.strategy == REVIEW,
         "untrained": current.strategy != REVIEW and not (current.folder / "detections").exists(),
+        "showing": read_showing_rule(current.folder).why if current.strategy != REVIEW else None,
         "n_unreadable": len(skipped),
         "unreadable": list(skipped.items())[:UNREADABLE_IMAGES],
         "account": account_table(current.folder),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import pandas as pd
 from ..storage.plurals import many
 from ..workspace import IMPORTED, Workspace
 from ..workspace.progress import advise_on, trains_next
+from .corrections import current_corrections, savings_by_round
 
 
 class Answer(NamedTuple):
@@ -70,7 +72,18 @@ def _cost(workspace: Workspace, history: pd.DataFrame) -> Answer:
     by_round = answered.groupby("round")["seconds"].mean().dropna()
     pace = f" {by_round.iloc[-1]:.0f} s an image in the last round"
     pace += f", {by_round.iloc[0]:.0f} s in the first." if len(by_round) > 1 else "."
-    return Answer(question, _duration(float(seconds.sum())), sentence + pace + imported)
+    return Answer(question, _duration(float(seconds.sum())), sentence + pace + _saved(workspace) + imported)
+
+
+def _saved(workspace: Workspace) -> str:
+    """Say what the predicted boxes saved, counted correction by correction; empty if that is not known."""
+    savings = savings_by_round(workspace, current_corrections(workspace))
+    share = savings["saved"].iloc[-1] if len(savings) else math.nan
+    if not math.isfinite(share) or round(100 * share) == 0:
+        return ""
+    if share < 0:
+        return f" Correcting predicted boxes took {-share:.0%} longer than drawing all."
+    return f" Predicted boxes saved {share:.0%} of drawing all by hand."
 
 
 def _next(workspace: Workspace) -> Answer:

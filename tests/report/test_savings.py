@@ -54,6 +54,7 @@ def test_by_hand(tmp_path):
     assert second["saved"] == pytest.approx(1 - second["corrected"] / second["from_nothing"])
     assert (both["round"], both["boxes"]) == ("all", drawn.n_boxes + truth.n_boxes)
     assert both["corrected"] == first["corrected"] + second["corrected"]
+    assert "Predicted boxes are shown from a score of 0.3, because scores are not calibrated" in page.text
     (table,) = [page.frame(k) for k in range(len(page.tables)) if "saved, %" in page.frame(k)]
     assert table["saved, %"].tolist() == ["0", f"{100 * second['saved']:.0f}", f"{100 * both['saved']:.0f}"]
     assert table["drawn from nothing, min"].tolist()[0] == f"{first['from_nothing'] / 60:.1f}"
