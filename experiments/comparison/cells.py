@@ -25,7 +25,7 @@ from ..learners.features import Sandbox, prepare_tiles
 from ..learners.pools.tile_pool import POOLS, TilePool, make_pool
 from .bootstrap import mean_ap
 from .code_state import code_digest
-from .config import Cell, arm_of, cell_folder, n_shared, result_file, run_as, spent_after
+from .config import Cell, arm_of, cell_folder, digest, n_shared, result_file, run_as, spent_after
 
 RESAMPLES = 200  # of the test images; the same ones for every cell, so that differences are paired
 KINDS = ("added", "moved", "relabelled", "deleted", "kept")  # of what people do with boxes
@@ -102,7 +102,7 @@ def _open_loop(work: Path, data: Path | None, config: dict[str, Any], cell: Cell
     arguments = {
         "strategy": "random" if shared else arm["strategy"],
         "strategy_options": {} if shared else arm["options"],
-        "learner": _learner(work, data, config, cell, folder),
+        "learner": _learner(work, data, config, cell),
         "warm_start": False,
         "schedule": Schedule(**arm["training"]) if arm["training"] else None,
         "seed": cell.seed,
@@ -205,16 +205,17 @@ def _materials(work: Path, data: Path | None, config: dict[str, Any], seed: int)
     )
 
 
-def _learner(work: Path, data: Path | None, config: dict[str, Any], cell: Cell, folder: Path) -> Any:
+def _learner(work: Path, data: Path | None, config: dict[str, Any], cell: Cell) -> Any:
     """A :class:`al_rotate.loop.Learner` without a validation set."""
     if config["pool"] == "planted":
         pool, test = planted.labels(planted.POOL, "pool", 0), planted.labels(planted.TEST, "test", 1)
         return planted.PlantedLearner(al.RotatedInstances.concat([pool, test]), cell.seed)
     from ..learners.pools.learner import TileLearner  # torch and OpenMMLab load here, in the workers
 
-    start = None if cell.round == 0 else folder / "rounds" / "000" / "training" / "weights.pth"
+    recipe = {key: config[key] for key in ("pool", "known", "first_iterations", "lr", "measure")}
+    start = work / "known" / f"{digest(recipe)}-{cell.seed}"  # also of comparisons that differ in what comes later
     sandbox = _cached_sandbox(work, data, config["pool"])
-    return TileLearner(sandbox, start, config["first_iterations"], config["lr"], cell.seed)
+    return TileLearner(sandbox, start, cell.round == 0, config["first_iterations"], config["lr"], cell.seed)
 
 
 @lru_cache(1)

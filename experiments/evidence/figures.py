@@ -48,20 +48,22 @@ def draw_all(table: pd.DataFrame, rows: pd.DataFrame, work: Path | None) -> Iter
 
 
 def curves(table: pd.DataFrame) -> Figure:
-    """Mean curves over images, boxes and time, and each seed as a thin line."""
-    figure, axes = plt.subplots(1, 3, figsize=(16, 5.4), sharey=True, layout="constrained")
+    """Mean curves over images, boxes and time, and each seed as a thin line; beside them how long was trained."""
+    panels = [(axis, "mAP") for axis in AXES] + [("images", "iterations")] * ("iterations" in table)
+    figure, axes = plt.subplots(1, len(panels), figsize=(5.3 * len(panels), 5.4), layout="constrained")
     colours = _colours(table)
-    for ax, axis in zip(axes, AXES, strict=True):
-        scale = 60 if axis == "seconds" else 1
-        for strategy, of_seeds in analysis.curves_by_seed(table, axis).items():
+    for ax, (axis, column) in zip(axes, panels, strict=True):
+        across, up = 60 if axis == "seconds" else 1, 100 if column == "mAP" else 1
+        for strategy, of_seeds in analysis.curves_by_seed(table, axis, column).items():
             for x, y in of_seeds:
-                ax.plot(x / scale, 100 * y, color=colours[strategy], lw=0.5, alpha=0.35)
+                ax.plot(x / across, up * y, color=colours[strategy], lw=0.5, alpha=0.35)
             x, y = analysis.mean_curve(of_seeds)
             width = 2.6 if strategy == REFERENCE else 1.5
-            ax.plot(x / scale, 100 * y, color=colours[strategy], lw=width, label=strategy)
-        ax.set(xlabel=_LABELS[axis])
+            ax.plot(x / across, up * y, color=colours[strategy], lw=width, label=strategy)
+        ax.set(xlabel=_LABELS[axis], ylabel="mAP (rotated, IoU 0.5), %" if column == "mAP" else "iterations of a training")
         ax.grid(alpha=0.3)
-    axes[0].set_ylabel("mAP (rotated, IoU 0.5), %")
+        if column == "mAP":
+            ax.sharey(axes[0])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return figure
 

@@ -39,6 +39,7 @@ from .features import CHANNELS, FLIPS, STRIDES, Sandbox
 
 CONFIG = "rotated_rtmdet_tiny-3x-dota"
 BATCH = 64  # images of a prediction
+WEIGHTS = "weights.pth"  # in the folder of a training
 
 openmmlab.install()  # rotated IoU and its loss on CPUs
 
@@ -131,7 +132,7 @@ class SandboxLearner:
         work_dir: Path,
         schedule: Schedule | None = None,
     ) -> tuple[Path, dict[str, float]]:
-        path, metrics = work_dir / "weights.pth", work_dir / "trained.json"
+        path, metrics = work_dir / WEIGHTS, work_dir / "trained.json"
         if not metrics.exists():
             model = self._model(checkpoint).train()
             if schedule is None:

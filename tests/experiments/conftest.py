@@ -6,10 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
+import al_rotate as al
+from al_rotate.data.formats import dota
 from experiments.comparison.run import run
 
 SMALL: dict[str, Any] = {
@@ -38,6 +42,24 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFra
     """A folder in which the small comparison is finished, and its table."""
     folder = tmp_path_factory.mktemp("comparison")
     return folder, run(_write(folder), folder / "work", None, 2, results=folder / "results")
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``photos/``: 24 photographs of 500 x 330 pixels in DOTA form, with a ship each somewhere."""
+    folder, n, rng = tmp_path_factory.mktemp("data") / "photos", 24, np.random.default_rng(0)
+    for name in ("images", "splits"):
+        (folder / name).mkdir(parents=True)
+    ids = [f"p{k:02d}" for k in range(n)]
+    boxes = np.column_stack(
+        [rng.uniform(40, 460, n), rng.uniform(40, 290, n), *np.full((2, n), [[30], [12]]), np.zeros(n)]
+    )
+    for image_id in ids:
+        cv2.imwrite(str(folder / "images" / f"{image_id}.png"), rng.integers(0, 255, (330, 500, 3), np.uint8))
+    dota.write(al.RotatedInstances(ids, range(n + 1), boxes, [0] * n, classes=("ship",)), folder / "labelTxt")
+    (folder / "splits" / "train.txt").write_text("\n".join(ids[:18]))
+    (folder / "splits" / "test.txt").write_text("\n".join(ids[18:]))
+    return folder.parent
 
 
 @pytest.fixture

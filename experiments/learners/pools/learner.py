@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 import al_rotate as al
 from al_rotate.data.views import View
 from al_rotate.detection.inference.options import OutputOptions
+from al_rotate.detection.networks import batched_heads
 from al_rotate.detection.training.schedule import Schedule
 from al_rotate.evaluation.pseudo_labels import PseudoLabelled
 
 from ..features import Sandbox
-from ..sandbox import BATCH, SandboxLearner
-from .batched import detect
+from ..sandbox import WEIGHTS, SandboxLearner
 
 
 class TileLearner(SandboxLearner):
@@ -31,17 +30,24 @@ class TileLearner(SandboxLearner):
 
     Args:
         sandbox: tiles, labels and features.
-        start: weights to train from, as a loop's schedule says; None: random ones, and `first_iterations`.
-        first_iterations: of the training that makes the weights to start from.
+        start: folder of the weights that trainings start from; the first training of a seed makes them.
+        is_first: whether this is that training; later ones go as a loop's schedule says.
+        first_iterations: of the first training.
         lr: the highest learning rate.
         seed: of the initial weights and of the order of the tiles.
     """
 
     def __init__(
-        self, sandbox: Sandbox, start: Path | None = None, first_iterations: int = 400, lr: float = 2e-3, seed: int = 0
+        self,
+        sandbox: Sandbox,
+        start: Path,
+        is_first: bool = False,
+        first_iterations: int = 400,
+        lr: float = 2e-3,
+        seed: int = 0,
     ) -> None:
         super().__init__(sandbox, first_iterations, first_iterations, lr, seed)
-        self.start = start
+        self.start, self.is_first = start, is_first
 
     def train(
         self,
@@ -52,8 +58,8 @@ class TileLearner(SandboxLearner):
         schedule: Schedule | None = None,
         pseudo: PseudoLabelled | None = None,
     ) -> tuple[Path, dict[str, float]]:
-        if self.start is None:
-            return super().train(None, images, labels, work_dir)
+        if self.is_first:
+            return super().train(None, images, labels, self.start)
         if schedule is not None:  # as long as with the labels alone
             n = schedule.iterations(len(labels))
             schedule = replace(schedule, least=n, most=n)
@@ -64,7 +70,7 @@ class TileLearner(SandboxLearner):
                 part.replace(image_sizes=None, difficult=None) for part in (labels, sure)
             ]  # as each has them or not
             labels = al.RotatedInstances.concat(plain)
-        return super().train(self.start, images, labels, work_dir, schedule)
+        return super().train(self.start / WEIGHTS, images, labels, work_dir, schedule)
 
     def batch(
         self, labels: al.RotatedInstances, rng: np.random.Generator, times: NDArray[np.int64] | None = None
@@ -76,12 +82,7 @@ class TileLearner(SandboxLearner):
         return labels.image_ids[np.concatenate(rows)].tolist()
 
     def results(self, model: nn.Module, ids: Sequence[str], view: View, wanted: OutputOptions) -> list[dict[str, Any]]:
-        if wanted.class_scores or wanted.features:
+        if wanted.class_scores:
             return super().results(model, ids, view, wanted)
-        results = []
-        for start in range(0, len(ids), BATCH):
-            of_batch = ids[start : start + BATCH]
-            flat = torch.from_numpy(np.stack([self.sandbox.of(image_id, view) for image_id in of_batch]))
-            found = detect(model, flat, self.sandbox.size)
-            results += super().results(model, of_batch, view, wanted) if found is None else found
-        return results
+        with batched_heads.in_batches(model):  # on tiles MMDetection's own loop takes longer than the network
+            return super().results(model, ids, view, wanted)

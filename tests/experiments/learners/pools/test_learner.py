@@ -51,24 +51,26 @@ def sandbox() -> Sandbox:
 def first(sandbox, tmp_path_factory) -> Path:
     """The weights that a loop begins with."""
     labels, files = sandbox.parts["pool"]
-    learner = TileLearner(sandbox, first_iterations=60)
-    checkpoint, metrics = learner.train(None, files, labels, tmp_path_factory.mktemp("first"), Schedule(least=3))
+    folder = tmp_path_factory.mktemp("first")
+    learner = TileLearner(sandbox, folder / "known", is_first=True, first_iterations=60)
+    checkpoint, metrics = learner.train(None, files, labels, folder / "round", Schedule(least=3))
     assert metrics["iterations"] == 60
+    assert checkpoint.parent == folder / "known"
     return checkpoint
 
 
 def test_boxes_are_in_pixels_of_the_tile(sandbox, first, tmp_path):
     labels, files = sandbox.parts["pool"]
-    detections = TileLearner(sandbox).predict(first, files, tmp_path)
+    detections = TileLearner(sandbox, first.parent).predict(first, files, tmp_path)
     assert al.evaluate(detections, labels).mean_ap > 0.5
     assert (detections.image_sizes == SIDE).all()
-    (mirrored,) = TileLearner(sandbox).predict_views(first, files, MIRRORED[1:], tmp_path)
+    (mirrored,) = TileLearner(sandbox, first.parent).predict_views(first, files, MIRRORED[1:], tmp_path)
     assert al.evaluate(mirrored, labels, 0.3).mean_ap > 0.3
 
 
 def test_batches_are_post_processed_as_by_mmrotate(sandbox, first, tmp_path):
     _, files = sandbox.parts["pool"]
-    quick = TileLearner(sandbox).predict(first, files, tmp_path / "quick")
+    quick = TileLearner(sandbox, first.parent).predict(first, files, tmp_path / "quick")
     own = SandboxLearner(sandbox).predict(first, files, tmp_path / "own")
     assert own.n_boxes >= 4
     assert quick.counts.tolist() == own.counts.tolist()
@@ -79,19 +81,19 @@ def test_batches_are_post_processed_as_by_mmrotate(sandbox, first, tmp_path):
 
 def test_trainings_start_from_the_given_weights_and_follow_the_schedule(sandbox, first, tmp_path):
     labels, files = sandbox.parts["pool"]
-    learner = TileLearner(sandbox, first)
+    learner = TileLearner(sandbox, first.parent)
     schedule = Schedule(per_image=2, least=1, most=50, rate=0.01)
     checkpoint, metrics = learner.train(None, files, labels, tmp_path / "a", schedule)
     assert metrics["iterations"] == 12
     before, after = (learner.predict(c, files, tmp_path / c.parent.name) for c in (first, checkpoint))
     assert abs(al.evaluate(before, labels).mean_ap - al.evaluate(after, labels).mean_ap) < 0.2  # hardly moved
-    again = TileLearner(sandbox, first).train(checkpoint, files, labels, tmp_path / "b", schedule)[1]
+    again = TileLearner(sandbox, first.parent).train(checkpoint, files, labels, tmp_path / "b", schedule)[1]
     assert again == metrics  # the weights of another round make no difference
 
 
 def test_half_of_a_batch_holds_objects(sandbox):
     labels, _ = sandbox.parts["pool"]
-    learner, rng = TileLearner(sandbox), np.random.default_rng(0)
+    learner, rng = TileLearner(sandbox, Path()), np.random.default_rng(0)
     drawn = [labels[i].n_boxes for _ in range(400) for i in learner.batch(labels, rng)]
     assert np.mean(drawn) == pytest.approx(0.5 + 0.5 * 4 / 6, abs=0.03)
     empty = labels.subset(IDS[4:])
@@ -109,7 +111,7 @@ def test_pseudo_labels_are_trained_on_where_nothing_is_in_doubt(sandbox, first, 
 
     of_two = labels.subset(IDS[2:4])
     pseudo = PseudoLabelled(of_two, of_two.where(of_two.image_index == 1))
-    metrics = Watched(sandbox, first).train(
+    metrics = Watched(sandbox, first.parent).train(
         None, files, labels.subset(IDS[:2]), tmp_path, Schedule(per_image=1, least=1, most=9), pseudo
     )[1]
     assert metrics["iterations"] == 2

@@ -10,38 +10,17 @@ import numpy as np
 import pytest
 
 import al_rotate as al
-from al_rotate.data.formats import dota
 from al_rotate.data.tiling.tiles import Tile
 from experiments.learners.pools.grid import Grid
 from experiments.learners.pools.rendered import render_scenes
 from experiments.learners.pools.tile_pool import Recipe, TilePool, make_pool
 
-N, SIZE = 24, (500, 330)  # photographs, and their width and height
+N = 24  # photographs
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photographs in DOTA form, with a ship each at a place of its own."""
-    folder = tmp_path_factory.mktemp("data") / "photos"
-    (folder / "images").mkdir(parents=True)
-    (folder / "splits").mkdir()
-    rng = np.random.default_rng(0)
-    ids = [f"p{k:02d}" for k in range(N)]
-    boxes = np.column_stack(
-        [rng.uniform(40, 460, N), rng.uniform(40, 290, N), *np.full((2, N), [[30], [12]]), np.zeros(N)]
-    )
-    for image_id in ids:
-        cv2.imwrite(str(folder / "images" / f"{image_id}.png"), rng.integers(0, 255, (*SIZE[::-1], 3), np.uint8))
-    labels = al.RotatedInstances(ids, np.arange(N + 1), boxes, np.zeros(N, int), classes=("ship",))
-    dota.write(labels, folder / "labelTxt")
-    (folder / "splits" / "train.txt").write_text("\n".join(ids[:18]))
-    (folder / "splits" / "test.txt").write_text("\n".join(ids[18:]))
-    return folder.parent
-
-
-@pytest.fixture(scope="module")
-def pool(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TilePool:
-    return make_pool(Recipe("photos", 160, 64), tmp_path_factory.mktemp("pool"), data)
+def pool(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> TilePool:
+    return make_pool(Recipe("photos", 160, 64), tmp_path_factory.mktemp("pool"), photographs)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +64,8 @@ def test_photographs_are_not_divided_and_measured_ones_are_in_no_pool(pool):
     assert not {*draws[0, "val"].photographs} & {*pool.test}
 
 
-def test_a_pool_can_be_limited(data, tmp_path):
-    limited = make_pool(Recipe("photos", 160, 64, most=5), tmp_path, data)
+def test_a_pool_can_be_limited(photographs, tmp_path):
+    limited = make_pool(Recipe("photos", 160, 64, most=5), tmp_path, photographs)
     assert [len({Tile.of(i).scene for i in limited.draw(seed, "test", 4).pool}) for seed in (0, 1)] == [5, 5]
     assert limited.draw(0, "test", 4).pool != limited.draw(1, "test", 4).pool
 
@@ -102,14 +81,14 @@ def test_perfect_detections_on_tiles_are_perfect_on_photographs(pool):
     assert len(nothing) == len(pool.test)
 
 
-def test_it_is_made_once_and_only_for_its_recipe(pool, data):
+def test_it_is_made_once_and_only_for_its_recipe(pool, photographs):
     folder = next(iter(pool.files.values())).parents[1]
     again = make_pool(pool.recipe, folder, None)
     assert again.labels == pool.labels
     assert (again.truth, again.train, again.test) == (pool.truth, pool.train, pool.test)
     assert json.loads((folder / "made.json").read_text())["recipe"]["tile"] == 160
     with pytest.raises(ValueError, match=r"expected .*'tile': 99.*got .*'tile': 160"):
-        make_pool(Recipe("photos", 99, 64), folder, data)
+        make_pool(Recipe("photos", 99, 64), folder, photographs)
 
 
 def test_photographs_have_to_be_somewhere(tmp_path):
