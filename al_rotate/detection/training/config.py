@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import get_world_size
 
 from ...data import RotatedInstances, dataset
 from ...data.images import resolve
@@ -86,6 +88,27 @@ def training_config(
     work_dir.mkdir(parents=True, exist_ok=True)
     cfg.dump(work_dir / "config.py")
     return cfg
+
+
+def unfinished_warm_up(cfg: Config, n_images: int) -> str | None:
+    """Say how far the learning rate of an epoch-based training comes if it ends during the warm-up; None: it does not.
+
+    Warm-ups are counted in iterations, for the thousands of images of a published data set; a loop has fewer.
+    """
+    if cfg.train_cfg.get("type") != "EpochBasedTrainLoop":
+        return None
+    a_batch = cfg.train_dataloader.get("batch_size", 1) * get_world_size()
+    iterations = cfg.train_cfg.max_epochs * math.ceil(n_images / a_batch)
+    schedulers = cfg.param_scheduler if isinstance(cfg.get("param_scheduler"), list) else []
+    warm_ups = [each for each in schedulers if configs.kind(each) == "LinearLR" and not each.get("by_epoch", True)]
+    longest = max([each.get("end", 0) for each in warm_ups if not each.get("begin")], default=0)
+    if iterations >= longest:
+        return None
+    return (
+        f"the learning rate rises for {longest} iterations, and this training has {iterations}: it ends at "
+        f"{100 * iterations / longest:.0f} % of the warm-up. A schedule that follows the number of images is made for "
+        f"that: --schedule per_image=4, or schedule=al_rotate.Schedule()"
+    )
 
 
 def _use_data(loader: dict[str, Any], path: Path, classes: Sequence[str], filter_cfg: dict[str, Any] | None) -> None:

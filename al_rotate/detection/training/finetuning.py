@@ -33,7 +33,7 @@ from ..checkpoints.class_rows import OtherClasses, adapt, fits
 from ..checkpoints.fetching import fetch_pretrained
 from ..openmmlab import ops
 from ..openmmlab.components import TrainingDiverged
-from .config import training_config
+from .config import training_config, unfinished_warm_up
 from .data import readable, usable
 from .schedule import Schedule
 
@@ -149,6 +149,8 @@ def finetune(
         schedule,
         readable(files, pseudo) if pseudo else None,
     )
+    if get_rank() == 0 and (slow := unfinished_warm_up(cfg, len(train.labels))):
+        warn_user(slow)
     last, reached = _last_checkpoint(work_dir)
     cfg.resume = last is not None
     if last is not None or checkpoint is not None:

@@ -133,3 +133,23 @@ def test_a_killed_training_ends_with_the_same_weights(quick, tmp_path):
     resumed = finetune(**arguments, work_dir=tmp_path / "killed")
     assert resumed.metrics == pytest.approx(whole.metrics)
     assert equal_weights(read_weights(resumed.checkpoint), read_weights(whole.checkpoint))
+
+
+@pytest.mark.mm
+def test_a_warm_up_longer_than_the_training_is_told(quick, tmp_path):
+    pytest.importorskip("mmrotate")
+    from al_rotate.detection.training.config import training_config, unfinished_warm_up
+
+    data = {"images": quick["images"], "labels": quick["labels"], "classes": quick["classes"]}
+    name = "rotated_rtmdet_tiny-3x-dota"  # 36 epochs, batches of eight, a warm-up of 1,000 iterations
+    config = training_config(name, **data, work_dir=tmp_path / "own")
+    for n_images, iterations, percent in ((50, 252, 25), (8, 36, 4), (216, 972, 97)):
+        said = unfinished_warm_up(config, n_images)
+        expected = (
+            f"rises for 1000 iterations, and this training has {iterations}: it ends at {percent} % of the warm-up"
+        )
+        assert expected in said
+    assert unfinished_warm_up(config, 217) is None  # 36 times 28 batches
+    followed = training_config(name, **data, work_dir=tmp_path / "schedule", schedule=Schedule())
+    assert unfinished_warm_up(followed, 50) is None
+    assert unfinished_warm_up(training_config(**quick, work_dir=tmp_path / "short"), 8) is None
