@@ -22,6 +22,7 @@ from .analysis import AXES, REFERENCE
 matplotlib.use("Agg")
 N_PICKED = 8  # pictures per strategy
 _LABELS = {"images": "images", "boxes": "boxes", "seconds": "minutes of labelling (estimated)"}
+_LABELS |= {"mAP": "mAP (rotated, IoU 0.5), %", "iterations": "iterations of a training"}
 
 
 def draw_all(table: pd.DataFrame, rows: pd.DataFrame, work: Path | None) -> Iterator[tuple[str, Figure]]:
@@ -60,7 +61,7 @@ def curves(table: pd.DataFrame) -> Figure:
             x, y = analysis.mean_curve(of_seeds)
             width = 2.6 if strategy == REFERENCE else 1.5
             ax.plot(x / across, up * y, color=colours[strategy], lw=width, label=strategy)
-        ax.set(xlabel=_LABELS[axis], ylabel="mAP (rotated, IoU 0.5), %" if column == "mAP" else "iterations of a training")
+        ax.set(xlabel=_LABELS[axis], ylabel=_LABELS[column])
         ax.grid(alpha=0.3)
         if column == "mAP":
             ax.sharey(axes[0])

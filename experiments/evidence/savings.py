@@ -196,7 +196,8 @@ def steps_to(table: pd.DataFrame, candidate: str) -> list[Step]:
 def claim(tables: Mapping[str, pd.DataFrame], candidate: str) -> str:
     """The table of the claim, in Markdown: a row for each comparison and each time that a drawn box takes."""
     titles = ["pre-annotation", "pseudo-labels", "detected", "selection"]
-    head = ["pool", "drawing a box", "from nothing", "mAP", "saved in all", *titles, f"`{candidate}` against `{DETECTED}`"]
+    head = ["pool", "drawing a box", "from nothing", "mAP", "saved in all", *titles]
+    head.append(f"`{candidate}` against `{DETECTED}`")
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name, table in tables.items():
         steps = steps_to(table, candidate)
