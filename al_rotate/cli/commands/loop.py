@@ -16,6 +16,7 @@ from ...sampling import Budget
 from ...storage.plurals import many
 from ...storage.user_warnings import warn_user
 from ...workspace import REVIEW, Round, Workspace
+from ...workspace.artefacts import read_showing_rule
 from ...workspace.progress import advise_on
 from ...workspace.versions import labelled_set_file
 from ..arguments import (
@@ -169,6 +170,8 @@ def _print_query(loop: ActiveLoop, selection: pd.DataFrame, typed: Path) -> None
     shown = selection.head(SHOWN_IMAGES)
     print("\n".join(f"  {image_id}: {why}" for image_id, why in zip(shown["image_id"], shown["why"], strict=True)))
     if current is not None:
+        if current.strategy != REVIEW:
+            print(read_showing_rule(current.folder).why)
         print(f"all of them: {current.folder / 'selection.csv'}")
     print_next(loop.workspace, typed)
 

@@ -9,7 +9,8 @@ from helpers.noisy import NoisyLearner
 
 from al_rotate.data import RotatedInstances, synthetic
 from al_rotate.loop import ActiveLoop
-from al_rotate.sampling import rank
+from al_rotate.sampling import CostModel, rank
+from al_rotate.workspace.artefacts import read_showing_rule
 
 CONFIG = "rotated_rtmdet_tiny-3x-dota"
 
@@ -27,7 +28,9 @@ def test_a_round_by_commands(al, pool, work):
     selection = work / "rounds" / "000" / "selection.csv"
     queried = pd.read_csv(selection)["image_id"].tolist()
     assert "round 0: 4 images queried" in out
-    assert out.endswith(f"all of them: {selection}\nnext: al-rotate collect {work}\n")
+    assert out.endswith(
+        f"no box is shown, because nothing is trained yet\nall of them: {selection}\nnext: al-rotate collect {work}\n"
+    )
     assert re.findall(r"image_\d\d", out) == queried
     assert al("query", work, "--budget", 4) == (0, out, "")  # asking again is the same query
     out = al("status", work)[1]
@@ -98,7 +101,7 @@ def test_from_images_to_a_query_by_commands(al, tmp_path):
     simulated = [*init, "--simulate", tmp_path / "pool" / "labelTxt", "--classes", ",".join(synthetic.CLASSES)]
     assert "--test-images and --test-labels together" in al(*simulated, *test[:2])[2]
     assert not (tmp_path / "work").exists()
-    command = [*simulated, *test, "--device", "cpu", "--strategy", "margin"]
+    command = [*simulated, *test, "--device", "cpu", "--strategy", "margin", "--cost", "added=35", "kept=1"]
     code, out, _ = al(*command)
     assert code == 0
     assert out.endswith(
@@ -109,6 +112,7 @@ def test_from_images_to_a_query_by_commands(al, tmp_path):
     code, _, err = al(*command, "--cfg-options", "model.test_cfg.score_thr=0.3")
     assert code == 1
     assert "was made with a detector of another config" in err
+    assert "is there already, with CostModel(image=5.0, added=35.0," in al(*command, "--cost", "added=9")[2]
     assert al("query", tmp_path / "work", "--budget", 2)[0] == 0
     assert al("collect", tmp_path / "work")[:2] == (
         0,
@@ -116,4 +120,8 @@ def test_from_images_to_a_query_by_commands(al, tmp_path):
     )
     with ActiveLoop(tmp_path / "work") as loop:
         settings = loop.settings
+        assert loop.annotator.cost == settings.cost == CostModel(added=35, kept=1)
+        ledger = loop.workspace.ledger()
+        assert ledger["seconds"].tolist() == [5 + 35 * n for n in ledger["n_boxes"]]
+        assert read_showing_rule(tmp_path / "work" / "rounds" / "000").cost == settings.cost
     assert (settings.strategy, settings.seed, settings.device, settings.untrained_start) == ("margin", 4, "cpu", True)
