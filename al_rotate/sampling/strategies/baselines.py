@@ -29,7 +29,9 @@ def random_detected() -> ScoreStrategy:
     """
 
     def score(candidates: RotatedInstances, rng: Rng, context: QueryContext) -> Columns:
-        return {"score": _draw("random-detected", candidates, rng) + (context.showing.counts(candidates) > 0)}
+        detected = context.showing.counts(candidates) > 0
+        columns: Columns = {"score": _draw("random-detected", candidates, rng) + detected}
+        return columns if detected.any() else {**columns, "drawn": np.full(len(candidates), True)}
 
     return ScoreStrategy(score, figure=None)
 
