@@ -10,7 +10,7 @@ from helpers.detectors import MANY_BOXES, predict
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("mmrotate")
-pytestmark = [pytest.mark.mm, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
+pytestmark = [pytest.mark.mm, pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 
 from al_rotate.detection import Detector  # noqa: E402
 from al_rotate.evaluation import best_overlaps  # noqa: E402

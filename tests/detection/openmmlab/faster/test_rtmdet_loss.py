@@ -15,12 +15,12 @@ from helpers.detectors import RTMDET  # noqa: E402
 from helpers.devices import DEVICES  # noqa: E402
 from mmengine.structures import InstanceData  # noqa: E402
 from mmrotate.models.dense_heads import RotatedRTMDetHead  # noqa: E402
-from mmrotate.structures import RotatedBoxes  # noqa: E402
+from mmrotate.structures import RotatedBoxes, distance2obb  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from al_rotate.detection import configs, models  # noqa: E402
 from al_rotate.detection.openmmlab import install  # noqa: E402
-from al_rotate.detection.openmmlab.faster import rtmdet_loss  # noqa: E402
+from al_rotate.detection.openmmlab.faster import rtmdet_loss, rtmdet_targets  # noqa: E402
 
 SIZE, STRIDES, N_CLASSES = 192, (8, 16, 32), 5
 WHOLE = (SIZE, SIZE)
@@ -100,14 +100,14 @@ def test_targets_of_one_image_are_the_assigners(head: Any):
     )
     sizes = [(SIZE // stride, SIZE // stride) for stride in STRIDES]
     priors = torch.cat(head.prior_generator.grid_priors(sizes, device="cpu", with_stride=True))
-    decoded = rtmdet_loss.distance2obb(priors, torch.cat([distances, angles], -1), "le90").detach()
+    decoded = distance2obb(priors, torch.cat([distances, angles], -1), "le90").detach()
     instances = objects(30, 5)
     predicted = InstanceData(scores=scores[0].detach(), bboxes=decoded[0], priors=priors)
     expected = head.assigner.assign(predicted, instances)
     place = expected.gt_inds.nonzero().squeeze(1)
 
-    gathered = rtmdet_loss.gather([instances], priors.device)
-    found = rtmdet_loss.match(head.assigner, scores.detach(), decoded, priors, None, gathered)
+    gathered = rtmdet_targets.gather([instances], priors.device)
+    found = rtmdet_targets.match(head.assigner, scores.detach(), decoded, priors, None, gathered)
     assert len(place) > 50
     assert found.place.tolist() == place.tolist()
     assert found.object.tolist() == (expected.gt_inds[place] - 1).tolist()
@@ -118,9 +118,9 @@ def test_crowded_batches_are_matched_in_portions(head: Any, monkeypatch: pytest.
     counts, shapes = [20, 0, 5, 40, 1], [WHOLE] * 5
     expected = losses(rtmdet_loss.loss_by_feat, head, counts, 2, shapes)
     portions: list[int] = []
-    match = rtmdet_loss._match
-    monkeypatch.setattr(rtmdet_loss, "_PAIRS_AT_ONCE", 26 * 756)  # 24 * 24 + 12 * 12 + 6 * 6 priors
-    monkeypatch.setattr(rtmdet_loss, "_match", lambda *a: portions.append(len(a[5].image)) or match(*a))
+    match = rtmdet_targets._match
+    monkeypatch.setattr(rtmdet_targets, "_PAIRS_AT_ONCE", 26 * 756)  # 24 * 24 + 12 * 12 + 6 * 6 priors
+    monkeypatch.setattr(rtmdet_targets, "_match", lambda *a: portions.append(len(a[5].image)) or match(*a))
     found = losses(rtmdet_loss.loss_by_feat, head, counts, 2, shapes)
     assert portions == [25, 40, 1]
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
