@@ -58,10 +58,12 @@ class PseudoLabelled:
     Attributes:
         labels: boxes to take for labels, at least one on each image.
         ignored: boxes on the same images that are neither objects nor background.
+        notice: why there are none; None if there are.
     """
 
     labels: RotatedInstances
     ignored: RotatedInstances
+    notice: str | None = None
 
 
 def choose(
@@ -84,7 +86,7 @@ def choose(
         rng: draws the images, where there are more than `per_image` allows.
 
     Returns:
-        No image, where the answers are too few for a calibration.
+        No image and a notice, where the answers are too few for a calibration, or nothing is sure.
 
     Raises:
         ValueError: for images that are labelled.
@@ -94,19 +96,23 @@ def choose(
     fitted = calibration.fit(held_out, labels)
     nothing = RotatedInstances.empty(classes=labels.classes)
     if fitted.notice is not None:
-        return PseudoLabelled(nothing, nothing)
+        return PseudoLabelled(nothing, nothing, fitted.notice)
     probabilities = fitted(detections)
     hits = held_out.labels[true_positives(held_out, labels)]
     known = np.bincount(hits, minlength=len(labels.classes or ())) >= LEAST_HITS
     sure = (probabilities >= options.precision) & known[detections.labels] & _inside(detections)
     sure = _surest(detections, sure, probabilities)
     candidates = np.unique(detections.image_index[sure])
+    if not len(candidates):
+        notice = f"no detection is right with a probability of {options.precision:g}, of a class with {LEAST_HITS} hits"
+        return PseudoLabelled(nothing, nothing, notice)
     most = int(options.per_image * len(labels))
     if len(candidates) > most:
         candidates = np.sort(rng.choice(candidates, most, replace=False))
     ids = detections.image_ids[candidates]
     doubtful = (probabilities >= options.doubt) & ~sure
-    return PseudoLabelled(*(detections.where(rows).subset(ids).as_labels() for rows in (sure, doubtful)))
+    as_sure, as_ignored = (detections.where(rows).subset(ids).as_labels() for rows in (sure, doubtful))
+    return PseudoLabelled(as_sure, as_ignored)
 
 
 def _inside(detections: RotatedInstances) -> NDArray[np.bool_]:

@@ -157,8 +157,11 @@ def _pseudo_labelled(
     detections = detections.subset(image_id for image_id in files if image_id in detections)  # in the pool's order
     rng = np.random.default_rng([settings.seed, current.number, _PSEUDO])
     chosen = pseudo_labels.choose(detections, held_out(workspace, labels), labels, settings.pseudo_labels, rng)
+    if chosen.notice is not None:
+        warn_user(f"trained without pseudo-labels: {chosen.notice}")
+        return None
     chosen.labels.save(current.folder / "pseudo_labels.parquet")
-    return chosen if len(chosen.labels) else None
+    return chosen
 
 
 def _evaluate(

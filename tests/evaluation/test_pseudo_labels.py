@@ -91,6 +91,13 @@ def test_nothing_without_a_calibration_and_no_labelled_image(answered):
     few = RotatedInstances.empty(classes=CLASSES)
     chosen = choose(pool, few, few, PseudoLabels(), RNG)
     assert len(chosen.labels) == len(chosen.ignored) == 0
+    assert "that takes 50 detections on labelled images" in chosen.notice
+    unsure = pool.replace(scores=np.full(pool.n_boxes, 0.3))
+    chosen = choose(unsure, *answered, PseudoLabels(), RNG)
+    assert (len(chosen.labels), chosen.notice) == (
+        0,
+        "no detection is right with a probability of 0.9, of a class with 10 hits",
+    )
     with pytest.raises(ValueError, match=r"without labels, got 5, e\.g\. 'pool0'"):
         choose(pool, answered[0], RotatedInstances.concat([answered[1], truth]), PseudoLabels(), RNG)
 

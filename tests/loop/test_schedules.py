@@ -131,6 +131,17 @@ def test_the_same_ones_after_a_kill(tmp_path):
     assert len(after.labels) == 4  # of 40 labelled images a tenth
 
 
+def test_too_few_answers_are_told(tmp_path):
+    with make(tmp_path, learner=Recording(), pseudo_labels=True) as loop:
+        loop.run(1)
+        with pytest.warns(
+            UserWarning, match=r"trained without pseudo-labels: scores are not calibrated: that takes 50"
+        ):
+            loop.run(2)
+        assert loop.learner.options == [{}, {}]
+        assert loop.workspace.history()["pseudo_images"].tolist() == [0, 0]
+
+
 def test_damaged_detections_do_without(tmp_path):
     with make_big(tmp_path, pseudo_labels=PseudoLabels(precision=0.5)) as loop:
         loop.run(1)
