@@ -232,6 +232,11 @@ def report(facts: Facts, problems: Sequence[Problem]) -> str:
         ops = "compiled"
         if mmcv.get("ops") == "python":
             ops, results = "PyTorch", f"{results}; for one-stage models only, {facts.install_mm} compiles the others"
+        elif mmcv.get("gpu_ops") == "python":
+            results += (
+                "; not compiled for this GPU: one-stage models take ops in PyTorch there, the others need nvcc of "
+            )
+            results += f"CUDA {torch.get('cuda')}, and then {facts.install_mm} --keep-torch"
         rows.append(("mmcv ops", ops, f"on {mmcv['device']}: {results}"))
     lines = [f"{name:<17} {version:<11} {note}".rstrip() for name, version, note in rows]
     for number, problem in enumerate(problems, 1):

@@ -74,6 +74,10 @@ values["has_ops"] = importlib.machinery.PathFinder.find_spec("mmcv._ext", folder
 import torch, mmcv._ext
 from mmcv.ops import box_iou_rotated, nms_rotated
 values["ops"] = al_rotate.detection.openmmlab.ops.in_use()
+if torch.cuda.is_available():
+    from al_rotate.detection.openmmlab import gpu_ops
+    gpu_ops.install()
+    values["gpu_ops"] = "compiled" if gpu_ops.runs_on(torch.device("cuda:0")) else "python"
 boxes = torch.tensor([[50, 50, 40, 20, 0], [50, 50, 40, 20, torch.pi / 2]])
 for device in ["cpu"] + ["cuda"] * torch.cuda.is_available():
     values["device"] = device

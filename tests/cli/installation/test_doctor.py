@@ -255,6 +255,16 @@ def test_ops_in_pytorch_are_no_fault_and_not_taken_for_compiled_ones() -> None:
     assert line.endswith(f"; for one-stage models only, {INSTALL_MM} compiles the others")
 
 
+def test_ops_that_are_compiled_for_the_cpu_alone_serve_one_stage_models_on_a_gpu() -> None:
+    mmcv = Check({**RIGHT, "ops": "compiled", "gpu_ops": "python", "device": "cuda"})
+    facts = changed(checks={"torch": Check(H100), "mmcv": mmcv})
+    assert diagnose(facts) == []
+    (line,) = (line for line in report(facts, []).splitlines() if line.startswith("mmcv ops"))
+    assert line.split()[:5] == ["mmcv", "ops", "compiled", "on", "cuda:"]
+    assert "; not compiled for this GPU: one-stage models take ops in PyTorch there, " in line
+    assert line.endswith(f"the others need nvcc of CUDA 13.0, and then {INSTALL_MM} --keep-torch")
+
+
 def test_echoes_of_a_problem_are_left_out_but_a_second_fault_is() -> None:
     echo = failed("RuntimeError: operator torchvision::nms does not exist")
     facts = changed(
