@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 import al_rotate as al
 from al_rotate.data.views import View
 from al_rotate.detection.inference.options import OutputOptions
-from al_rotate.detection.networks import batched_heads
 from al_rotate.detection.training.schedule import Schedule
 from al_rotate.evaluation.pseudo_labels import PseudoLabelled
 
 from ..features import Sandbox
-from ..sandbox import WEIGHTS, SandboxLearner
+from ..sandbox import BATCH, WEIGHTS, SandboxLearner
+from .batched import detect
 
 
 class TileLearner(SandboxLearner):
@@ -82,7 +83,12 @@ class TileLearner(SandboxLearner):
         return labels.image_ids[np.concatenate(rows)].tolist()
 
     def results(self, model: nn.Module, ids: Sequence[str], view: View, wanted: OutputOptions) -> list[dict[str, Any]]:
-        if wanted.class_scores:
+        if wanted.class_scores or wanted.features:
             return super().results(model, ids, view, wanted)
-        with batched_heads.in_batches(model):  # on tiles MMDetection's own loop takes longer than the network
-            return super().results(model, ids, view, wanted)
+        results = []
+        for start in range(0, len(ids), BATCH):
+            of_batch = ids[start : start + BATCH]
+            flat = torch.from_numpy(np.stack([self.sandbox.of(image_id, view) for image_id in of_batch]))
+            found = detect(model, flat, self.sandbox.size)
+            results += super().results(model, of_batch, view, wanted) if found is None else found
+        return results
