@@ -74,10 +74,12 @@ class ShowingRule:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, which a round keeps with its query; inf is None."""
-        rows = [float(value) if np.isfinite(value) else None for value in np.atleast_1d(self.least)]
-        by_class = None if self.classes is None else dict(zip(self.classes, rows, strict=True))
+        least: Any = float(self.least) if np.ndim(self.least) == 0 else None
+        if least is None:
+            rows = [float(value) if np.isfinite(value) else None for value in np.asarray(self.least)]
+            least = rows if self.classes is None else dict(zip(self.classes, rows, strict=True))
         calibrated = None if self.calibrated is None else self.calibrated.to_json()
-        return {"why": self.why, "least": by_class or rows[0], "cost": asdict(self.cost), "calibration": calibrated}
+        return {"why": self.why, "least": least, "cost": asdict(self.cost), "calibration": calibrated}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ShowingRule:
@@ -88,12 +90,11 @@ class ShowingRule:
         """
         try:
             least, calibrated, cost = values["least"], values["calibration"], CostModel(**values["cost"])
-            by_class = isinstance(least, Mapping)
+            classes = tuple(least) if isinstance(least, Mapping) else None
+            rows = list(least.values()) if isinstance(least, Mapping) else least
             return cls(
-                np.array([np.inf if value is None else value for value in least.values()])
-                if by_class
-                else float(least),
-                tuple(least) if by_class else None,
+                np.array([np.inf if row is None else row for row in rows]) if isinstance(rows, list) else float(rows),
+                classes,
                 None if calibrated is None else calibration.Calibration.from_json(calibrated),
                 cost,
                 str(values["why"]),

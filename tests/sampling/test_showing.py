@@ -120,10 +120,12 @@ def test_a_class_that_takes_longer_to_mend_than_to_draw_is_not_shown():
     assert ShowingRule.from_json(json.loads(json.dumps(rule.to_json()))).counts(detections).tolist() == [0] * 5
 
 
-@pytest.mark.parametrize("n", [2, 40, 600])
-def test_a_rule_is_kept_as_it_is(n):
+@pytest.mark.parametrize(("n", "named"), [(2, True), (40, True), (40, False), (600, True)])
+def test_a_rule_is_kept_as_it_is(n, named):
     """Through JSON, to the last bit: with a score, a line, and a line and a curve."""
-    detections, labels = answered(np.random.default_rng(6), n)
+    detections, labels = (
+        part if named else part.replace(classes=None) for part in answered(np.random.default_rng(6), n)
+    )
     rule = learn(detections, labels, CostModel(added=20, kept=1.0))
     read = ShowingRule.from_json(json.loads(json.dumps(rule.to_json())))
     assert read.to_json() == rule.to_json()
