@@ -19,7 +19,9 @@ _LIBRARY = Path(al_rotate.__file__).parent
 # What the digest covers: files, and packages with all modules below them.
 COVERED: Mapping[str, Path] = {
     "al_rotate/sampling": _LIBRARY / "sampling",
+    "al_rotate/detection/training/schedule.py": _LIBRARY / "detection" / "training" / "schedule.py",
     "al_rotate/evaluation/calibration.py": _LIBRARY / "evaluation" / "calibration.py",
+    "al_rotate/evaluation/pseudo_labels.py": _LIBRARY / "evaluation" / "pseudo_labels.py",
     "al_rotate/loop/context.py": _LIBRARY / "loop" / "context.py",
     "experiments/annotators/mistakes.py": EXPERIMENTS / "annotators" / "mistakes.py",
     "experiments/learners": EXPERIMENTS / "learners",
