@@ -1,10 +1,11 @@
 """Post-process whole batches: the results of MMDetection's dense heads, without their loop over images and levels.
 
 A head that decodes image by image and level by level starts dozens of small kernels for each, and waits for each of
-them. On a GPU that takes ten times as long as the network. Here one pass over the batch thresholds scores and takes the
-best of each level, decodes boxes by the head's own coder, runs NMS over all images and classes, and copies the result
-to the host once. The arithmetic is MMRotate's, step by step, so that in float32 boxes and order are the same. Where
-scores tie, the earlier location comes first, as on a GPU; on a CPU MMRotate leaves that to PyTorch's unstable sort.
+them. On a GPU that takes several times as long as the network. Here one pass over the batch thresholds scores and takes
+the best of each level, decodes boxes by the head's own coder, runs NMS over all images and classes, and copies the
+result to the host once. The arithmetic is MMRotate's, step by step, so that in float32 boxes and order are the same.
+Where scores tie, the earlier location comes first, as on a GPU; on a CPU MMRotate leaves that to PyTorch's sort, which
+is not stable.
 """
 
 from __future__ import annotations

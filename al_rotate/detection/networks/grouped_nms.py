@@ -63,7 +63,7 @@ def _suppressing(boxes: Tensor, groups: Tensor, iou_threshold: float) -> tuple[T
         i = torch.searchsorted(ends, pair, right=True)
         j = after[i] - ends[i] + pair
         apart = (boxes[i, :2] - boxes[j, :2]).square().sum(dim=1)
-        near = apart <= (radius[i] + radius[j]).square()
+        near = ~(apart > (radius[i] + radius[j]).square())  # also where a box is not finite: that is left to mmcv
         i, j = i[near], j[near]
         overlaps = box_iou_rotated(boxes[i], boxes[j], aligned=True)
         over = overlaps >= iou_threshold if boxes.device.type == "cpu" else overlaps > iou_threshold
@@ -74,7 +74,8 @@ def _suppressing(boxes: Tensor, groups: Tensor, iou_threshold: float) -> tuple[T
 
 def _radii(boxes: Tensor) -> Tensor:
     """Return the radii (N,) outside which mmcv's float32 arithmetic sees nothing of each box."""
-    extent = boxes[:, :4].abs().max().clamp(min=1) if len(boxes) else boxes.new_ones(())
+    finite = torch.where(boxes.isfinite(), boxes, 0)
+    extent = finite[:, :4].abs().max().clamp(min=1) if len(boxes) else boxes.new_ones(())
     sides = boxes[:, 2:4].abs()
     slivers = (sides < _MIN_SIDE * extent).any(dim=1)
     return torch.where(slivers, 8 * extent, torch.hypot(*sides.T) / 2 + _ROUNDING * extent)

@@ -61,6 +61,15 @@ def test_slivers_and_boxes_without_area():
     assert torch.equal(kept, mmcvs(boxes, scores, 0.1))
 
 
+def test_boxes_that_are_not_finite_leave_other_groups_alone():
+    boxes, scores = random_boxes(200, 6)
+    groups = torch.arange(200) % 2
+    kept = grouped_nms.nms(boxes, scores, groups, 0.1)
+    boxes[::10, 0], boxes[2::10, 2] = float("nan"), float("inf")  # of group 0
+    after = grouped_nms.nms(boxes, scores, groups, 0.1)
+    assert after[after % 2 == 1].tolist() == kept[kept % 2 == 1].tolist()
+
+
 def test_a_chain_in_which_every_other_box_stays():
     """Each box overlaps the next alone, so that each decision waits for the one before."""
     boxes = torch.tensor([[6.0 * k, 0, 10, 10, 0] for k in range(30)])
