@@ -4,7 +4,7 @@
 
 Each variant is compared with float32 in PyTorch: the difference in mAP (points of AP50), the difference between the
 scores of the same boxes (same class, rotated IoU above 0.9), the share of boxes with such a partner, and Spearman's
-correlation of the images' rankings.
+correlation of the images' rankings. On a GPU, which is taken where there is one, the variants are those of PyTorch.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.stats import spearmanr
 
 import al_rotate as al
@@ -38,8 +39,10 @@ class Result(NamedTuple):
     scores: dict[str, pd.Series]  # of images, by strategy
 
 
-def predict(checkpoint: Path, files: dict[str, Path], labels: al.RotatedInstances, variant: dict[str, Any]) -> Result:
-    detector = al.Detector(checkpoint / "config.py", checkpoint / "finetuned.pth", "cpu", **variant)
+def predict(
+    checkpoint: Path, files: dict[str, Path], labels: al.RotatedInstances, device: str, variant: dict[str, Any]
+) -> Result:
+    detector = al.Detector(checkpoint / "config.py", checkpoint / "finetuned.pth", device, **variant)
     detections = detector.predict(files, progress=False)
     scores = {name: al.rank(detections, strategy=name).set_index("image_id")["score"] for name in STRATEGIES}
     return Result(detections, 100 * al.evaluate(detections, labels).mean_ap, scores)
@@ -67,13 +70,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="folder of al_rotate.finetune: config.py and finetuned.pth")
     parser.add_argument("data", type=Path, help="folder in DOTA form with splits/")
+    found = "cuda:0" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", default=found, help="such as cpu; by default %(default)s")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     data = dota_folder.read(args.data)
     files, labels = data.part(data.test)
     reference = None
     for name, variant in VARIANTS.items():
-        result = predict(args.checkpoint, files, labels, variant)
+        if variant["engine"] == "onnxruntime" and args.device != "cpu":
+            continue
+        result = predict(args.checkpoint, files, labels, args.device, variant)
         reference = reference or result
         print(f"{name:20} {compare(result, reference)}", flush=True)
 
