@@ -97,7 +97,7 @@ class RememberingPipeline(Compose):
 
 
 def remembering(pipeline: Compose, count: int, loaders: tuple[type, ...] = (), room: int | None = None) -> Compose:
-    """Let a pipeline remember, if it resizes before it draws random numbers; else it is returned as it is.
+    """Let a pipeline remember, if it resizes before it draws random numbers and there is room; else return it as it is.
 
     Args:
         pipeline: of a training.
@@ -111,7 +111,11 @@ def remembering(pipeline: Compose, count: int, loaders: tuple[type, ...] = (), r
         return pipeline
     if room is None:
         room = min(_MOST, free_bytes() // _SHARE) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    return RememberingPipeline(pipeline.transforms, n_steady, Memory(count, room))
+    try:
+        memory = Memory(count, room)
+    except OSError:  # a system that promises no more memory than it has
+        return pipeline
+    return RememberingPipeline(pipeline.transforms, n_steady, memory)
 
 
 def free_bytes() -> int:

@@ -98,6 +98,7 @@ def test_workers_share_it(written: Path, monkeypatch: pytest.MonkeyPatch, tmp_pa
         ([*LOAD, {"type": "mmdet.RandomResize", "scale": [(64, 64), (96, 96)]}, PACK], {}),
         ([*LOAD, PACK], {}),  # not resized at all
         ([*LOAD, RESIZE, PACK], {"test_mode": True}),
+        ([*LOAD, RESIZE, PACK], {"remember": 1 << 60}),  # more than the system can promise
     ],
 )
 def test_pipelines_that_remember_nothing(written: Path, pipeline: list[dict[str, Any]], settings: dict[str, Any]):
