@@ -17,7 +17,7 @@ from .columns import COLUMNS, as_classes, as_column, as_ids, as_offsets, check_v
 
 __all__ = ["SHOWN_SCORE", "RotatedInstances"]
 
-SHOWN_SCORE = 0.3  # people are not shown boxes below this score: drawing a box is quicker than judging a bad one
+SHOWN_SCORE = 0.3  # from which on people are shown a box, until answers say what is worth showing: sampling.showing
 
 
 class RotatedInstances:
