@@ -52,6 +52,14 @@ def describe(error: BaseException, arguments: argparse.Namespace | None, argv: l
     return f"{_what_failed(error, arguments)}; {_what_to_do(error)}; {_write_log(error, argv)}"
 
 
+def is_of_stdout(error: BaseException) -> bool:
+    """Whether a full disk that no file name tells is that which standard output goes to: the line at fault prints."""
+    if not isinstance(error, OSError) or error.filename is not None or error.errno not in _NO_SPACE:
+        return False
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and re.search(r"\bprint\(|\bstdout\b", frames[-1].line or "") is not None
+
+
 @contextlib.contextmanager
 def plain_warnings(prefix: str, arguments: argparse.Namespace | None = None) -> Iterator[None]:
     """Print each warning as one line on standard error: ``prefix: warning: text``, without a place in the code.
@@ -105,6 +113,8 @@ def _file_of(error: BaseException, arguments: argparse.Namespace | None) -> str:
         if isinstance(name := getattr(chained, "filename", None), str | bytes | os.PathLike) and name:
             line = getattr(chained, "lineno", None)
             return f"{os.fsdecode(name)}, line {line}" if line else os.fsdecode(name)
+    if is_of_stdout(error):
+        return "standard output"
     given = vars(arguments) if arguments else {}
     if isinstance(error, sqlite3.Error) and isinstance(given.get("workspace"), Path):
         return str(given["workspace"] / "state.db")

@@ -15,7 +15,7 @@ from ..loop.settings import LoopSettings
 from . import completion
 from .arguments import add_strategy_arguments, whole_number
 from .commands import changes, create, detections, images, label_studio, labels, looking, loop
-from .failures import describe, plain_warnings
+from .failures import describe, is_of_stdout, plain_warnings
 from .wording import history_table
 
 
@@ -49,11 +49,18 @@ def run(argv: list[str]) -> int:
         print("interrupted; the same command resumes from here", file=sys.stderr)
         return 130
     except BrokenPipeError:  # who read the output has seen enough, as in `al-rotate rank ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
     except Exception as error:
         print(f"{prefix}: {describe(error, arguments, argv)}", file=sys.stderr)
+        if is_of_stdout(error):
+            _drop_output()
         return 1
+
+
+def _drop_output() -> None:
+    """Drop what standard output does not take: Python tries again at its end, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,6 +1,7 @@
 """What goes wrong in a command becomes one line, and the traceback of what nobody foresaw a log file."""
 
 import errno
+import os
 import re
 import sqlite3
 import subprocess
@@ -138,6 +139,18 @@ def test_output_that_nobody_reads_to_the_end(detections):
     command = f"{sys.executable} -m al_rotate rank {detections} --top 12 | true"
     process = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert (process.returncode, process.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_output_onto_a_full_disk(detections, buffered):
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    command = f"{sys.executable} -m al_rotate rank {detections} --top 12 > /dev/full"
+    environment = {**os.environ, "PYTHONUNBUFFERED": buffered}
+    process = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment)
+    said = "al-rotate rank: standard output: No space left on device; free some space and give the same command again"
+    assert (process.returncode, process.stderr.partition(": it resumes; ")[0]) == (1, said)
+    assert process.stderr.count("\n") == 1
 
 
 def test_names_that_are_no_text_are_printed(tmp_path):
