@@ -1,12 +1,14 @@
 """Calibrated probabilities: simulated detectors whose hit rates are known, and tables worked by hand."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
 from al_rotate import RotatedInstances
-from al_rotate.evaluation.calibration import cross_fit, detection_ece, fit, reliability
+from al_rotate.evaluation.calibration import Calibration, cross_fit, detection_ece, fit, reliability
 from al_rotate.evaluation.mean_ap import true_positives
 
 
@@ -53,6 +55,31 @@ def test_what_is_fitted_is_the_truth():
     assert np.abs(calibration(fresh) - right).mean() < 0.02
     assert np.abs(calibration(fresh) - right).max() < 0.08
     assert np.abs(fresh.scores - right).mean() > 0.2  # which they were not before
+
+
+def test_a_hit_on_an_object_of_another_class():
+    """Counts where any class will do, once an object; the classes still have lines of their own."""
+    detections, truth, hits = pool(1000, overconfident)
+    swapped = truth.replace(labels=1 - truth.labels)
+    assert fit(detections, swapped).n_hits == 0
+    right, either = fit(detections, truth), fit(detections, swapped, any_class=True)
+    assert either.n_hits == hits.sum()
+    assert either(detections).tolist() == right(detections).tolist()
+    twice = RotatedInstances(["a"], [0, 2], [[50, 50, 20, 10, 0]] * 2, [0, 1], scores=[0.4, 0.9])
+    assert fit(twice, twice.where([True, False]).replace(scores=None), any_class=True).n_hits == 1
+
+
+def test_a_map_survives_json():
+    for n in (20, 300, 3000):
+        detections, truth, _ = pool(n, overconfident)
+        fitted = fit(detections, truth)
+        read = Calibration.from_json(json.loads(json.dumps(fitted.to_json())))
+        assert (read.notice, read.n_boxes, read.n_hits) == (fitted.notice, fitted.n_boxes, fitted.n_hits)
+        fresh, _, _ = pool(200, overconfident, seed=1)
+        assert read(fresh).tolist() == fitted(fresh).tolist()
+    for wrong in ({}, {**fitted.to_json(), "line": {"slope": 1}}):
+        with pytest.raises(ValueError, match="expected a calibration, got"):
+            Calibration.from_json(wrong)
 
 
 def test_a_curve_where_a_line_does_not_do():
