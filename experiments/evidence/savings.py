@@ -11,7 +11,8 @@ saves is the share of T by which it comes there earlier:
 3. ``detected``: at random among the images in which something is detected;
 4. ``selection``: the candidate.
 
-What a longer training brings is no part of it: the arm ``random-short``, where there is one, says it beside.
+What training as the labels ask for saves is no part of it, and stands beside: the share of the seconds of the arm
+``random-short``, where there is one, that ``random`` needs to where that ends, both drawn from nothing.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ class Step:
     title: str
     arm: str
     drawn: bool = False
+
+
+TRAINING = [Step("short", SHORT, drawn=True), Step("training", RANDOM, drawn=True)]
 
 
 @dataclass(frozen=True)
@@ -197,7 +201,7 @@ def claim(tables: Mapping[str, pd.DataFrame], candidate: str) -> str:
     """The table of the claim, in Markdown: a row for each comparison and each time that a drawn box takes."""
     titles = ["pre-annotation", "pseudo-labels", "detected", "selection"]
     head = ["pool", "drawing a box", "from nothing", "mAP", "saved in all", *titles]
-    head.append(f"`{candidate}` against `{DETECTED}`")
+    head += [f"`{candidate}` against `{DETECTED}`", "beside it: training"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name, table in tables.items():
         steps = steps_to(table, candidate)
@@ -207,6 +211,7 @@ def claim(tables: Mapping[str, pd.DataFrame], candidate: str) -> str:
             detected = [step.arm for step in steps].index(DETECTED)
             cells = [name, about, f"{saved.seconds[0] / 3600:.1f} h", f"{100 * saved.target:.1f}", str(saved.in_all())]
             cells += [*(brought.get(title, "") for title in titles), str(saved.in_all(-1, detected))]
+            cells.append(str(Savings(table, cost, TRAINING).in_all()) if SHORT in {*table["name"]} else "")
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

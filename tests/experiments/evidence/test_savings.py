@@ -119,9 +119,18 @@ def test_one_seed_says_nothing_of_others():
 def test_the_table_of_the_claim():
     found = table({RANDOM: [1.0] * 3, "random-pseudo": [1.25] * 3, DETECTED: [2.0] * 3, "best": [4.0] * 3})
     lines = claim({"pool": found}, "best").splitlines()
-    assert lines[0].count("|") == lines[2].count("|") == 11
+    assert lines[0].count("|") == lines[2].count("|") == 12
+    assert lines[2].endswith(" |  |")  # nobody was trained for less long
     assert lines[2].startswith("| pool | 12 s | 0.5 h | 54.9 | +")
     assert lines[3].startswith("| pool | 35 s | 1.6 h | 54.9 | +")
+
+
+def test_what_training_saves_stands_beside():
+    found = table({"random-short": [0.5] * 3, RANDOM: [1.0] * 3, DETECTED: [2.0] * 3})
+    alone = table({RANDOM: [1.0] * 3, DETECTED: [2.0] * 3})
+    beside, without = (claim({"pool": rows}, DETECTED).splitlines()[2].split(" | ") for rows in (found, alone))
+    assert beside[:-1] == without[:-1]
+    assert beside[-1].startswith("+5")  # half of the seconds, about
 
 
 def test_a_lead_in_training_is_seen():
