@@ -65,11 +65,11 @@ def options(size: int, workers: int, iterations: int, extra: dict[str, Any]) -> 
     }
 
 
-def train(variant: str, data: dota_folder.DotaFolder, folder: Path, cfg_options: dict[str, Any]) -> None:
+def train(variant: str, data: dota_folder.DotaFolder, folder: Path, cfg_options: dict[str, Any], *hooks: str) -> None:
     """Train into an empty folder, from the same weights and through the same batches each time."""
     labels = data.labels.subset(data.train)
     config = training_config(CONFIG, data.files, labels, data.classes, folder, cfg_options)
-    config.custom_hooks.append({"type": "Stopwatch"})
+    config.custom_hooks += [{"type": hook} for hook in ("Stopwatch", *hooks)]
     if variant != ALL:
         config.train_dataloader.dataset.remember = 0
     if variant == MMROTATE:
@@ -99,9 +99,7 @@ def count(variant: str, data: dota_folder.DotaFolder, folder: Path, cfg_options:
         def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
             counts[-1].__exit__(None, None, None)
 
-    hooks = [{"type": "CountOperations"}, {"type": "StopCounting"}]
-    kept = [*(cfg_options.get("custom_hooks") or []), *hooks]
-    train(variant, data, folder, {**cfg_options, "train_cfg.max_iters": 2, "custom_hooks": kept})
+    train(variant, data, folder, {**cfg_options, "train_cfg.max_iters": 2}, "CountOperations", "StopCounting")
     return counts[1].total, counts[1].waits
 
 
@@ -112,7 +110,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that prepare images")
     parser.add_argument("--iterations", type=int, default=10, help="of each variant and turn, that count")
     parser.add_argument("--skipped", type=int, default=3, help="before those")
-    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=2, help="0 with --count: count alone")
     parser.add_argument("--images", type=int, help="train on the first so many")
     parser.add_argument("--fp16", action="store_true", help="with MMEngine's AmpOptimWrapper (a GPU)")
     parser.add_argument("--count", action="store_true", help="count operations and synchronisations, too")
@@ -150,6 +148,8 @@ def main() -> None:
         for name in (MMROTATE, ALL) if args.count else ():
             counts[name] = count(name, data, Path(folder) / f"count-{name}", settings)
             print(f"{name}: {counts[name][0]} operations, {counts[name][1]} synchronisations", flush=True)
+    if not args.turns:
+        return
     base = statistics.median(seconds[MMROTATE])
     rows = {}
     for name, measured in seconds.items():

@@ -1,7 +1,7 @@
 """Targets and losses of RTMDet-R for a whole batch at once.
 
-MMRotate assigns image by image and object by object, and takes the losses level by level: at 640 px in batches of 8
-some 10,000 operations and 450 synchronisations with the device, where the network itself is 1,100 operations. The
+MMRotate assigns image by image and object by object, and takes the losses level by level: thousands of operations and
+hundreds of synchronisations with the device, where the network itself is 1,100 operations (docs/performance.md). The
 targets here are the same, and the losses are equal but for the order in which they are added up.
 """
 
