@@ -82,8 +82,8 @@ def _saved(workspace: Workspace) -> str:
     if not math.isfinite(share) or round(100 * share) == 0:
         return ""
     if share < 0:
-        return f" Correcting predicted boxes took {-share:.0%} longer than drawing all."
-    return f" Predicted boxes saved {share:.0%} of drawing all by hand."
+        return f" Correcting predicted boxes took {-100 * share:.0f} % longer than drawing every box."
+    return f" Predicted boxes saved {100 * share:.0f} % of the time of drawing every box."
 
 
 def _next(workspace: Workspace) -> Answer:
@@ -95,7 +95,8 @@ def _next(workspace: Workspace) -> Answer:
             question, "Train", "The labels are in, and the detector has not seen them.", f"al-rotate train {name}"
         )
     if is_waiting or (counts["queried"] and not counts["unlabelled"]):
-        sentence = f"{many(counts['queried'], 'image')} waiting for an answer. Then collect."
+        wait = "waits" if counts["queried"] == 1 else "wait"
+        sentence = f"{many(counts['queried'], 'image')} {wait} for an answer. Then collect."
         return Answer(question, "Label", sentence, f"al-rotate collect {name}")
     if counts["unlabelled"]:
         sentence = f"Ask for labels of the most useful of {many(counts['unlabelled'], 'image')} left."

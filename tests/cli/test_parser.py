@@ -17,7 +17,7 @@ from al_rotate.cli.commands import detections as commands
 ROOT = Path(al_rotate.__file__).parents[1]
 PAGES = ["README.md", *(f"docs/{file.name}" for file in sorted((ROOT / "docs").glob("*.md")))]
 COMMANDS = (
-    "init tile render predict rank query review collect train status report "
+    "init tile render predict rank query review collect train status report look "
     "add remove unskip classes set undo demo studio connect serve convert export completion doctor install-mm"
 ).split()
 

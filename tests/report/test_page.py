@@ -79,7 +79,7 @@ def test_asked_but_not_answered(tmp_path, scenes):
         page = Page(loop.report(tmp_path / "elsewhere" / "page.html"))
     assert not (tmp_path / "report.html").exists()
     assert len(page.images) == 1  # what is in the pool
-    assert "4 images waiting for an answer. Then collect." in page.text
+    assert "4 images wait for an answer. Then collect." in page.text
     assert "Round 0: 4 of 16 images, picked by pal" in page.text
     assert "nothing was trained yet" not in page.text
     assert page.frame(0).iloc[0].tolist()[:7] == ["0", "queried", "pal", "4", "0", "0", "0"]

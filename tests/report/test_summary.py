@@ -32,7 +32,7 @@ def test_what_comes_next(tmp_path, scenes):
     assert [answer.command.split("'")[0] for answer in seen] == [f"al-rotate {name} " for name in commands]
     assert all("'my work'" in answer.command for answer in seen)  # as a shell takes it
     assert seen[0].sentence == "Ask for labels of the most useful of 16 images left."
-    assert seen[1].sentence == "8 images waiting for an answer. Then collect."
+    assert seen[1].sentence == "8 images wait for an answer. Then collect."
 
 
 def test_better_and_cost(tmp_path, scenes):
