@@ -7,12 +7,13 @@ recounted as drawn. The target is the mAP at which that ends; T are the seconds 
 saves is the share of T by which it comes there earlier:
 
 1. ``pre-annotation``: the same images at random, with predicted boxes to correct;
-2. ``pseudo-labels``: the arm ``random-pseudo``, where there is one;
+2. ``pseudo-labels``: the arm ``random-pseudo``, if the arms of the next steps are trained on pseudo-labels, too;
 3. ``detected``: at random among the images in which something is detected;
 4. ``selection``: the candidate.
 
 What training as the labels ask for saves is no part of it, and stands beside: the share of the seconds of the arm
-``random-short``, where there is one, that ``random`` needs to where that ends, both drawn from nothing.
+``random-short``, where there is one, that ``random`` needs to where that ends, both drawn from nothing. So do
+pseudo-labels that are no step: what they would bring after step 1.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class Step:
     drawn: bool = False
 
 
+FIRST = [Step("from nothing", RANDOM, drawn=True), Step("pre-annotation", RANDOM)]
 TRAINING = [Step("short", SHORT, drawn=True), Step("training", RANDOM, drawn=True)]
 
 
@@ -186,22 +188,21 @@ def _arrivals(of_steps: list[list[Curve]]) -> tuple[NDArray[np.float64], list[bo
 
 
 def steps_to(table: pd.DataFrame, candidate: str) -> list[Step]:
-    """The steps from drawing at random to a candidate, those whose arms are in the table."""
-    steps = [
-        Step("from nothing", RANDOM, drawn=True),
-        Step("pre-annotation", RANDOM),
-        Step("pseudo-labels", PSEUDO),
-        Step("detected", DETECTED),
-        Step("selection", candidate),
-    ]
-    return [step for step in steps if step.arm in {*table["name"]}]
+    """The steps from drawing at random to a candidate."""
+    pseudo = [Step("pseudo-labels", PSEUDO)] * (_loop_of(table, PSEUDO) == _loop_of(table, DETECTED))
+    return [*FIRST, *pseudo, Step("detected", DETECTED), Step("selection", candidate)]
+
+
+def _loop_of(table: pd.DataFrame, arm: str) -> str:
+    """The further arguments of an arm's loops, which say whether it is trained on pseudo-labels."""
+    return next(iter(table.loc[table["name"] == arm, "loop"]), "")
 
 
 def claim(tables: Mapping[str, pd.DataFrame], candidate: str) -> str:
     """The table of the claim, in Markdown: a row for each comparison and each time that a drawn box takes."""
     titles = ["pre-annotation", "pseudo-labels", "detected", "selection"]
     head = ["pool", "drawing a box", "from nothing", "mAP", "saved in all", *titles]
-    head += [f"`{candidate}` against `{DETECTED}`", "beside it: training"]
+    head += [f"`{candidate}` against `{DETECTED}`", "beside it: training", "beside it: pseudo-labels"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name, table in tables.items():
         steps = steps_to(table, candidate)
@@ -211,7 +212,12 @@ def claim(tables: Mapping[str, pd.DataFrame], candidate: str) -> str:
             detected = [step.arm for step in steps].index(DETECTED)
             cells = [name, about, f"{saved.seconds[0] / 3600:.1f} h", f"{100 * saved.target:.1f}", str(saved.in_all())]
             cells += [*(brought.get(title, "") for title in titles), str(saved.in_all(-1, detected))]
-            cells.append(str(Savings(table, cost, TRAINING).in_all()) if SHORT in {*table["name"]} else "")
+            arms = {*table["name"]}
+            beside = [*FIRST, Step("pseudo-labels", PSEUDO)]
+            cells.append(str(Savings(table, cost, TRAINING).in_all()) if SHORT in arms else "")
+            cells.append(
+                str(Savings(table, cost, beside).brought_by(2)) if PSEUDO in arms - {s.arm for s in steps} else ""
+            )
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
