@@ -67,12 +67,12 @@ def run(
         _workers(jobs) as pool,
         tqdm(total=total, initial=total - len(queue), unit="cell", desc=config_file.stem) as bar,
     ):
-        if queue.ready:
+        if queue.ready and not _is_over(until):
             pool.submit(make_data, work, data, config).result()
         running: dict[Future[dict[str, Any]], Cell] = {}
         written = time.monotonic()
         while queue.ready or running:
-            while queue.ready and len(running) < jobs and (until is None or time.time() < until):
+            while queue.ready and len(running) < jobs and not _is_over(until):
                 cell = queue.pop()
                 running[pool.submit(run_cell, work, data, config, cell)] = cell
             if not running:
@@ -146,6 +146,10 @@ class CellQueue:
             self.finish(cell)
         else:
             heapq.heappush(self.ready, cell)
+
+
+def _is_over(until: float | None) -> bool:
+    return until is not None and time.time() >= until
 
 
 def _workers(jobs: int) -> ProcessPoolExecutor:

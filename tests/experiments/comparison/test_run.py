@@ -101,6 +101,12 @@ def test_a_killed_comparison_leaves_no_workers_and_resumes(tmp_path, write_confi
     assert len(run(config, tmp_path / "work", None, 2, results=tmp_path)) == 6
 
 
+def test_after_its_time_nothing_is_begun(tmp_path, write_config):
+    config = write_config(tmp_path, pool="vhr10", known=1)  # whose data would be made first
+    assert run(config, tmp_path / "work", None, 1, until=time.time(), results=tmp_path / "results").empty
+    assert not (tmp_path / "work").exists()
+
+
 def test_failures_are_reported_after_all_else_was_run(tmp_path, write_config):
     path = write_config(tmp_path, seeds=[0], arms={"angle-stability": None, "random": None})
     with pytest.raises(RuntimeError, match=r"1 cells failed.*angle-stability"):
