@@ -27,8 +27,7 @@ class WaitingHistory(HistoryBuffer):
         """Go on with a history."""
         if isinstance(history, cls):
             return history
-        made = cls() if history is None else cls(*history.data, history.max_length)
-        return made
+        return cls() if history is None else cls(*history.data, history.max_length)
 
     def add(self, value: Tensor) -> None:
         """Add a number, that of a tensor with one element."""
