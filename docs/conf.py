@@ -47,7 +47,10 @@ def _read_source(app, page, source):
             return path
         if path in _SITE_PAGES and (up == "../" or (at_root and not up)):
             return _SITE_PAGES[path]
-        return f"../{path}" if at_root and not up and (ROOT / path).exists() else match[0]
+        if up == "docs/" or path.startswith("docs/") or not (ROOT / path).is_file():
+            return match[0]
+        is_picture = path.endswith((".jpg", ".png"))
+        return f"../{path}" if is_picture else f"path:../{path}"  # to download: it is no page of the site
 
     source[0] = _LINK.sub(target, text)
 
