@@ -21,6 +21,9 @@ def main() -> None:
         "# mAP of the same labels, by how they are trained on",
         f"    {COMMAND}\n    python -m experiments.training.table",
     ]
+    parts += [
+        "*less published*: the mean difference from the published recipe, over the seeds that both have (how many)."
+    ]
     parts += [f"## {file.stem}\n\n{table(pd.read_csv(file))}" for file in sorted(TABLES.glob("*.csv"))]
     with atomic_write(TABLES / "README.md") as file:
         file.write("\n\n".join(parts) + "\n")
