@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import io
+import itertools
 import json
 import logging
 import re
@@ -41,6 +43,8 @@ __all__ = ["Finetuned", "TrainingDiverged", "finetune"]
 
 _NUMBERED = re.compile(r"(?:epoch|iter)_(\d+)\.pth")  # the Runner's own checkpoints, to resume from
 _OWN = re.compile(rf"(?:best_.+_)?{_NUMBERED.pattern}")  # and its copies of the best of them
+
+_RUNNERS = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,9 @@ def finetune(
 def _quiet_runner(cfg: Config) -> Runner:
     """Make a Runner that logs to its file in work_dir, and only errors to the screen (a config alone is 300 lines)."""
     with contextlib.redirect_stdout(io.StringIO()), configs.explained(cfg, "a config that can be trained"):
+        cfg = copy.deepcopy(cfg)
+        if isinstance(cfg.get("visualizer"), dict):  # one of an old name would go on writing into the old folder
+            cfg.visualizer["name"] = f"training {next(_RUNNERS)} of this process"
         runner = Runner.from_cfg(cfg)
     for handler in runner.logger.handlers:
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
