@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: setup setup-studio demo studio test docs fresh lint evidence evidence-smoke
+.PHONY: setup setup-studio demo studio test docs notebooks fresh lint evidence evidence-smoke
 
 setup:  ## install everything into .venv (once; a no-op when nothing changed)
 	@$(PYTHON) tools/setup_env.py
@@ -23,6 +23,9 @@ docs: setup  ## the documentation site, at http://localhost:8000 until Ctrl-C; i
 	@$(VENV)/python -m sphinx -b html -W --keep-going -q docs build/docs
 	@echo "http://localhost:8000 (or open build/docs/index.html)"
 	@$(VENV)/python -m http.server -d build/docs --bind 127.0.0.1 8000
+
+notebooks: setup-studio  ## execute the notebooks in place; the first one trains a detector for all, some minutes on two cores
+	@$(VENV)/python -m experiments.notebooks.execute
 
 fresh:  ## the set-up, the demo and the core's tests in bare Debian roots (needs root and debootstrap)
 	@tools/fresh.sh trixie sid
