@@ -111,7 +111,7 @@ def test_packages_from_elsewhere_do_not_reach_label_studio(tmp_path, monkeypatch
     program.chmod(0o755)
     for name in ("PYTHONPATH", "PYTHONHOME", "MINE"):
         monkeypatch.setenv(name, "set")
-    with pytest.raises(RuntimeError, match="ended while it started.*\npath none home none mine set"):
+    with pytest.raises(RuntimeError, match=r"ended while it started.*\npath none home none mine set"):
         LocalServer(tmp_path / "server", tmp_path, program.parents[1]).start()
 
 
