@@ -119,9 +119,11 @@ def _last_round(history: pd.DataFrame) -> str:
     new = rows[["n_labelled", "n_skipped", "cost", "mAP"]].astype(float).diff().iloc[-1]
     images = round(new["n_labelled"] + new["n_skipped"])
     time = f", {_figure(new['cost'] / 3600)} h" if new["cost"] > 0 else ""
+    points = _figure(100 * new["mAP"])
+    change = f"lost {points[1:]}" if points.startswith("-") else f"gained {points}"
     return (
-        f" The last round ({images} image{'' if images == 1 else 's'}{time}) gained {_figure(100 * new['mAP'])} mAP "
-        "points; what another one would gain is not forecast."
+        f" The last round ({images} image{'' if images == 1 else 's'}{time}) {change} mAP points; "
+        "what another one would gain is not forecast."
     )
 
 

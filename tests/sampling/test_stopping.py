@@ -115,9 +115,11 @@ def test_what_the_last_round_measured():
     rows = history([0.2, 0.3, np.nan, 0.2896, 0.9])
     rows["n_skipped"] = [0, 0, 5, 15, 15]
     rows.loc[4, "stage"] = "queried"
-    assert "The last round (115 images, 2.0 h) gained -1.0 mAP points;" in advise(rows).reason
-    assert "The last round (115 images) gained" in advise(rows.assign(cost=0.0)).reason
+    assert "The last round (115 images, 2.0 h) lost 1.0 mAP points;" in advise(rows).reason
+    assert "The last round (115 images) lost" in advise(rows.assign(cost=0.0)).reason
     assert "The last round (1 image, 1.0 h) gained 0.5 mAP" in advise(history([0.2, 0.205], images=1)).reason
+    assert "The last round (1 image, 1.0 h) gained 0 mAP" in advise(history([0.2, 0.19999], images=1)).reason
+    assert "The last round (1 image, 1.0 h) lost 51.5 mAP" in advise(history([0.6, 0.085], images=1)).reason
 
 
 def test_no_advice():
