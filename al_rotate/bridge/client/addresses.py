@@ -49,7 +49,7 @@ class LocalFiles:
     """Files below the server's document root, served through a storage of the project, made if necessary."""
 
     def __init__(self, document_root: str | Path) -> None:
-        self.root = Path(document_root).absolute()
+        self.root = Path(os.path.abspath(document_root))  # as the images are: without ".."
 
     def prepare(self, api: Api, project: int, files: Mapping[str, Path]) -> dict[str, str]:
         """See :class:`Addresses`.
