@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from ..evaluation import corrections
 from ..workspace import IMPORTED, REVIEW, Workspace
 from ..workspace.artefacts import read_showing_rule
+from .paths import without_folders
 from .plots import without_frame
 
 ACCOUNT_ROWS = 20  # shown of an account
@@ -157,7 +158,10 @@ def account_table(folder: Path) -> tuple[str, int] | None:
         return None
     rows = pd.read_csv(file, dtype=str, keep_default_na=False)
     filled = [name for name in rows if (rows[name] != "").any()]
-    return rows[filled].head(ACCOUNT_ROWS).to_html(index=False, border=0, classes="account"), len(rows)
+    shown = rows[filled].head(ACCOUNT_ROWS)
+    if "detail" in shown:
+        shown = shown.assign(detail=shown["detail"].map(without_folders))
+    return shown.to_html(index=False, border=0, classes="account"), len(rows)
 
 
 def _readable(summary: pd.DataFrame) -> pd.DataFrame:

@@ -26,6 +26,7 @@ from .figures import curves_figure, data_url, evaluation_figure, pool_figure
 from .gallery import Gallery
 from .gallery.collecting import read_ranking
 from .gallery.gallery import environment
+from .paths import without_folders
 from .summary import answers
 
 UNREADABLE_IMAGES = 20  # named per round
@@ -94,7 +95,8 @@ def _unreadable(folder: Path) -> dict[str, str]:
     """Return image id -> reason for the images that a round could not detect on."""
     if not folder.exists():
         return {}
-    return {i: reason for shard in RotatedInstances.stream(folder) for i, reason in shard.skipped.items()}
+    shards = RotatedInstances.stream(folder)
+    return {i: without_folders(reason) for shard in shards for i, reason in shard.skipped.items()}
 
 
 def _history_table(history: pd.DataFrame) -> str:

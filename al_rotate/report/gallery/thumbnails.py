@@ -10,6 +10,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from ...data import images
+from ..paths import without_folders
 
 
 class Thumbnail(NamedTuple):
@@ -39,10 +40,17 @@ def thumbnail(path: Path, side: int, quality: int = 66) -> Thumbnail:
         with images.allow_large_images():
             picture = Image.fromarray(images.read(path))
     except images.UnreadableImage as error:
-        reason = str(error).removeprefix(f"{path}: ")
-        return Thumbnail(None, 0, 0, f"cannot be read: {reason}")
+        return Thumbnail(None, 0, 0, f"cannot be read: {_reason(error, path)}")
     width, height = picture.size
     picture.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=1.5)
     buffer = io.BytesIO()
     picture.save(buffer, "webp", quality=quality, method=1)
     return Thumbnail(f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}", width, height)
+
+
+def _reason(error: images.UnreadableImage, path: Path) -> str:
+    """Say why an image cannot be read, without its folder."""
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.strerror:  # its own text repeats the path
+        return cause.strerror
+    return without_folders(str(error).removeprefix(f"{path}: ").replace(str(path), path.name))
