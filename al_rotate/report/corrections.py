@@ -8,7 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..evaluation import corrections
-from ..workspace import IMPORTED, REVIEW, Workspace
+from ..sampling import ShowingRule
+from ..storage.user_warnings import warn_user
+from ..workspace import IMPORTED, REVIEW, Round, Workspace
 from ..workspace.artefacts import read_showing_rule
 from .paths import without_folders
 from .plots import without_frame
@@ -72,7 +74,7 @@ def savings_by_round(workspace: Workspace, table: pd.DataFrame) -> pd.DataFrame:
     Both ways by the same seconds for each kind of correction, those that the round was set to when it queried
     (:class:`~al_rotate.CostModel`; older rounds: the default ones), so that a slow person or a break is no saving. What
     Label Studio measured is beside it in :func:`table_by_round`. Labels that were imported or reviewed do not count,
-    nor answers of which it is not known what was corrected.
+    nor answers of which it is not known what was corrected, nor, with a warning, rounds whose times are damaged.
 
     Args:
         workspace: of the loop.
@@ -89,18 +91,26 @@ def savings_by_round(workspace: Workspace, table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for past in workspace.rounds():
         answers = ledger[is_told & (ledger["round"] == past.number)]
-        if past.strategy == REVIEW or not len(answers):
+        if past.strategy == REVIEW or not len(answers) or (rule := showing_rule(past)) is None:
             continue
-        cost = read_showing_rule(past.folder).cost
         counts = corrections.counts(table[table["round"] == past.number], answers["image_id"])
-        drawn = cost.from_nothing(answers["n_boxes"]).sum()
-        rows.append((past.number, len(answers), answers["n_boxes"].sum(), cost.seconds(counts).sum(), drawn))
+        drawn = rule.cost.from_nothing(answers["n_boxes"]).sum()
+        rows.append((past.number, len(answers), answers["n_boxes"].sum(), rule.cost.seconds(counts).sum(), drawn))
     out = pd.DataFrame(rows, columns=["round", "images", "boxes", "corrected", "from_nothing"])
     if len(out):
         total = out.drop(columns="round").sum().to_frame().T.assign(round="all")
         out = pd.concat([out.astype({"round": object}), total], ignore_index=True)
     out = out.astype({"images": int, "boxes": int, "corrected": float, "from_nothing": float})
     return out.assign(saved=1 - out["corrected"] / out["from_nothing"])
+
+
+def showing_rule(past: Round) -> ShowingRule | None:
+    """Return the rule of what people were shown in a round; None, with a warning, if it is damaged."""
+    try:
+        return read_showing_rule(past.folder)
+    except ValueError as error:
+        warn_user(f"{error}; the report goes without what it said of round {past.number}")
+        return None
 
 
 def table_of_savings(savings: pd.DataFrame) -> str | None:

@@ -85,7 +85,7 @@ class PicturedTable(pd.DataFrame):
 
         try:
             cards = self.cards(pd.DataFrame(self).head(SHOWN_IMAGES))
-        except (OSError, KeyError):  # the workspace has been moved, or the images are no longer in it
+        except (OSError, KeyError, ValueError):  # the workspace has moved, has lost the images, or holds damaged files
             return table
         figures = thumbnails_html(cards)
         return f"{figures}<details><summary>the table: {len(self)} rows</summary>{table}</details>"

@@ -10,7 +10,6 @@ import pandas as pd
 from ..data import SHOWN_SCORE, RotatedInstances
 from ..storage.files import atomic_write
 from ..workspace import IMPORTED, LATE, REVIEW, Round, Workspace
-from ..workspace.artefacts import read_showing_rule
 from .calibration import describe_scores, judge_scores, reliability_figure
 from .corrections import (
     ACCOUNT_ROWS,
@@ -18,6 +17,7 @@ from .corrections import (
     corrections_figure,
     current_corrections,
     savings_by_round,
+    showing_rule,
     table_by_class,
     table_by_round,
     table_of_savings,
@@ -76,15 +76,17 @@ def _content(workspace: Workspace) -> dict[str, Any]:
 
 
 def _round_content(workspace: Workspace, current: Round) -> dict[str, Any]:
-    skipped = _unreadable(current.folder / "detections")
+    is_review = current.strategy == REVIEW  # which detects on nothing
+    skipped = {} if is_review else _unreadable(current.folder / "detections")
+    rule = None if is_review else showing_rule(current)
     return {
         "number": current.number,
         "strategy": current.strategy,
         "n_queried": len(workspace.query(current.number)),
         "n_ranked": len(read_ranking(current)),
-        "again": current.strategy == REVIEW,
-        "untrained": current.strategy != REVIEW and not (current.folder / "detections").exists(),
-        "showing": read_showing_rule(current.folder).why if current.strategy != REVIEW else None,
+        "again": is_review,
+        "untrained": not is_review and not (current.folder / "detections").exists(),
+        "showing": rule.why if rule else None,
         "n_unreadable": len(skipped),
         "unreadable": list(skipped.items())[:UNREADABLE_IMAGES],
         "account": account_table(current.folder),
