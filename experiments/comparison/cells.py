@@ -13,7 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 import al_rotate as al
 from al_rotate.detection.training.schedule import Schedule
@@ -26,6 +28,7 @@ from ..learners.pools.tile_pool import POOLS, TilePool, make_pool
 from .bootstrap import mean_ap
 from .code_state import code_digest
 from .config import Cell, arm_of, cell_folder, digest, n_shared, result_file, run_as, spent_after
+from .controls import CONTROLS
 
 RESAMPLES = 200  # of the test images; the same ones for every cell, so that differences are paired
 KINDS = ("added", "moved", "relabelled", "deleted", "kept")  # of what people do with boxes
@@ -99,8 +102,9 @@ def _open_loop(work: Path, data: Path | None, config: dict[str, Any], cell: Cell
         shutil.copytree(start, scratch, ignore=shutil.ignore_patterns("result-*"))
         os.replace(scratch, folder)
     person = Mistakes(**config["annotator"])
+    strategy = "random" if shared else arm["strategy"]
     arguments = {
-        "strategy": "random" if shared else arm["strategy"],
+        "strategy": CONTROLS[strategy]() if strategy in CONTROLS else strategy,
         "strategy_options": {} if shared else arm["options"],
         "learner": _learner(work, data, config, cell),
         "warm_start": False,
@@ -177,7 +181,23 @@ def _outcome(loop: al.ActiveLoop, cell: Cell, about: Materials) -> dict[str, Any
         "asked_boxes": int(asked["n_boxes"].sum()),
         **{f"asked_{kind}": int(asked[f"n_{kind}"].fillna(0).sum()) for kind in KINDS[:-1]},
         "asked_kept": _n_kept(folder / "corrections.csv"),
+        **_as_photographs("asked", about, asked["image_id"].tolist(), asked["n_boxes"].to_numpy(float)),
+        **_known(about),
     }
+
+
+def _known(about: Materials) -> dict[str, float]:
+    """What was labelled before the loop began."""
+    labels = about.labels.subset([]) if about.known is None else about.known
+    whole = _as_photographs("known", about, labels.image_ids.tolist(), labels.counts)
+    return {"known_images": len(labels), "known_boxes": labels.n_boxes, **whole}
+
+
+def _as_photographs(what: str, about: Materials, image_ids: list[str], n_boxes: NDArray) -> dict[str, float]:
+    """How many photographs and objects so many boxes on these images are, see :meth:`TilePool.shares`."""
+    n = len(image_ids)
+    photographs, objects = (np.ones(n), np.ones(n)) if about.tiles is None else about.tiles.shares(image_ids)
+    return {f"{what}_photographs": float(photographs.sum()), f"{what}_objects": float(objects @ n_boxes)}
 
 
 def _n_kept(corrections: Path) -> int:

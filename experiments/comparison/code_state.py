@@ -1,4 +1,4 @@
-"""A digest of the code that decides which images are queried and what is learnt from them.
+"""A digest of the code that decides what is queried, what answers cost, what is learnt and how it is measured.
 
 Each row of a tidy table notes it, to tell rows of different states of the code apart. Nothing is run again because it
 changes.
@@ -18,13 +18,33 @@ from .config import digest
 _LIBRARY = Path(al_rotate.__file__).parent
 # What the digest covers: files, and packages with all modules below them.
 COVERED: Mapping[str, Path] = {
-    "al_rotate/sampling": _LIBRARY / "sampling",
-    "al_rotate/detection/training/schedule.py": _LIBRARY / "detection" / "training" / "schedule.py",
-    "al_rotate/evaluation/calibration.py": _LIBRARY / "evaluation" / "calibration.py",
-    "al_rotate/evaluation/pseudo_labels.py": _LIBRARY / "evaluation" / "pseudo_labels.py",
-    "al_rotate/loop/context.py": _LIBRARY / "loop" / "context.py",
-    "experiments/annotators/mistakes.py": EXPERIMENTS / "annotators" / "mistakes.py",
-    "experiments/learners": EXPERIMENTS / "learners",
+    **{
+        f"al_rotate/{name}": _LIBRARY / name
+        for name in (
+            "data/tiling",
+            "detection/training/schedule.py",
+            "evaluation/calibration.py",
+            "evaluation/corrections.py",
+            "evaluation/mean_ap.py",
+            "evaluation/pseudo_labels.py",
+            "evaluation/tolerance.py",
+            "loop/context.py",
+            "loop/simulated.py",
+            "loop/steps.py",
+            "sampling",
+            "workspace/held_out.py",
+        )
+    },
+    **{
+        f"experiments/{name}": EXPERIMENTS / name
+        for name in (
+            "annotators/mistakes.py",
+            "comparison/bootstrap.py",
+            "comparison/cells.py",
+            "comparison/controls.py",
+            "learners",
+        )
+    },
 }
 
 

@@ -11,8 +11,9 @@ A config is a YAML file with these keys:
 - ``seeds``: each draws its own photographs, first query and weights;
 - ``measure``: ``val`` while something is being chosen, ``test`` for what is reported;
 - ``annotator``: the mistakes in the answers, see :class:`experiments.annotators.mistakes.Mistakes`;
-- ``arms``: name -> strategy (by default of the arm's name) and its options, and where they are not those of all:
-  ``training``, and ``loop``, further arguments of :class:`al_rotate.ActiveLoop`;
+- ``arms``: name -> strategy (by default of the arm's name; the library's, or one of
+  :data:`experiments.comparison.controls.CONTROLS`) and its options, and where they are not those of all: ``training``,
+  and ``loop``, further arguments of :class:`al_rotate.ActiveLoop`;
 - ``like``: another file, whose keys hold where this one does not name them.
 """
 

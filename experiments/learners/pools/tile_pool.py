@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,26 @@ class TilePool:
         """The tiles of these photographs, sorted."""
         wanted = {*photographs}
         return sorted(i for i in self.labels.image_ids.tolist() if Tile.of(i).scene in wanted)
+
+    def shares(self, tiles: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What tiles, and the boxes on them, are of their photographs. An object on an edge has a box on each side.
+
+        Args:
+            tiles: M ids.
+
+        Returns:
+            (M,) photographs to a tile: 1 divided by the tiles of its photograph; (M,) objects to a box: the objects of
+            its photograph divided by the boxes on that one's tiles. Over all tiles of a photograph they add up to one
+            photograph, and to each of its objects once.
+        """
+        scenes = [Tile.of(i).scene for i in self.labels.image_ids.tolist()]
+        n_tiles, n_boxes = Counter(scenes), Counter[str]()
+        for scene, count in zip(scenes, self.labels.counts.tolist(), strict=True):
+            n_boxes[scene] += count
+        n_objects = dict(zip(self.truth.image_ids.tolist(), self.truth.counts.tolist(), strict=True))
+        wanted = [Tile.of(i).scene for i in tiles]
+        objects = [n_objects[scene] / max(1, n_boxes[scene]) for scene in wanted]
+        return np.array([1 / n_tiles[scene] for scene in wanted]), np.array(objects, float)
 
     def merged(self, detections: al.RotatedInstances, photographs: Sequence[str]) -> al.RotatedInstances:
         """Merge detections on tiles into detections on these photographs, as the library does."""

@@ -44,7 +44,7 @@ def small(tmp_path_factory, photographs, write_config):
                 first_iterations=3,
                 training={"per_image": 0.05, "least": 1, "most": 5},
                 budget={"seconds": [60, 120]},
-                arms={"random": None, "random-detected": None},
+                arms={"random": None, "random-detected": None, "random-class": None},
                 seeds=[0],
             )
         )
@@ -71,7 +71,7 @@ def test_arms_share_their_start_and_then_go_their_ways(small):
     for number in (0, 1):
         assert rows["random", number] == rows["random-detected", number]
     folders = {cell_folder(work, config, run_as(config, cell)) for cell in list_cells(config)}
-    assert len(folders) == 3
+    assert len(folders) == 4
     assert {*rows["random", 1]["asked"]}.isdisjoint(rows["random", 2]["asked"])
 
 
@@ -89,6 +89,20 @@ def test_seconds_are_those_of_the_answers_and_near_the_budget(small):
             assert row["asked_boxes"] == labels.n_boxes
             assert row["asked_empty"] == (labels.counts == 0).sum()
         assert 60 < rows[arm, 2]["seconds"] < 240
+
+
+def test_rows_say_what_the_tiles_are_of_whole_photographs(small):
+    _, _, pool, rows = small
+    known = pool.draw(0, "test", 4).known
+    photographs = sorted({Tile.of(i).scene for i in known})
+    for row in rows.values():
+        assert (row["known_images"], row["known_boxes"]) == (len(known), pool.labels.subset(known).n_boxes)
+        assert row["known_photographs"] == pytest.approx(4)
+        assert row["known_objects"] == pytest.approx(pool.truth.subset(photographs).n_boxes)
+    row = rows["random", 1]
+    of_each = [len(pool.tiles_of([Tile.of(i).scene])) for i in row["asked"]]
+    assert row["asked_photographs"] == pytest.approx(sum(1 / n for n in of_each))
+    assert 0 <= row["asked_objects"] <= row["asked_boxes"]
 
 
 def test_photographs_are_measured(small):

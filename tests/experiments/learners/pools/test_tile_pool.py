@@ -46,6 +46,17 @@ def test_each_object_is_on_a_tile_and_most_tiles_are_empty(pool):
     assert cv2.imread(str(pool.files[tile.id])).shape == (tile.side, tile.side, 3)
 
 
+def test_tiles_of_a_photograph_add_up_to_it_and_to_its_objects(pool):
+    for photograph in pool.train[:6]:
+        tiles = pool.tiles_of([photograph])
+        photographs, objects = pool.shares(tiles)
+        n_boxes = pool.labels.subset(tiles).counts
+        assert photographs == pytest.approx([1 / 6] * 6)
+        assert objects @ n_boxes == pytest.approx(1)  # a ship each
+        assert objects == pytest.approx([1 / n_boxes.sum()] * 6)
+    assert [part.shape for part in pool.shares([])] == [(0,), (0,)]
+
+
 def test_photographs_are_not_divided_and_measured_ones_are_in_no_pool(pool):
     draws = {(seed, measure): pool.draw(seed, measure, 4) for seed in (0, 1) for measure in ("val", "test")}
 
