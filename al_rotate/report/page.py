@@ -30,7 +30,8 @@ from .paths import without_folders
 from .summary import answers
 
 UNREADABLE_IMAGES = 20  # named per round
-GALLERY_IMAGES, GALLERY_SIDE, GALLERY_BYTES = 120, 360, 2_500_000  # a report can be sent by mail
+GALLERY_IMAGES, GALLERY_SIDE = 120, 360
+GALLERY_BYTES, GALLERY_BOXES = 2_500_000, 12_000  # a report can be sent by mail
 GALLERY_PAGE = 20  # images before "Show more"
 
 
@@ -49,7 +50,14 @@ def _content(workspace: Workspace) -> dict[str, Any]:
     rounds = [r for r in workspace.rounds() if r.stage != "new" and r.strategy not in (IMPORTED, LATE)]
     changes = current_corrections(workspace)
     judged = judge_scores(workspace)
-    gallery = Gallery.of(workspace, most=GALLERY_IMAGES, side=GALLERY_SIDE, most_bytes=GALLERY_BYTES, judged=judged)
+    gallery = Gallery.of(
+        workspace,
+        most=GALLERY_IMAGES,
+        side=GALLERY_SIDE,
+        most_bytes=GALLERY_BYTES,
+        most_boxes=GALLERY_BOXES,
+        judged=judged,
+    )
     return {
         "name": workspace.folder.name,
         "classes": workspace.classes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from ..plots import differences
 from ..plots.sheets import reasons
 
 LEAST_SCORE = 0.1  # of detections in the file: the reader chooses from where they are drawn
-MOST_BOXES = 100  # of an image, those of the highest scores
+ENOUGH_DETECTIONS = 100  # of an image: faint ones, which people were not shown, do not go beyond
+_Rows = list[list[Any]]  # of boxes, as in the page
 
 
 @dataclass
@@ -49,19 +50,29 @@ class Card:
     detections: RotatedInstances | None = None
     labels: RotatedInstances | None = None
     shown: NDArray[np.bool_] | None = None
-    left_out: int = field(default=0, init=False)  # detections that the file does not hold
 
-    def to_json(self) -> dict[str, Any]:
-        """Return what the page needs, but the picture: boxes as corners x1, y1 to x4, y4, class, score and kind."""
-        order = self._strongest()
-        found = None if self.detections is None else _taken(self.detections, order)
-        kinds = None
-        if found is not None and self.labels is not None:
-            is_shown = found.scores >= SHOWN_SCORE if found.scores is not None else np.ones(found.n_boxes, bool)
-            is_shown = is_shown if self.shown is None else self.shown[order]
-            compared = differences(found.where(is_shown), self.labels)
-            remaining = iter(compared.predicted)
-            kinds = [next(remaining) if shown else "" for shown in is_shown], compared.labels
+    @property
+    def n_boxes(self) -> int:
+        """How many boxes the page holds without a limit: labels, detections that people were shown, and faint ones."""
+        return len(self._faint()) + int(self._is_shown().sum()) + (self.labels.n_boxes if self.labels else 0)
+
+    def to_json(self, most: int | None = None) -> dict[str, Any]:
+        """Return what the page needs, but the picture: boxes as corners x1, y1 to x4, y4, class, score and kind.
+
+        ``changes`` counts the kinds over all boxes, also those that the page does not hold; ``leftOut`` counts these,
+        and names the classes of those that are not faint.
+
+        Args:
+            most: boxes, labels and detections together; changed ones come first, faint ones last. None: no limit.
+        """
+        compared, is_shown = None, self._is_shown()
+        if self.detections is not None and self.labels is not None:
+            compared = differences(self.detections.where(is_shown), self.labels)
+        shown = _rows(self.detections, np.flatnonzero(is_shown), compared and compared.predicted)
+        labels = _rows(self.labels, np.arange(self.labels.n_boxes if self.labels else 0), compared and compared.labels)
+        (drawn, drawn_labels), (left, left_labels) = _split(shown, labels, most)
+        room = None if most is None else max(0, most - len(drawn) - len(drawn_labels))
+        faint = _rows(self.detections, self._faint()[:room])
         return {
             "id": self.image_id,
             "status": self.status,
@@ -71,21 +82,34 @@ class Card:
             "score": _number(self.score),
             "why": self.why,
             "doubt": self.doubt,
-            "leftOut": self.left_out,
-            "detections": None if found is None else _rows(found, kinds and kinds[0]),
-            "labels": None if self.labels is None else _rows(self.labels, kinds and kinds[1]),
+            "changes": compared and compared.counts(),
+            "leftOut": {
+                "predicted": len(left),
+                "labels": len(left_labels),
+                "faint": int((~is_shown).sum()) - len(faint),
+                "classes": sorted({row[8] for row in [*left, *left_labels]}),
+            },
+            "detections": None if self.detections is None else [*drawn, *faint],
+            "labels": None if self.labels is None else drawn_labels,
         }
 
-    def _strongest(self) -> NDArray[np.intp]:
-        """The rows of the detections that the file holds: those that people were shown, and the strongest others."""
-        if self.detections is None or self.detections.scores is None:
-            return np.arange(0 if self.detections is None else self.detections.n_boxes)
+    def _is_shown(self) -> NDArray[np.bool_]:
+        """Which detections people were shown, (N,)."""
+        if self.detections is None:
+            return np.zeros(0, bool)
+        if self.shown is not None:
+            return self.shown
         scores = self.detections.scores
-        shown = scores >= SHOWN_SCORE if self.shown is None else self.shown
-        order = np.lexsort((-scores, ~shown))
-        order = order[shown[order] | (scores[order] >= LEAST_SCORE)][:MOST_BOXES]
-        self.left_out = len(scores) - len(order)
-        return order
+        return np.ones(self.detections.n_boxes, bool) if scores is None else scores >= SHOWN_SCORE
+
+    def _faint(self) -> NDArray[np.intp]:
+        """The strongest of the detections that people were not shown."""
+        if self.detections is None or self.detections.scores is None:
+            return np.zeros(0, np.intp)
+        is_shown, scores = self._is_shown(), self.detections.scores
+        rows = np.flatnonzero(~is_shown & (scores >= LEAST_SCORE))
+        room = max(0, ENOUGH_DETECTIONS - int(is_shown.sum()))
+        return rows[np.argsort(-scores[rows], kind="stable")][:room]
 
 
 def make_cards(
@@ -118,23 +142,34 @@ def image_of(instances: RotatedInstances | None, image_id: str) -> RotatedInstan
     return instances[image_id] if instances is not None and image_id in instances else None
 
 
-def _taken(image: RotatedInstances, rows: NDArray[np.intp]) -> RotatedInstances:
-    """Return the image with these boxes only, in this order."""
-    scores = None if image.scores is None else image.scores[rows]
-    boxes, labels = image.boxes[rows], image.labels[rows]
-    return RotatedInstances(image.image_ids, [0, len(rows)], boxes, labels, scores, classes=image.classes)
-
-
 def rows_by_id(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return image id -> the row of the table."""
     return {str(row["image_id"]): {str(name): value for name, value in row.items()} for row in table.to_dict("records")}
 
 
-def _rows(image: RotatedInstances, kinds: list[str] | None) -> list[list[Any]]:
-    corners = to_corners(image.boxes).reshape(-1, 8).astype(float).round(1).tolist()
-    scores = [None] * image.n_boxes if image.scores is None else image.scores.astype(float).round(3).tolist()
-    rows = zip(corners, image.labels.tolist(), scores, kinds or [""] * image.n_boxes, strict=True)
-    return [[*box, label, score, kind] for box, label, score, kind in rows]
+def _rows(image: RotatedInstances | None, rows: NDArray[np.intp], kinds: list[str] | None = None) -> _Rows:
+    if image is None:
+        return []
+    corners = to_corners(image.boxes[rows]).reshape(-1, 8).astype(float).round(1).tolist()
+    scores = [None] * len(rows) if image.scores is None else image.scores[rows].astype(float).round(3).tolist()
+    columns = zip(corners, image.labels[rows].tolist(), scores, kinds or [""] * len(rows), strict=True)
+    return [[*box, label, score, kind] for box, label, score, kind in columns]
+
+
+def _split(shown: _Rows, labels: _Rows, most: int | None) -> tuple[tuple[_Rows, _Rows], tuple[_Rows, _Rows]]:
+    """Return the rows that the page holds, and those that it leaves out: of both parts the changed ones come first.
+
+    Within a part the order decides, since detectors give the strongest boxes first.
+    """
+    parts = (shown, labels)
+    places = sorted((row[10] in ("", "kept"), k, part) for part in (0, 1) for k, row in enumerate(parts[part]))
+    held = {(part, k) for _, k, part in places[:most]}
+
+    def rows_where(is_held: bool) -> tuple[_Rows, _Rows]:
+        ours = [[row for k, row in enumerate(parts[part]) if ((part, k) in held) is is_held] for part in (0, 1)]
+        return ours[0], ours[1]
+
+    return rows_where(True), rows_where(False)
 
 
 def _number(value: float | None) -> float | None:

@@ -23,8 +23,8 @@ from .cards import Card, make_cards
 from .collecting import add_doubts, cards_of
 from .thumbnails import Thumbnail, thumbnail
 
-MOST_IMAGES, SIDE, MOST_BYTES = 300, 480, 20_000_000
-_NOTEBOOK_SIDE, _NOTEBOOK_BYTES, _NOTEBOOK_HEIGHT = 320, 3_000_000, 680
+MOST_IMAGES, SIDE, MOST_BYTES, MOST_BOXES = 300, 480, 20_000_000, 100_000
+_NOTEBOOK_SIDE, _NOTEBOOK_BYTES, _NOTEBOOK_BOXES, _NOTEBOOK_HEIGHT = 320, 3_000_000, 15_000, 680
 
 
 class Gallery:
@@ -42,6 +42,8 @@ class Gallery:
         most: images; the others are left out, those last in the ranking first.
         side: of a picture in pixels.
         most_bytes: of all pictures together; images after that have boxes only, on grey.
+        most_boxes: in the page, about 70 bytes each; where there are more, the images with most give up theirs, first
+            those that nobody was shown, then those that nobody changed. The page says how many.
 
     Raises:
         ValueError: for detections and labels of different classes, or a limit below 1.
@@ -57,6 +59,7 @@ class Gallery:
         most: int = MOST_IMAGES,
         side: int = SIDE,
         most_bytes: int = MOST_BYTES,
+        most_boxes: int = MOST_BOXES,
     ) -> None:
         named = {part.classes for part in (detections, labels) if part is not None and part.classes is not None}
         if len(named) > 1:
@@ -64,7 +67,7 @@ class Gallery:
         cards = make_cards(image_files.resolve(images), ranking, detections, labels)
         most_label = max((int(p.labels.max(initial=-1)) for p in (detections, labels) if p is not None), default=-1)
         classes = next(iter(named), tuple(str(k) for k in range(most_label + 1)))
-        self._set(cards, classes, title, most, side, most_bytes)
+        self._set(cards, classes, title, most, side, most_bytes, most_boxes)
 
     @classmethod
     def of(
@@ -75,6 +78,7 @@ class Gallery:
         side: int = SIDE,
         most_bytes: int = MOST_BYTES,
         judged: JudgedScores | None = None,
+        most_boxes: int = MOST_BOXES,
     ) -> Gallery:
         """Make the gallery of a workspace: the newest queries, and the top of the newest ranking.
 
@@ -84,7 +88,7 @@ class Gallery:
         Args:
             workspace: at any stage.
             title: of the page; None: the name of the workspace's folder.
-            most, side, most_bytes: as for the constructor.
+            most, side, most_bytes, most_boxes: as for the constructor.
             judged: of :func:`al_rotate.report.calibration.judge_scores`, if it is at hand.
         """
         gallery = cls.__new__(cls)
@@ -93,17 +97,26 @@ class Gallery:
         n_images = sum(workspace.counts().values())
         cards = cards_of(workspace, most)
         add_doubts(workspace, cards, judged)
-        gallery._set(cards, workspace.classes, title or workspace.folder.name, most, side, most_bytes)
+        gallery._set(cards, workspace.classes, title or workspace.folder.name, most, side, most_bytes, most_boxes)
         gallery.n_left_out = n_images - len(cards)
         return gallery
 
     def _set(
-        self, cards: list[Card], classes: Sequence[str], title: str, most: int, side: int, most_bytes: int
+        self,
+        cards: list[Card],
+        classes: Sequence[str],
+        title: str,
+        most: int,
+        side: int,
+        most_bytes: int,
+        most_boxes: int,
     ) -> None:
-        if min(most, side, most_bytes) < 1:
-            raise ValueError(f"expected limits of at least 1, got {most} images, {side} pixels and {most_bytes} bytes")
+        if min(most, side, most_bytes, most_boxes) < 1:
+            got = f"{most} images, {side} pixels, {most_bytes} bytes and {most_boxes} boxes"
+            raise ValueError(f"expected limits of at least 1, got {got}")
         self.cards, self.n_left_out = cards[:most], max(0, len(cards) - most)
         self.classes, self.title, self.side, self.most_bytes = tuple(classes), title, side, most_bytes
+        self.most_boxes = most_boxes
 
     def __len__(self) -> int:
         return len(self.cards)
@@ -111,9 +124,12 @@ class Gallery:
     def __repr__(self) -> str:
         return f"<Gallery: {len(self)} images, {len(self.classes)} classes>"
 
-    def to_json(self, side: int | None = None, most_bytes: int | None = None) -> dict[str, Any]:
+    def to_json(
+        self, side: int | None = None, most_bytes: int | None = None, most_boxes: int | None = None
+    ) -> dict[str, Any]:
         """Return what the page shows, pictures included."""
         left, side = most_bytes or self.most_bytes, side or self.side
+        most_of_image = _share([card.n_boxes for card in self.cards], most_boxes or self.most_boxes)
         rows = []
         for card in self.cards:
             picture = thumbnail(card.file, side) if left > 0 else _without_picture(card)
@@ -124,7 +140,7 @@ class Gallery:
             width, height = (picture.width, picture.height) if picture.width else _extent(card)
             rows.append(
                 {
-                    **card.to_json(),
+                    **card.to_json(most_of_image),
                     "width": width,
                     "height": height,
                     "picture": picture.url,
@@ -139,9 +155,9 @@ class Gallery:
             "images": rows,
         }
 
-    def to_html(self, side: int | None = None, most_bytes: int | None = None) -> str:
+    def to_html(self, side: int | None = None, most_bytes: int | None = None, most_boxes: int | None = None) -> str:
         """Return the page."""
-        data = self.to_json(side, most_bytes)
+        data = self.to_json(side, most_bytes, most_boxes)
         return environment().get_template("gallery/page.html.j2").render(title=self.title, gallery=data)
 
     def save(self, path: str | Path) -> Path:
@@ -152,7 +168,8 @@ class Gallery:
         return Path(path)
 
     def _repr_html_(self) -> str:
-        page = self.to_html(min(self.side, _NOTEBOOK_SIDE), min(self.most_bytes, _NOTEBOOK_BYTES))
+        limits = min(self.most_bytes, _NOTEBOOK_BYTES), min(self.most_boxes, _NOTEBOOK_BOXES)
+        page = self.to_html(min(self.side, _NOTEBOOK_SIDE), *limits)
         style = f"width:100%;height:{_NOTEBOOK_HEIGHT}px;border:1px solid #ccc"
         return f'<iframe srcdoc="{escape(page)}" style="{style}" title="{escape(self.title)}"></iframe>'
 
@@ -163,6 +180,15 @@ def environment() -> jinja2.Environment:
     made = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # keys in their order, and no spaces
     return made
+
+
+def _share(counts: Sequence[int], total: int) -> int | None:
+    """Return the most boxes of one image with which all images together have at most `total`; None: no limit needed."""
+    ordered = np.sort(counts)
+    before = np.concatenate([[0], np.cumsum(ordered)[:-1]])
+    shares = (total - before) // np.arange(len(ordered), 0, -1)  # if all with fewer boxes keep theirs
+    too_many = np.flatnonzero(ordered > shares)
+    return int(shares[too_many[0]]) if len(too_many) else None
 
 
 def _without_picture(card: Card) -> Thumbnail:

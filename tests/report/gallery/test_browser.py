@@ -103,6 +103,27 @@ def test_keys_switch_layers(reader, tmp_path):
     assert points == "12,16 28,16 28,24 12,24"
 
 
+def test_what_the_file_does_not_hold(reader, tmp_path):
+    """Changes count all boxes, and filters and sentences do not forget those that are left out."""
+    file = tmp_path / "a.png"
+    Image.new("RGB", (900, 60)).save(file)
+    boxes, classes = [[20 * k + 20, 20, 16, 8, 0] for k in range(40)], [0] * 39 + [1]
+    labels = RotatedInstances(["a"], [0, 40], boxes, classes, classes=CLASSES)
+    found = RotatedInstances(["a"], [0, 41], [*boxes, [20, 50, 16, 8, 0]], [*classes, 2], [0.9] * 41, classes=CLASSES)
+    reader.open(Gallery({"a": file}, found, labels, most_boxes=9).save(tmp_path / "gallery.html"))
+    (card,) = reader.texts(".gallery-card")
+    assert "1 change\n5 predicted boxes (36 more not in this file), 4 labels (36 more not in this file)" in card
+    reader.choose("class", "1")
+    assert reader.names() == ["a"]
+    body = reader.find("body")[0]
+    body.send_keys("d")
+    reader.find(".gallery-card")[0].click()
+    (footer,) = reader.texts(".gallery-dialog footer")
+    assert "40 kept (thin)" in footer
+    assert "1 deleted (dashed only)" in footer
+    assert "faint" not in footer
+
+
 def test_one_image_large_by_keyboard(reader, page):
     reader.open(page)
     reader.run("document.querySelector('.gallery-card').focus()")

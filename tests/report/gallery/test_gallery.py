@@ -52,13 +52,61 @@ def test_boxes_scores_and_sizes(files):
     assert first["picture"].startswith("data:image/webp;base64,")
 
 
-def test_faint_and_countless_boxes_are_counted(tmp_path):
-    crowd = RotatedInstances(
-        ["a"], [0, 160], [[20, 20, 16, 8, 0]] * 160, [0] * 160, [0.09] * 20 + [0.5] * 140, classes=CLASSES
-    )
-    card = Card("a", tmp_path / "a.png", detections=crowd)
+def crowd(n, scores=None, labels=0):
+    """An image of `n` boxes side by side."""
+    boxes = [[40 * k + 20, 20, 16, 8, 0] for k in range(n)]
+    return RotatedInstances(["a"], [0, n], boxes, np.broadcast_to(labels, n), scores, classes=CLASSES)
+
+
+def test_faint_boxes_are_limited_and_counted(tmp_path):
+    """Those that people were shown are all there, at whatever score."""
+    few = Card("a", tmp_path / "a.png", detections=crowd(160, [0.09] * 20 + [0.2] * 100 + [0.5] * 40))
+    row = few.to_json()
+    assert [box[9] for box in row["detections"]] == [0.5] * 40 + [0.2] * 60
+    assert row["leftOut"] == {"predicted": 0, "labels": 0, "faint": 60, "classes": []}
+    many = Card("a", tmp_path / "a.png", detections=crowd(160, [0.2] * 20 + [0.5] * 140))
+    assert [box[9] for box in many.to_json()["detections"]] == [0.5] * 140
+    assert (many.n_boxes, many.to_json()["leftOut"]["faint"]) == (140, 20)
+
+
+def test_all_that_people_were_shown_is_compared(tmp_path):
+    """150 right predictions are 150 kept ones, whatever the page holds of them."""
+    card = Card("a", tmp_path / "a.png", detections=crowd(150, [0.9] * 150), labels=crowd(150))
     row = card.to_json()
-    assert (len(row["detections"]), row["leftOut"]) == (100, 60)
+    assert row["changes"] == {"kept": 150}
+    assert [box[10] for box in [*row["detections"], *row["labels"]]] == ["kept"] * 300
+    assert row["leftOut"] == {"predicted": 0, "labels": 0, "faint": 0, "classes": []}
+    cut = card.to_json(most=100)
+    assert (cut["changes"], len(cut["detections"]), len(cut["labels"])) == ({"kept": 150}, 50, 50)
+    assert cut["leftOut"] == {"predicted": 100, "labels": 100, "faint": 0, "classes": [0]}
+
+
+def test_changed_boxes_have_the_first_places(tmp_path):
+    """Ten boxes kept, two deleted, one added, three faint."""
+    found = crowd(15, [0.9] * 12 + [0.2] * 3, labels=[1] * 2 + [0] * 13)
+    boxes = [*found.boxes[2:12], [20, 90, 16, 8, 0]]
+    labels = RotatedInstances(["a"], [0, 11], boxes, [0] * 10 + [2], classes=CLASSES)
+    card = Card("a", tmp_path / "a.png", detections=found, labels=labels)
+    assert card.n_boxes == 12 + 11 + 3
+    assert card.to_json(25)["leftOut"] == {"predicted": 0, "labels": 0, "faint": 1, "classes": []}
+    row = card.to_json(5)
+    assert row["changes"] == {"kept": 10, "deleted": 2, "added": 1}
+    assert [box[10] for box in row["detections"]] == ["deleted", "deleted"]
+    assert [box[10] for box in row["labels"]] == ["kept", "kept", "added"]
+    assert row["leftOut"] == {"predicted": 10, "labels": 8, "faint": 3, "classes": [0]}
+
+
+def test_images_share_the_places(files):
+    """Images with few boxes keep them: 1 and 2, and 3 of the 6 places are left to an image of 5."""
+    labels = RotatedInstances(
+        IDS, [0, 1, 3, 8], [[10 * k + 8, 20, 8, 8, 0] for k in range(8)], [0] * 8, classes=CLASSES
+    )
+    rows = Gallery(files, labels=labels, most_boxes=6).to_json()["images"]
+    assert [(len(row["labels"]), row["leftOut"]["labels"]) for row in rows] == [(1, 0), (2, 0), (3, 2)]
+    rows = Gallery(files, labels=labels, most_boxes=4).to_json()["images"]
+    assert [len(row["labels"]) for row in rows] == [1, 1, 1]
+    rows = Gallery(files, labels=labels, most_boxes=8).to_json()["images"]
+    assert [len(row["labels"]) for row in rows] == [1, 2, 5]
 
 
 def test_what_people_were_shown_is_compared(tmp_path):
@@ -89,6 +137,8 @@ def test_limits(files):
     assert [picture is None for picture in pictures] == [False, True, True]
     with pytest.raises(ValueError, match="at least 1, got 0 images"):
         Gallery(files, most=0)
+    with pytest.raises(ValueError, match="and 0 boxes"):
+        Gallery(files, most_boxes=0)
     with pytest.raises(ValueError, match="same classes"):
         Gallery(files, FOUND, FOUND.as_labels().replace(classes=("x", "y")))
 
@@ -118,7 +168,7 @@ def test_the_cards_of_a_workspace(done):
         # Nothing was trained before the first query.
         assert (row["detections"] is None) == (image_id in first)
         if row["detections"] is not None:
-            assert len(row["detections"]) + row["leftOut"] == detections[image_id].n_boxes
+            assert len(row["detections"]) + row["leftOut"]["faint"] == detections[image_id].n_boxes
     assert [card.image_id for card in few.cards][:4] == newest
     assert (len(few), few.n_left_out) == (6, 10)
 
@@ -147,3 +197,20 @@ def test_a_report_on_5000_images_is_below_5_mb(tmp_path, scenes):
     data = json.loads(page.scripts[0])
     assert (len(data["images"]), data["leftOut"]) == (120, 4880)
     assert any(row["status"] == "unlabelled" for row in data["images"])  # the top of the ranking has its place
+
+
+def test_a_report_on_crowded_images_is_below_5_mb(tmp_path, scenes):
+    """120 images with 800 labels each, far from the origin, so that their numbers are long."""
+    Image.new("RGB", (400, 400)).save(file := tmp_path / "grey.png")
+    n, each = 120, 800
+    boxes = np.random.default_rng(0).uniform(
+        [10_000, 10_000, 20, 8, -1.5], [19_000, 19_000, 60, 18, 1.5], (n * each, 5)
+    )
+    ids = [f"image_{k:03d}" for k in range(n)]
+    labels = RotatedInstances(ids, np.arange(n + 1) * each, boxes, np.arange(n * each) % 3, classes=CLASSES)
+    changes = {"images": dict.fromkeys(ids, file), "labels": labels, "annotator": None, "test": None}
+    with make(tmp_path / "work", scenes, **changes) as loop:
+        page = Page(loop.report())
+    assert len(page.scripts[0]) < 1_200_000
+    assert len(page.source.encode()) < 2_500_000  # and pictures of 2.5 MB at most
+    assert {(len(row["labels"]), row["leftOut"]["labels"]) for row in page.gallery.values()} == {(100, 700)}
