@@ -102,7 +102,8 @@ class LabelStudio:
         """Make a task of each image, with its predicted boxes to correct. The same call after a failure resumes.
 
         The server does not recognise duplicates, so each batch first looks up what exists, and again after every
-        answer that leaves open what was done. A task with another imported prediction gets this one in its place.
+        answer that leaves open what was done. A task with another imported prediction gets this one in its place,
+        unless somebody has submitted an annotation, which is compared with the boxes that it started from.
 
         Args:
             project: its id.

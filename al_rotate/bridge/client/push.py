@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ...data import RotatedInstances
-from ..conversion.tasks import IMAGE_ID, SHOWN_VERSION, is_importable
+from ..conversion.tasks import IMAGE_ID, SHOWN_VERSION, is_importable, region_names
 from .api import OURS, Api, LabelStudioError, NotAllowed, is_one_of, pauses, portions, split_by_size
 
 BATCH_TASKS, BATCH_BOXES = 100, 5_000  # about 3 MB per request
@@ -85,7 +85,7 @@ def upsert_tasks(api: Api, project: int, wanted: Mapping[str, dict], existing: M
 
 
 def find_tasks(api: Api, project: int, image_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Find the oldest task of each image, with its predictions' versions and regions' ids: image id -> task.
+    """Find the oldest task of each image, with its predictions' versions and regions' names: image id -> task.
 
     A slow server may finish an import after it was sent again: of identical tasks the newer one is deleted, unless
     somebody has answered it.
@@ -96,7 +96,7 @@ def find_tasks(api: Api, project: int, image_ids: Sequence[str]) -> dict[str, di
         for task in api.tasks(project, [is_one_of(ids)], FIELDS):
             # Without the boxes, which would fill the memory for ten thousand images.
             task["predictions"] = [
-                {**{key: entry.get(key) for key in ("id", "model_version", "model")}, "regions": _region_ids(entry)}
+                {**{key: entry.get(key) for key in ("id", "model_version", "model")}, "regions": region_names(entry)}
                 for entry in task["predictions"]
             ]
             kept = tasks.setdefault(task["data"][IMAGE_ID], task)
@@ -184,18 +184,15 @@ def show_all_predictions(api: Api, project: int) -> None:
 
 
 def _lacks_prediction(task: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether an existing task has no prediction by these weights, or has others besides."""
-    if not wanted.get("predictions"):
+    """Whether an existing task has no prediction of these boxes by these weights, or has others besides.
+
+    What a person submitted started from the prediction that is there, and is compared with it: that one stays.
+    """
+    if not wanted.get("predictions") or task["total_annotations"]:
         return False
     (prediction,) = wanted["predictions"]
     shown = [(entry["model_version"], entry["regions"]) for entry in _imported(task)]
-    return shown != [(prediction["model_version"], _region_ids(prediction))]
-
-
-def _region_ids(prediction: Mapping[str, Any]) -> list[str | None]:
-    """The ids of a prediction's regions, which tell the weights that drew them."""
-    result = prediction.get("result")
-    return [region.get("id") for region in result if isinstance(region, Mapping)] if isinstance(result, list) else []
+    return shown != [(prediction["model_version"], region_names(prediction))]
 
 
 def _imported(task: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,10 +95,14 @@ def prediction(
     is_visible = visible_share(detections.boxes, width, height) >= MIN_VISIBLE
     scores = np.zeros(0) if detections.scores is None else detections.scores
     regions: list[dict[str, Any]] = []
+    named: Counter[str] = Counter()
     for position in np.flatnonzero(is_visible).tolist():
         numbers = dict(zip(_NUMBERS, map(float, values[position]), strict=True))
+        label = detections.classes[detections.labels[position]]
+        name = region_id(model_version, image_id, [*numbers.values()], label)
+        named[name] += 1
         shape: dict[str, Any] = {
-            "id": region_id(model_version, image_id, position),
+            "id": name if named[name] == 1 else f"{name}_{named[name]}",
             "type": "rectanglelabels",
             "from_name": config.from_name,
             "to_name": config.to_name,
@@ -106,12 +111,11 @@ def prediction(
             "image_rotation": 0,
             "score": float(scores[position]),
         }
-        label = [detections.classes[detections.labels[position]]]
         if config.rectangle is None:
-            regions.append({**shape, "value": {**numbers, "rectanglelabels": label}})
+            regions.append({**shape, "value": {**numbers, "rectanglelabels": [label]}})
         else:  # the shape and its labels share an id
             regions.append({**shape, "type": "rectangle", "from_name": config.rectangle, "value": numbers})
-            regions.append({**shape, "type": "labels", "value": {**numbers, "labels": label}})
+            regions.append({**shape, "type": "labels", "value": {**numbers, "labels": [label]}})
     entry: dict[str, Any] = {"model_version": model_version, "result": regions}
     return entry if score is None else {**entry, "score": float(score)}
 
@@ -122,10 +126,46 @@ def is_importable(entry: Mapping[str, Any]) -> bool:
     return all(max(value[name] for name in _NUMBERS[:4]) <= LARGEST for value in shapes)
 
 
-def region_id(model_version: str, image_id: str, position: int) -> str:
-    """Name a region the same for the same box of the same weights, so that its correction is recognised."""
-    digest = hashlib.sha256(f"{model_version}\n{image_id}".encode()).hexdigest()[:8]
-    return f"{digest}_{position}"
+def region_id(model_version: str, image_id: str, numbers: Sequence[float], label: str) -> str:
+    """Name a region the same for the same box of the same weights, so that its correction is recognised.
+
+    Which other boxes are shown beside it makes no difference.
+
+    Args:
+        model_version: names the weights.
+        image_id: of the image.
+        numbers: x, y, width and height in percent, rotation in degrees, as Label Studio has them.
+        label: of the project.
+    """
+    weights = hashlib.sha256(f"{model_version}\n{image_id}".encode()).hexdigest()[:8]
+    return f"{weights}_{_box_digest(numbers, label)}"
+
+
+def region_names(entry: Mapping[str, Any]) -> list[str | None]:
+    """Tell by which weights the regions of a prediction are, and which boxes.
+
+    In tasks pushed by version 0.1 an id ends in the box's position among those shown. It names the weights in the same
+    way, and the region's own numbers say which box it is: a prediction has the same names whichever version pushed it.
+
+    Args:
+        entry: a prediction as it is sent, or as the server returns it, whoever made it.
+    """
+    result = entry.get("result")
+    regions = join_entries(result) if isinstance(result, list) else ()
+    return [_region_name(region) for region in regions if isinstance(region, Mapping)]
+
+
+def _region_name(region: Mapping[str, Any]) -> str | None:
+    name, value = region.get("id"), region.get("value")
+    if name is None or not isinstance(value, Mapping) or not all(_is_finite(value.get(key)) for key in _NUMBERS):
+        return name
+    numbers, labels = [value[key] for key in _NUMBERS], value.get("rectanglelabels")
+    return f"{str(name).partition('_')[0]}_{_box_digest(numbers, ','.join(map(str, labels or ())))}"
+
+
+def _box_digest(numbers: Sequence[float], label: str) -> str:
+    rounded = [f"{round(number, 4) + 0.0:.4f}" for number in numbers]  # plus zero: there is no "-0.0000"
+    return hashlib.sha256("\n".join([*rounded, label]).encode()).hexdigest()[:12]
 
 
 def image_id_of(data: Mapping[str, Any], image_key: str = "image") -> str:

@@ -3,11 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.bridge.label_studio import Studio, drawn, labels_in, names_in, predicted, redrawn
+from helpers.bridge.label_studio import Studio, drawn, ids_in, named_by, names_in, predicted, redrawn
 
 from al_rotate import ActiveLoop
 from al_rotate.boxes import canonical
-from al_rotate.bridge.conversion.tasks import region_id
 from al_rotate.data import synthetic
 
 
@@ -86,8 +85,7 @@ def test_the_whole_loop(studio: Studio, scenes, detector, tmp_path):
     drawn_by = ["initial"] * 4 + ["round-000"] * 4
     for (image_id, task), version in zip(tasks.items(), drawn_by, strict=True):
         (prediction,) = task["predictions"]
-        ids = [region["id"] for region in labels_in(prediction["result"])]
-        assert ids == [region_id(version, image_id, k) for k in range(len(ids))]
+        assert ids_in(prediction["result"]) == named_by(version, image_id, prediction["result"])
     assert len(tasks[first]["annotations"]) == 1
     table = pd.read_csv(folder / "rounds" / "000" / "corrections.csv")
     counts = table[table["image_id"] == first]["what"].value_counts()

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.bridge.label_studio import CLASSES, boxes_of, labels_in, names_in
+from helpers.bridge.label_studio import CLASSES, boxes_of, ids_in, labels_in, named_by, names_in
 from helpers.bridge.proxy import proxy_to
 from PIL import Image
 
 from al_rotate import RotatedInstances
 from al_rotate.bridge.client import LabelStudio, Uploads, addresses
-from al_rotate.bridge.conversion.tasks import image_id_of, region_id
+from al_rotate.bridge.conversion.tasks import image_id_of
 
 
 def test_what_is_pushed(studio, pool):
@@ -30,7 +30,7 @@ def test_what_is_pushed(studio, pool):
             assert task["predictions"] == []
             continue
         (prediction,) = task["predictions"]
-        assert prediction["result"] == [] or prediction["result"][0]["id"] == region_id("round-000", image_id, 0)
+        assert ids_in(prediction["result"]) == named_by("round-000", image_id, prediction["result"])
         assert prediction["score"] == pytest.approx(1 - task["data"]["al_uncertainty"])
         expected, result = pool.detections[image_id], prediction["result"]
         np.testing.assert_allclose(boxes_of(result, (320, 200)), expected.boxes, atol=1e-4)
@@ -76,14 +76,51 @@ def test_predictions_of_a_new_round_replace_those_of_the_last(studio, pool):
             continue
         (prediction,) = task["predictions"]
         if prediction["result"]:
-            assert prediction["result"][0]["id"] == region_id("round-001", image_id, 0)
+            assert ids_in(prediction["result"]) == named_by("round-001", image_id, prediction["result"])
             np.testing.assert_allclose(boxes_of(prediction["result"], (320, 200)), later[image_id].boxes, atol=1e-4)
 
 
 def next_task(studio, project):
-    """The task that the labelling stream hands out: its image, the ids of its predicted regions, and itself."""
+    """The task that the labelling stream hands out: its image, the predicted regions, and itself."""
     task = studio.call("GET", f"projects/{project}/next/")
-    return task["data"]["al_image_id"], [r["id"] for p in task["predictions"] for r in labels_in(p["result"])], task
+    return task["data"]["al_image_id"], [r for p in task["predictions"] for r in labels_in(p["result"])], task
+
+
+def test_what_somebody_has_answered_keeps_the_boxes_that_the_answer_began_with(studio, pool):
+    """Another rule shows others of the same boxes. Tasks without an answer get them, also where they are as many."""
+    project = studio.project()
+    first, second = (pool.detections.where(np.arange(pool.detections.n_boxes) % 2 == k) for k in (0, 1))
+    ids = ["a b", "x'y", "c+d&e", "plain"]
+    studio.push(project, pool, ids, detections=first)
+    before = studio.by_image(project)
+    studio.submit(before["a b"], before["a b"]["predictions"][0]["result"])
+    studio.skip(before["x'y"])
+    assert [(first[i].n_boxes, second[i].n_boxes) for i in ids] == [(2, 1), (3, 2), (1, 1), (2, 2)]
+    assert studio.push(project, pool, ids, detections=second).updated == ids[1:]
+    after = studio.by_image(project)
+    for image_id in ids[1:]:
+        result = after[image_id]["predictions"][0]["result"]
+        np.testing.assert_allclose(boxes_of(result, (320, 200)), second[image_id].boxes, atol=1e-4)
+    reading = studio.client.pull(project).reading
+    assert reading.predicted_ids.tolist() == reading.label_ids.tolist()
+    np.testing.assert_allclose(reading.predicted.boxes, first["a b"].boxes, atol=1e-4)
+
+
+def test_predictions_that_version_0_1_pushed_stay_where_the_boxes_are_the_same(studio, pool):
+    """There an id ended in the position of the box."""
+    project = studio.project()
+    studio.push(project, pool, ["a b", "plain"])
+    for task in studio.tasks(project):
+        (prediction,) = task["predictions"]
+        names = ids_in(prediction["result"])
+        ids = {name: f"{name.partition('_')[0]}_{k}" for k, name in enumerate(names)}
+        result = [{**region, "id": ids[region["id"]]} for region in prediction["result"]]
+        studio.call("PATCH", f"predictions/{prediction['id']}/", {"result": result})
+    before = studio.tasks(project)
+    assert studio.push(project, pool, ["a b", "plain"]).updated == []
+    assert studio.tasks(project) == before
+    fewer = pool.detections.where(np.arange(pool.detections.n_boxes) != 0)  # the first box of "a b"
+    assert studio.push(project, pool, ["a b", "plain"], detections=fewer).updated == ["a b"]
 
 
 def test_the_labelling_stream_shows_the_boxes_of_every_round(studio, pool):
@@ -91,8 +128,9 @@ def test_the_labelling_stream_shows_the_boxes_of_every_round(studio, pool):
     studio.push(project, pool, ["a b", "plain"], version="round-000")
     studio.push(project, pool, ["c+d&e"], version="round-001")
     for image_id, version, count in (("a b", "round-000", 3), ("plain", "round-000", 4), ("c+d&e", "round-001", 2)):
-        shown, ids, task = next_task(studio, project)
-        assert (shown, ids) == (image_id, [region_id(version, image_id, k) for k in range(count)])
+        shown, regions, task = next_task(studio, project)
+        assert (shown, len(regions)) == (image_id, count)
+        assert ids_in(regions) == named_by(version, image_id, regions)
         studio.submit(task, task["predictions"][0]["result"])
     reading = studio.client.pull(project).reading
     assert reading.label_ids.tolist() == reading.predicted_ids.tolist()
@@ -115,8 +153,9 @@ def test_a_project_of_an_earlier_release_shows_the_boxes_of_every_round(studio, 
     before = studio.by_image(project)
     assert next_task(studio, project)[1] == []  # the fault
     studio.push(project, pool, ["c+d&e"], version="round-002")
-    image_id, ids, _ = next_task(studio, project)
-    assert (image_id, ids) == ("a b", [region_id("round-000", "a b", k) for k in range(3)])
+    image_id, regions, _ = next_task(studio, project)
+    assert (image_id, len(regions)) == ("a b", 3)
+    assert ids_in(regions) == named_by("round-000", "a b", regions)
     after = studio.by_image(project)
     for image_id in before:
         (was,), (is_now,) = before[image_id]["predictions"], after[image_id]["predictions"]

@@ -24,6 +24,16 @@ def detections(*rows, names=("a",), **more):
     return RotatedInstances(list(names), offsets, table[:, :5], table[:, 5].astype(int), **options)
 
 
+def sent(boxes, model_version="m"):
+    """The prediction of image "a"."""
+    return tasks.image_task("a", "a.png", SIZE, CONFIG, boxes, model_version=model_version)["predictions"][0]
+
+
+def ids_of(boxes, model_version="m"):
+    """The ids of its regions."""
+    return [region["id"] for region in sent(boxes, model_version)["result"]]
+
+
 TWO = detections([80, 30, 80, 20, 0, 1, 0.75], [200, 100, 100, 50, -math.pi / 2, 0, 0.5])
 
 
@@ -62,7 +72,7 @@ def test_a_task():
     np.testing.assert_allclose(corner, [43.75, 75, 25, 25], atol=1e-6)
     assert value["rotation"] % 360 == pytest.approx(270)
     assert upright == {
-        "id": tasks.region_id("round-002", "a", 0),
+        "id": "e53668e4_30c9a17f591f",  # see test_region_ids
         "type": "rectanglelabels",
         "from_name": "box",
         "to_name": "photo",
@@ -80,8 +90,9 @@ def test_a_rectangle_with_labels_of_its_own():
     tasks.check(task, config)
     result = task["predictions"][0]["result"]
     assert [(entry["type"], entry["from_name"], entry["id"]) for entry in result] == [
-        (kind, name, tasks.region_id("m", "a", k)) for k in (0, 1) for kind, name in KINDS
+        (kind, name, region_id) for region_id in ids_of(TWO) for kind, name in KINDS
     ]
+    assert tasks.region_names(task["predictions"][0]) == ids_of(TWO)
     assert [entry["value"].get("labels") for entry in result] == [None, ["storage tank"], None, ["ship"]]
     annotation = {"id": 1, "result": result}
     reading = annotations.read([{**task, "annotations": [annotation]}], CLASSES, image_key="photo_url")
@@ -94,8 +105,7 @@ def test_a_rectangle_with_labels_of_its_own():
 
 def test_what_hardly_lies_in_the_image_is_not_sent():
     boxes = detections([398, 30, 80, 20, 0, 0, 0.9], [450, 30, 80, 20, 0, 0, 0.8], [80, 30, 80, 20, 0, 0, 0.7])
-    (prediction,) = tasks.image_task("a", "a.png", SIZE, CONFIG, boxes, model_version="m")["predictions"]
-    assert [region["id"] for region in prediction["result"]] == [tasks.region_id("m", "a", k) for k in (0, 2)]
+    np.testing.assert_allclose([region["score"] for region in sent(boxes)["result"]], [0.9, 0.7])
 
 
 @pytest.mark.parametrize(
@@ -130,19 +140,63 @@ def test_what_is_no_prediction(detections):
 
 
 def test_region_ids():
-    """The same each time; different for other weights, images and boxes."""
+    """The same each time; different for other weights, images, boxes and labels."""
+    boxes = ([10, 10, 20, 10, 0], [10, 10, 20, 10, 0.001], [20, 10, 10, 10, 0])
 
     def ids():
         return [
-            tasks.region_id(version, image_id, position)
-            for version in ("round-000", "round-001")
+            tasks.region_id(version, image_id, numbers, label)
+            for version in ("round-002", "round-001")
             for image_id in ("a", "ä/ö", "b\nc")
-            for position in range(3)
+            for numbers in boxes
+            for label in ("storage tank", "ship")
         ]
 
-    assert len({*ids()}) == 18
+    assert len({*ids()}) == 36
     assert ids() == ids()
-    assert ids()[0] == "0e9f3fa6_0"  # of `printf 'round-000\na' | sha256sum`: stays from release to release
+    # Of `printf 'round-002\na' | sha256sum`, which stays from release to release, and of
+    # `printf '10.0000\n10.0000\n20.0000\n10.0000\n0.0000\nstorage tank' | sha256sum`.
+    assert ids()[0] == "e53668e4_30c9a17f591f"
+    assert tasks.region_id("round-002", "a", [10, 10, 20, 10, -1e-9], "storage tank") == ids()[0]
+
+
+def test_the_id_of_a_box_does_not_tell_what_is_shown_beside_it():
+    """A rule that is learnt leaves out boxes between others."""
+    row = [80, 30, 80, 20, 0]
+    three = detections([*row, 0, 0.9], [*row, 1, 0.8], [200, 100, 100, 50, 0, 0, 0.7])
+    for chosen in ([0, 2], [1, 2], [2], [1]):
+        some = three.where(np.isin(range(3), chosen))
+        assert ids_of(some) == [ids_of(three)[k] for k in chosen]
+    # Merged classes may give one box twice: the second one has an id of its own, and is dropped when it comes back.
+    twice = detections([*row, 0, 0.9], [*row, 0, 0.8])
+    first, second = ids_of(twice)
+    assert (first, second) == (ids_of(three)[0], f"{first}_2")
+    tasks.check({"data": {"photo_url": "a.png", "al_image_id": "a"}, "predictions": [sent(twice)]}, CONFIG)
+
+
+def test_names_of_regions_that_other_versions_pushed():
+    """Version 0.1 numbered the boxes that were shown; the weights and the boxes are told all the same."""
+    old = sent(TWO)
+    for k, region in enumerate(old["result"]):
+        region["id"] = f"{region['id'].partition('_')[0]}_{k}"
+    assert tasks.region_names(old) == ids_of(TWO)
+    assert tasks.region_names(sent(TWO.where([False, True]))) == ids_of(TWO)[1:]
+    assert tasks.region_names(sent(TWO, "n")) == ids_of(TWO, "n") != ids_of(TWO)
+
+
+@pytest.mark.parametrize(
+    ("result", "names"),
+    [
+        (None, []),
+        ([3], []),
+        ([{}], [None]),
+        ([{"id": "x"}], ["x"]),
+        ([{"id": "x", "value": {"x": "1"}}], ["x"]),
+        ([{"id": "x", "type": "choices", "value": {"choices": ["clear"]}}], ["x"]),
+    ],
+)
+def test_names_of_what_somebody_else_imported(result, names):
+    assert tasks.region_names({"result": result}) == names
 
 
 @pytest.mark.parametrize(
@@ -194,7 +248,7 @@ REGION = (*PREDICTION, "result", 1)
         ((*REGION, "value", "width"), "20", "finite numbers"),
         ((*REGION, "value", "height"), True, "finite numbers"),
         ((*REGION, "value", "rectanglelabels"), ["boat"], "one of the labels ship, storage tank"),
-        ((*REGION, "id"), tasks.region_id("m", "a", 0), "regions with ids of their own"),
+        ((*REGION, "id"), ids_of(TWO)[0], "regions with ids of their own"),
         ((*REGION, "score"), {1}, "JSON"),
     ],
 )

@@ -17,6 +17,7 @@ from al_rotate import RotatedInstances
 from al_rotate.bridge.client import LabelStudio, LocalFiles
 from al_rotate.bridge.connection import connect
 from al_rotate.bridge.conversion.geometry import from_label_studio, to_label_studio
+from al_rotate.bridge.conversion.tasks import region_id
 from al_rotate.bridge.local_server import LocalServer
 
 ENVIRONMENT = Path(__file__).parents[3] / ".venv-studio"
@@ -127,6 +128,17 @@ def labels_in(result):
 def names_in(result):
     """The label of each box."""
     return [entry["value"]["labels"][0] for entry in labels_in(result)]
+
+
+def ids_in(result):
+    """The id of each box."""
+    return [entry["id"] for entry in labels_in(result)]
+
+
+def named_by(version, image_id, result):
+    """The id of each box if it is by these weights."""
+    values = [[entry["value"][name] for name in NAMES] for entry in labels_in(result)]
+    return [region_id(version, image_id, *box) for box in zip(values, names_in(result), strict=True)]
 
 
 def redrawn(region, box, size, label=None, **more):
