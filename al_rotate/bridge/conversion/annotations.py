@@ -121,7 +121,12 @@ class _Reader:
     def __init__(self, options: ReadOptions) -> None:
         self.options, self.image_key = options, options.image_key or "image"
         self.target = Target(
-            options.label_codes(), options.polygons, options.to_name, options.from_name, self.image_key
+            options.label_codes(),
+            options.polygons,
+            options.to_name,
+            options.from_name,
+            self.image_key,
+            options.only_label(),
         )
         self.answers: dict[str, _Answer] = {}
         self.clashes: dict[str, _Answer] = {}  # of different images with one id

@@ -34,6 +34,8 @@ class ReadOptions:
             or the labelling configuration, else the one with the name of `image_key`.
         from_name: the name of the labels that give the class, where a region has labels of several groups, such as
             ship and moored; None takes that of the project or the labelling configuration.
+        labels: all that the project has, of which a shape without a label may be; None takes those of the project or
+            the labelling configuration.
 
     Raises:
         ValueError: for an unknown policy, or classes that are no sequence of distinct names.
@@ -48,6 +50,7 @@ class ReadOptions:
     image_ids: Mapping[str, str] | None = None
     to_name: str | None = None
     from_name: str | None = None
+    labels: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
@@ -70,6 +73,7 @@ class ReadOptions:
             image_key=self.image_key or config.image_key,
             to_name=self.to_name or config.to_name,
             from_name=self.from_name or config.from_name,
+            labels=self.labels or config.classes,
         )
 
     def label_codes(self) -> dict[str, int]:
@@ -77,3 +81,12 @@ class ReadOptions:
         codes = {name: code for code, name in enumerate(self.classes or ())}
         renamed = {label: codes[name] for label, name in (self.rename or {}).items() if name in codes}
         return codes | renamed
+
+    def only_label(self) -> str | None:
+        """Return the label that a shape without one has, None if that would be a guess.
+
+        It is none where there is one class alone, and the project has no label of anything else.
+        """
+        codes = self.label_codes()
+        is_sure = len({*codes.values()}) == 1 and self.labels is not None and codes.keys() >= {*self.labels}
+        return next(iter(codes)) if is_sure else None

@@ -75,10 +75,10 @@ class Target:
     Args:
         codes: label -> class index.
         polygons: take a polygon as its smallest rectangle.
-        to_name: the object of the page that shows the image; None: the only one that the result names, or else
-            `image_key`.
+        to_name: the page's object that shows the image; None: the only one that the result names, or `image_key`.
         from_name: the labels that give the class, where a region has labels of several groups.
         image_key: the key of the task's data that holds the image's address.
+        only_label: that of shapes without one; None: they may be anything.
     """
 
     codes: Mapping[str, int]
@@ -86,6 +86,7 @@ class Target:
     to_name: str | None = None
     from_name: str | None = None
     image_key: str = "image"
+    only_label: str | None = None
 
 
 def read_regions(result: Sequence[Any], target: Target, size: tuple[int, int] | None) -> Regions:
@@ -223,13 +224,13 @@ def _read_region(region: Any, target: Target, size: tuple[int, int] | None) -> _
 
 
 def _read_unlabelled(region: Mapping[str, Any], target: Target, size: tuple[int, int] | None) -> _Drawn:
-    """Where there is one class alone, a shape without a label is of it."""
-    kind, labels = region["type"], [*target.codes]
-    if len({*target.codes.values()}) != 1:
+    """Where the project has labels of one class alone, a shape without a label is of it."""
+    kind, label = region["type"], target.only_label
+    if label is None:
         raise _Unusable(f"a {kind} without a label: select it in the browser, choose its label, and update")
-    value = {**region["value"], f"{kind}labels": labels[:1]}
+    value = {**region["value"], f"{kind}labels": [label]}
     drawn = _read_region({**region, "type": f"{kind}labels", "value": value}, target, size)
-    remark = f"a {kind} without a label, taken as {labels[0]}, the only class"
+    remark = f"a {kind} without a label, taken as {label}, the only class"
     return drawn._replace(remark=f"{remark}; {drawn.remark}" if drawn.remark else remark)
 
 

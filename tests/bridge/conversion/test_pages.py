@@ -4,6 +4,8 @@ import pytest
 from helpers.bridge.drawn import BOX, answer, assert_boxes, polygon, read, rect, rows, task
 
 from al_rotate.bridge.conversion import annotations
+from al_rotate.bridge.conversion.label_config import LabelConfig
+from al_rotate.bridge.conversion.options import ReadOptions
 
 OTHER = "drawn on 'reference', another object of the page than 'image'"
 FURTHER = [120, 30, 80, 20, 0]  # of rect(20)
@@ -108,8 +110,9 @@ def test_shapes_without_one_label(result, detail):
 
 
 def test_the_only_class_needs_no_label():
-    """Also where the class has several labels."""
-    for options in ({}, {"rename": {"boat": "ship"}}):
+    """Also where the class has several labels, or one of another name."""
+    boat = {"rename": {"boat": "ship"}}
+    for options in ({"labels": ["ship"]}, {"labels": ["ship", "boat"], **boat}, {"labels": ["boat"], **boat}):
         reading = annotations.read([task(answer(rect(20, name="r2"), shape()))], ["ship"], **options)
         assert_boxes(reading.labels, [FURTHER, BOX])
         assert reading.labels.labels.tolist() == [0, 0]
@@ -117,11 +120,22 @@ def test_the_only_class_needs_no_label():
         assert rows(reading) == [("a", 7, 5, "r1", "noted", detail)]
     points = {"points": [[10, 10], [30, 10], [30, 20], [10, 20]], "x": ..., "y": ..., "width": ..., "height": ...}
     drawn = answer(shape(kind="polygon", value=points))
-    reading = annotations.read([task(drawn)], ["ship"])
+    reading = annotations.read([task(drawn)], ["ship"], labels=["ship"])
     assert_boxes(reading.labels, [BOX])
     assert rows(reading)[0][5].endswith("the only class; a polygon, taken as its smallest rectangle")
-    refused = annotations.read([task(drawn)], ["ship"], polygons=False).quarantined["a"]
+    refused = annotations.read([task(drawn)], ["ship"], labels=["ship"], polygons=False).quarantined["a"]
     assert refused.startswith("a polygonlabels region cannot become a rotated box")
+
+
+def test_a_shape_without_a_label_may_be_of_any_label_of_the_project():
+    """Though the workspace has one class: people added cloud, or nobody knows what the project has."""
+    unclear = "a rectangle without a label: select it in the browser, choose its label, and update"
+    for labels in (["ship", "cloud"], ["cloud"], None):
+        reading = annotations.read([task(answer(rect(20, name="r2"), shape()))], ["ship"], labels=labels)
+        assert (len(reading.labels), reading.quarantined) == (0, {"a": unclear})
+    for names, expected in (("ship",), "ship"), (("ship", "cloud"), None):
+        assert ReadOptions(["ship"]).completed(LabelConfig(names)).only_label() == expected
+    assert ReadOptions(["ship", "plane"], rename={"boat": "ship"}, labels=["boat"]).only_label() is None
 
 
 def test_polygons_with_labels_of_their_own():
