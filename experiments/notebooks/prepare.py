@@ -11,14 +11,14 @@ from al_rotate.detection.small_models import small_rtmdet
 
 SIZE = 192  # pixels: what a CPU can learn from in minutes
 CONFIG = "rotated_rtmdet_tiny-3x-dota"
-FOLDER = Path(os.environ.get("NOTEBOOKS_FOLDER") or Path(__file__).parents[2] / "build" / "notebooks")
+FOLDER = Path(os.environ.get("NOTEBOOKS_FOLDER") or Path(__file__).resolve().parents[2] / "build" / "notebooks")
 QUICK = bool(os.environ.get("NOTEBOOKS_QUICK"))  # so few iterations that nothing is learnt: the tests take these
 
 
 if "ipykernel" in sys.modules:  # photographs as PNG would make the notebooks large
     from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-    set_matplotlib_formats("jpeg", quality=85)
+    set_matplotlib_formats("jpeg", pil_kwargs={"quality": 85})
 
 
 def scenes(name: str, n: int, size: int = SIZE, seed: int = 0) -> tuple[Path, al.RotatedInstances]:
