@@ -30,7 +30,9 @@ def push_open_queries(workspace: Workspace, annotator: Annotator, learner: Learn
         unskipped = images["image_id"].isin(workspace.unskipped(images["image_id"]))
         for again in (False, True):  # who skipped an image has to submit it once more
             if (unskipped == again).any():
-                annotator.push(_query_of(workspace, learner, past, images[unskipped == again], again))
+                query = _query_of(workspace, learner, past, images[unskipped == again], again)
+                _warn_of_other_boxes(past, query, getattr(annotator, "shown", None))
+                annotator.push(query)
 
 
 def query_table(workspace: Workspace, current: Round) -> pd.DataFrame:
@@ -116,6 +118,17 @@ def _shown(workspace: Workspace, past: Round, detections: RotatedInstances) -> R
     then = {now: number for number, now in reversed([*enumerate(numbers)])}  # of merged classes the first
     labels = np.array([then.get(now, 0) for now in range(len(workspace.classes))], np.int32)[current.labels]
     return current.where(rule.select(current.replace(labels=labels, classes=rule.classes, class_scores=None)))
+
+
+def _warn_of_other_boxes(past: Round, query: Query, own: float | None) -> None:
+    """Say it where an annotator that is set to a score shows other boxes than the round decided, and reports."""
+    if own is None or query.shown is None or query.boxes_to_show(own) == query.shown:
+        return
+    if why := read_showing_rule(past.folder).why:
+        warn_user(
+            f"images of round {past.number} that wait for an answer show boxes from a score of {own:g}, as the "
+            f"annotator is set now; the round's ranking and report go by what held when it queried: {why}"
+        )
 
 
 def _detections_of(workspace: Workspace, learner: Learner, past: Round) -> RotatedInstances | None:

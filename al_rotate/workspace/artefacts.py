@@ -59,14 +59,17 @@ def read_selection(folder: Path) -> pd.DataFrame:
 
 
 def read_showing_rule(folder: Path) -> ShowingRule:
-    """Return the rule of what people are shown that the round of this folder queried with; older rounds: the default.
+    """Return the rule of what people are shown that the round of this folder queried with.
+
+    Rounds of earlier versions kept none. They get the default, but its ``why`` is empty: their annotator may have been
+    set to another score.
 
     Raises:
         ValueError: for a damaged file; names it.
     """
     path = folder / SHOWN
     if not path.exists():
-        return ShowingRule()
+        return ShowingRule(why="")
     try:
         return ShowingRule.from_json(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:

@@ -1,11 +1,14 @@
 """Which predicted boxes people are shown in a loop: one rule, kept with the query, of rankings, budgets and answers."""
 
 import json
+import re
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 from helpers.loops.loop import POOL, TRUTH, make
+from helpers.loops.page import Page
 from helpers.noisy import DoubtfulLearner, Start
 
 from al_rotate.data import RotatedInstances
@@ -146,6 +149,9 @@ def test_a_round_without_a_rule_shows_by_the_constant(tmp_path):
         loop.collect()
         detections = RotatedInstances.load(file.parent / "detections").subset(query["image_id"])
         assert annotator.asked.boxes_to_show() == detections.where(detections.scores >= 0.3)
+        # It may have been another score, such as `connect --shown 0.5`, so nothing is said of it.
+        assert read_showing_rule(file.parent).why == ""
+        assert Page(loop.report()).text.count("Predicted boxes are shown") == 1  # in round 1
 
 
 def test_a_score_of_ones_own_decides(tmp_path):
@@ -159,6 +165,22 @@ def test_a_score_of_ones_own_decides(tmp_path):
         ranking = pd.read_csv(folder / "ranking.csv")
         counts = detections.where(detections.scores >= 0.45).subset(ranking["image_id"]).counts
         assert ranking["n_shown"].tolist() == counts.tolist()
+
+
+def test_a_score_that_is_set_between_query_and_answers(tmp_path):
+    """People see other boxes than the round's ranking and report speak of, which is said as long as it is so."""
+    loop, _ = three_rounds(tmp_path)
+    with loop:
+        why = read_showing_rule(loop.workspace.rounds()[2].folder).why
+        loop.annotator.shown = 0.45
+        said = f"images of round 2 that wait for an answer show boxes from a score of 0.45, .*{re.escape(why)}$"
+        with pytest.warns(UserWarning, match=said):
+            loop.collect()
+        loop.train()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            loop.query()
+            loop.collect()
 
 
 def test_a_function_of_ones_own_may_count_the_constant(tmp_path):

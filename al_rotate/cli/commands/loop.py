@@ -170,8 +170,8 @@ def _print_query(loop: ActiveLoop, selection: pd.DataFrame, typed: Path) -> None
     shown = selection.head(SHOWN_IMAGES)
     print("\n".join(f"  {image_id}: {why}" for image_id, why in zip(shown["image_id"], shown["why"], strict=True)))
     if current is not None:
-        if current.strategy != REVIEW:
-            print(read_showing_rule(current.folder).why)
+        if current.strategy != REVIEW and (why := read_showing_rule(current.folder).why):
+            print(why)
         print(f"all of them: {current.folder / 'selection.csv'}")
     print_next(loop.workspace, typed)
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.bridge.label_studio import predicted
 from helpers.noisy import CLASSES, DoubtfulLearner, labels_of
@@ -31,7 +32,10 @@ def check(found, wanted):
 
 
 def test_the_boxes_in_the_tasks(studio, truth, tmp_path):
-    """Two rounds are answered, then what is worth showing is known; a score of one's own goes before it, and back."""
+    """Two rounds are answered, then what is worth showing is known; a score of one's own goes before it, and back.
+
+    An answer that was given before the score was set is compared with the boxes that it began with.
+    """
     folder, images = tmp_path / "work", studio.root / tmp_path.name
     images.mkdir()
     for image_id in truth.image_ids:
@@ -66,11 +70,22 @@ def test_the_boxes_in_the_tasks(studio, truth, tmp_path):
     before = studio.by_image(project)
     check(boxes_in(before, asked), worth)
 
+    by_score = detections.where(detections.scores >= 0.5)
+    early = next(i for i, image in worth if image.n_boxes and image.n_boxes != by_score[i].n_boxes)
+    studio.submit(before[early], predicted(before[early])[0])  # as they are
     own = replace(Connection.load(folder), shown=0.5)
     own.save(folder)
-    with open_loop() as loop:
+    with open_loop() as loop, pytest.warns(UserWarning, match=r"round 2 that wait .* from a score of 0.5, as the anno"):
         loop.collect()
-    check(boxes_in(studio.by_image(project), asked), detections.where(detections.scores >= 0.5))
+    tasks = studio.by_image(project)
+    check(boxes_in(tasks, [early]), worth.subset([early]))
+    asked.remove(early)
+    worth, by_score = worth.subset(asked), by_score.subset(asked)
+    check(boxes_in(tasks, asked), by_score)
+    made = pd.read_csv(folder / "rounds" / "002" / "corrections.csv")
+    assert made["image_id"].tolist() == [early] * len(predicted(before[early])[0])
+    assert (made["what"] == "kept").all()
+    assert (made["iou"] == 1).all()
 
     replace(own, shown=None).save(folder)
     with open_loop() as loop:
