@@ -51,10 +51,15 @@ class ExpectedCost:
     def assumed(cls, cost: CostModel) -> ExpectedCost:
         """Return what to assume before anything is fitted, where corrections take these times.
 
+        Where opening an image, looking at a box and moving it take no time, only drawing counts: a box is taken for one
+        that is drawn. Where that takes none either, the defaults are assumed.
+
         >>> ExpectedCost.assumed(CostModel()) == ExpectedCost()
         True
         """
-        return cls(cost.image, cost.kept, cost.moved)
+        if cost.image or cost.kept or cost.moved:
+            return cls(cost.image, cost.kept, cost.moved)
+        return cls(0.0, 0.0, cost.added) if cost.added else cls()
 
     def seconds(self, n_boxes: ArrayLike) -> NDArray[np.float64]:
         """Return the seconds for images with so many boxes shown each, (M,).

@@ -130,6 +130,9 @@ def test_the_times_of_a_person():
     assert cost.from_nothing([0, 2, 5]).tolist() == [4, 64, 154]
     assert ExpectedCost.assumed(cost).seconds([0, 3]).tolist() == [4, 4 + 3 * (2 + 7)]
     assert ExpectedCost.assumed(CostModel()) == ExpectedCost()
+    # Who counts nothing but what is drawn, as simulations did before looks cost anything.
+    assert ExpectedCost.assumed(CostModel(image=0, moved=0, kept=0)).seconds([0, 3]).tolist() == [0, 3 * 12]
+    assert ExpectedCost.assumed(CostModel(image=0, added=0, moved=0, kept=0)) == ExpectedCost()
     for wrong in (-1, np.inf, np.nan):
         with pytest.raises(ValueError, match="expected finite seconds >= 0, got CostModel"):
             CostModel(added=wrong)
