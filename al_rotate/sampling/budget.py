@@ -13,6 +13,7 @@ from .costs import ExpectedCost
 
 __all__ = ["Budget"]
 
+_LEAST_PRICE = 1e-6
 _FOLLOWED = 4  # tries that follow what was bought, before the range is halved
 
 
@@ -147,14 +148,15 @@ class Budget:
         """Return the share of this budget that each image takes, by its boxes, (M,): what their value is divided by.
 
         With several limits it is the sum of the shares of each, as in greedy heuristics for knapsacks with several
-        constraints (Kellerer, Pferschy and Pisinger, Knapsack Problems, 2004, chapter 9).
+        constraints (Kellerer, Pferschy and Pisinger, Knapsack Problems, 2004, chapter 9). An image that is expected to
+        take no time takes a millionth of the budget, so that values can be divided by it.
 
         >>> Budget(boxes=4).price([2, 0]).tolist()
         [0.5, 0.25]
         >>> Budget(images=5).price([2, 0]).tolist()
         [0.2, 0.2]
         """
-        return (self._charges(n_boxes) / self._limits()).sum(axis=1)
+        return np.maximum((self._charges(n_boxes) / self._limits()).sum(axis=1), _LEAST_PRICE)
 
     def _limits(self) -> NDArray[np.float64]:
         """(3,) images, boxes, seconds."""

@@ -173,3 +173,5 @@ def test_price_is_what_the_budget_counts():
     assert Budget(boxes=10).price([0, 1, 5, 7.5]).tolist() == [0.1, 0.1, 0.5, 0.75]
     np.testing.assert_allclose(Budget(seconds=100, cost=cost).price([0, 15]), [0.05, 0.2])
     np.testing.assert_allclose(Budget(images=4, boxes=10).price([0, 5]), [0.35, 0.75])
+    free = ExpectedCost(image=0, box=0, correction=2)
+    assert Budget(seconds=100, cost=free).price([0, 5]).tolist() == pytest.approx([1e-6, 0.1])
