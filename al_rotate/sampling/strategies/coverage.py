@@ -47,7 +47,9 @@ def object_coverage(per_class: int = 20, weight: Literal["probability", "entropy
         held, have = np.round(kinds.contents(candidates, counted), DECIMALS), None
         if context.labelled_detections is not None:
             found = context.labelled_detections
-            have = kinds.contents(found, np.asarray(found.scores)).sum(axis=0)
+            # A learner may give no scores where it finds nothing.
+            scores = np.ones(found.n_boxes) if found.scores is None else found.scores
+            have = kinds.contents(found, scores).sum(axis=0)
         price: NDArray = np.ones(len(candidates))
         if context.budget is not None:
             price = context.budget.price(context.showing.counts(candidates))

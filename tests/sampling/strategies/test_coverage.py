@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers.built import pool
+from helpers.built import CLASSES, pool
 
-from al_rotate.sampling import Budget, QueryContext, make_strategy, rank, select
+from al_rotate.data import RotatedInstances
+from al_rotate.sampling import Budget, ExpectedCost, QueryContext, make_strategy, rank, select
 
 EAST, NORTH = [1.0, 0.0], [0.0, 1.0]
 IMAGES = {"e1": [(0, 1.0)], "e3": [(0, 1.0)] * 3, "mix": [(0, 1.0)] * 2, "none": []}
@@ -33,6 +34,32 @@ def test_what_the_labels_hold_is_worth_less():
     found = pool({"x": [(0, 1.0)] * 100}, box_features=[NORTH] * 100)
     context = QueryContext(found.as_labels(), labelled_detections=found)
     assert select(candidates(), "object-coverage", 1, rng(), context, per_class=2) == ["e3"]
+
+
+def test_labels_on_which_nothing_is_found_hold_nothing():
+    """A learner may give no scores then, nor features; labels in place of detections count in full."""
+    nothing = RotatedInstances.empty(["x"], CLASSES)
+    assert nothing.scores is None
+    context = QueryContext(nothing, labelled_detections=nothing)
+    without = rank(candidates(), "object-coverage", rng(), QueryContext(), 2, per_class=2)
+    assert rank(candidates(), "object-coverage", rng(), context, 2, per_class=2).equals(without)
+    north = pool({"x": [(0, 1.0)] * 100}, box_features=[NORTH] * 100)
+    context = QueryContext(north.as_labels(), labelled_detections=north.replace(scores=None))
+    assert select(candidates(), "object-coverage", 1, rng(), context, per_class=2) == ["e3"]
+
+
+def test_an_image_that_takes_no_time_comes_first():
+    """Where only boxes that are shown take time, one whose ship is too faint to be shown costs nothing."""
+    images = {"shown": [(0, 1.0)] * 4, "faint": [(0, 0.2)], "none": []}
+    budget = Budget(seconds=12, cost=ExpectedCost(image=0, box=0, correction=1))
+    for strategy in ("object-coverage", "hybrid"):
+        many = pool(images, box_features=[EAST] * 5, image_features=[EAST, NORTH, NORTH])
+        context = QueryContext(cost=budget.cost)
+        ranking = rank(many, strategy, rng(), context, budget)
+        assert np.isfinite(ranking["score"]).all()
+        assert sorted(ranking["image_id"]) == sorted(images)
+    table = rank(many, "object-coverage", rng(), QueryContext(), budget)["image_id"].tolist()
+    assert table == ["faint", "shown", "none"]
 
 
 def test_value_for_the_budget():
