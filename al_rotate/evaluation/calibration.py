@@ -43,6 +43,11 @@ class _Line:
     offsets: NDArray[np.float64]  # (C,) what a class adds to the intercept,
     slopes: NDArray[np.float64]  # and to the logit's weight
 
+    def __post_init__(self) -> None:
+        common = self.intercept, self.logit_weight, self.size_weight
+        if any(map(np.ndim, common)) or np.ndim(self.offsets) != 1 or np.shape(self.offsets) != np.shape(self.slopes):
+            raise ValueError(f"expected three numbers, and two for each class, got {self}")
+
     def __call__(self, logits: NDArray, sizes: NDArray, labels: NDArray) -> NDArray[np.float64]:
         slope = self.logit_weight + self.slopes[labels]
         return self.intercept + self.offsets[labels] + slope * logits + self.size_weight * sizes
@@ -62,6 +67,11 @@ class Calibration:
     n_hits: int = 0
     _line: _Line | None = None
     _curve: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+
+    @property
+    def n_classes(self) -> int | None:
+        """How many classes it is fitted for; None if it is not fitted."""
+        return None if self._line is None else len(self._line.offsets)
 
     def __call__(self, detections: RotatedInstances) -> NDArray[np.float64]:
         """Return probabilities in [0, 1], (N,); the scores themselves if there is a `notice`.
@@ -94,13 +104,10 @@ class Calibration:
             ValueError: for other values.
         """
         try:
-            line: dict[str, Any] = {
-                name: value if np.isscalar(value) else np.array(value) for name, value in (values["line"] or {}).items()
-            }
-            curve = values["curve"] and tuple(np.array(part, np.float64) for part in values["curve"])
-            numbers = values["notice"], values["n_boxes"], values["n_hits"]
-            return cls(*numbers, _Line(**line) if line else None, curve)
-        except (KeyError, TypeError) as error:
+            line = None if values["line"] is None else _Line(**_numbers(**values["line"]))
+            curve = None if values["curve"] is None else _curve_of(*values["curve"])
+            return cls(values["notice"], values["n_boxes"], values["n_hits"], line, curve)
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"expected a calibration, got {str(values)[:200]}: {error}") from error
 
 
@@ -246,6 +253,20 @@ def _fit(detections: RotatedInstances, hits: NDArray[np.bool_], isotonic: bool |
         steps.fit(line(logits, sizes, detections.labels), hits)
         curve = (np.asarray(steps.X_thresholds_), np.asarray(steps.y_thresholds_))
     return Calibration(None, **count, _line=line, _curve=curve)
+
+
+def _numbers(**values: Any) -> dict[str, Any]:
+    """Convert the lists among these values to arrays, and the others to floats."""
+    return {
+        name: np.array(value, np.float64) if isinstance(value, list) else float(value) for name, value in values.items()
+    }
+
+
+def _curve_of(x: Any, y: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    curve = np.array([x, y], np.float64)
+    if curve.ndim != 2 or not curve.size or (np.diff(curve[0]) < 0).any():
+        raise ValueError(f"expected as many ascending log-odds as probabilities, got {x} and {y}")
+    return curve[0], curve[1]
 
 
 def _logits_and_sizes(detections: RotatedInstances, scores: NDArray[np.float64]) -> tuple[NDArray, NDArray]:

@@ -14,6 +14,7 @@ from ..data import SHOWN_SCORE, RotatedInstances
 from ..evaluation import calibration, true_positives
 from ..evaluation.mean_ap import best_overlaps
 from ..evaluation.tolerance import Tolerance
+from ..storage.plurals import many
 from .costs import CostModel, least_probability
 
 __all__ = ["ShowingRule", "learn"]
@@ -91,15 +92,18 @@ class ShowingRule:
         try:
             least, calibrated, cost = values["least"], values["calibration"], CostModel(**values["cost"])
             classes = tuple(least) if isinstance(least, Mapping) else None
-            rows = list(least.values()) if isinstance(least, Mapping) else least
+            rows: Any = list(least.values()) if isinstance(least, Mapping) else least
+            learnt = None if calibrated is None else calibration.Calibration.from_json(calibrated)
+            if (len(rows) if isinstance(rows, list) else None) != (learnt and learnt.n_classes):
+                raise ValueError("its probabilities and its calibration are of different classes")
             return cls(
-                np.array([np.inf if row is None else row for row in rows]) if isinstance(rows, list) else float(rows),
+                np.array([np.inf if row is None else float(row) for row in rows]) if learnt else float(rows),
                 classes,
-                None if calibrated is None else calibration.Calibration.from_json(calibrated),
+                learnt,
                 cost,
                 str(values["why"]),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"expected a rule of what is shown, got {str(values)[:200]}: {error}") from error
 
 
@@ -154,10 +158,7 @@ def learn(
     n_classes = len(first.classes) if first.classes else 1 + int(first.labels.max(initial=0))
     mean = _means(mend, 1 - fitted(first)[hits], first.labels[hits], n_classes, cost.moved)
     least = least_probability(cost, mean)
-    why = (
-        "boxes are shown if they are expected to take less time to correct than to draw: those that lie on an object "
-        f"with a probability of at least {_range_of(least)}, as learnt from {fitted.n_boxes} boxes"
-    )
+    why = f"{_why(least[np.isfinite(least)], n_classes)}, as learnt from {fitted.n_boxes} boxes"
     return ShowingRule(least, first.classes, fitted, cost, why)
 
 
@@ -179,6 +180,13 @@ def _means(values: NDArray, weights: NDArray, labels: NDArray, n_classes: int, p
     return np.asarray(total / (np.bincount(labels, weights, n_classes) + PRIOR_BOXES))
 
 
-def _range_of(least: NDArray[np.float64]) -> str:
-    low, high = f"{least.min():.2f}", f"{least.max():.2f}"
-    return low if low == high else f"{low} to {high}, depending on the class,"
+def _why(least: NDArray[np.float64], n_classes: int) -> str:
+    """Say what is shown, by the least probabilities of the classes of which any box is."""
+    if not len(least):
+        return "boxes are not shown, because to correct one is expected to take as long as to draw it, or longer"
+    low, high, n_hidden = f"{least.min():.2f}", f"{least.max():.2f}", n_classes - len(least)
+    return (
+        "boxes are shown if they are expected to take less time to correct than to draw: those that lie on an object "
+        f"with a probability of at least {low if low == high else f'{low} to {high}, depending on the class'}"
+        + (f", and none of {n_hidden} of {many(n_classes, 'class')}" if n_hidden else "")
+    )

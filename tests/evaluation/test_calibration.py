@@ -77,7 +77,21 @@ def test_a_map_survives_json():
         assert (read.notice, read.n_boxes, read.n_hits) == (fitted.notice, fitted.n_boxes, fitted.n_hits)
         fresh, _, _ = pool(200, overconfident, seed=1)
         assert read(fresh).tolist() == fitted(fresh).tolist()
-    for wrong in ({}, {**fitted.to_json(), "line": {"slope": 1}}):
+    kept = fitted.to_json()
+    line, curve = kept["line"], kept["curve"]
+    for wrong in (
+        {},
+        {**kept, "line": {"slope": 1}},
+        {**kept, "line": []},
+        {**kept, "line": [1.0]},
+        {**kept, "line": {**line, "slopes": line["slopes"][:1]}},
+        {**kept, "line": {**line, "offsets": 1.0}},
+        {**kept, "line": {**line, "intercept": [1.0]}},
+        {**kept, "line": {**line, "intercept": None}},
+        {**kept, "curve": []},
+        {**kept, "curve": [curve[0], curve[1][:-1]]},
+        {**kept, "curve": [curve[0][::-1], curve[1]]},
+    ):
         with pytest.raises(ValueError, match="expected a calibration, got"):
             Calibration.from_json(wrong)
 

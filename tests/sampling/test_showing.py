@@ -150,6 +150,34 @@ def test_refusals():
         {"least": 0.3},
         {**ShowingRule().to_json(), "least": "much"},
         {**rule.to_json(), "calibration": 3},
+        {**rule.to_json(), "calibration": {**rule.calibrated.to_json(), "line": []}},
+        {**rule.to_json(), "calibration": None},
+        {**rule.to_json(), "least": 0.3},
+        {**rule.to_json(), "least": {"ship": 0.2}},
+        {**rule.to_json(), "least": [0.2, [0.3]]},
+        {**ShowingRule().to_json(), "least": []},
     ):
-        with pytest.raises(ValueError, match=r"expected a (rule|calibration)|could not convert"):
+        with pytest.raises(ValueError, match=r"expected a rule of what is shown, got \{"):
             ShowingRule.from_json(wrong)
+
+
+def test_it_says_what_it_does():
+    """One range; a class that is never worth showing; and none that is."""
+    detections, labels = answered(np.random.default_rng(9), 3000, off=1.0)
+    counted = r"as learnt from 18000 boxes"
+    asked = (
+        "boxes are shown if they are expected to take less time to correct than to draw: those that lie on an object "
+        "with a probability of at least "
+    )
+    assert learn(detections, labels).why == f"{asked}0.22, {counted}"
+    planes = labels.replace(boxes=labels.boxes - np.array([[2.5, 0, 0, 0, 0]]) * (labels.labels == 1)[:, None])
+    rule = learn(detections, planes)
+    assert rule.least[1] < 0.2 < rule.least[0]
+    assert rule.why == f"{asked}{rule.least[1]:.2f} to 0.22, depending on the class, {counted}"
+    # Ships take 5 s to move, as long as to draw; some planes only a look.
+    rule = learn(detections, planes, CostModel(added=4))
+    assert rule.least[0] == np.inf
+    assert rule.why == f"{asked}{rule.least[1]:.2f}, and none of 1 of 2 classes, {counted}"
+    assert learn(detections, labels, CostModel(added=4)).why == (
+        f"boxes are not shown, because to correct one is expected to take as long as to draw it, or longer, {counted}"
+    )
