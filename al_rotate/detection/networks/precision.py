@@ -65,7 +65,8 @@ def _networks(model: Any) -> list[Any]:
 
 def _autocast(original: Any, device: str) -> Any:
     def forward(*args: Any, **kwargs: Any) -> Any:
-        with torch.autocast(device, dtype=torch.bfloat16):
+        # The cache of cast weights is the process's: on a GPU another stream may read one that is not written yet.
+        with torch.autocast(device, dtype=torch.bfloat16, cache_enabled=device == "cpu"):
             return _to_float(original(*args, **kwargs))
 
     return forward
