@@ -65,6 +65,8 @@ def _suppressing(boxes: Tensor, groups: Tensor, iou_threshold: float) -> tuple[T
         apart = (boxes[i, :2] - boxes[j, :2]).square().sum(dim=1)
         near = ~(apart > (radius[i] + radius[j]).square())  # also where a box is not finite: that is left to mmcv
         i, j = i[near], j[near]
+        if not len(i):  # mmcv's IoU starts no kernel of no threads
+            continue
         overlaps = box_iou_rotated(boxes[i], boxes[j], aligned=True)
         over = overlaps >= iou_threshold if boxes.device.type == "cpu" else overlaps > iou_threshold
         found.append(torch.stack([i[over], j[over]]))

@@ -78,6 +78,21 @@ def test_a_chain_in_which_every_other_box_stays():
     assert kept.tolist() == list(range(0, 30, 2))
 
 
+def test_boxes_that_are_all_apart_are_not_compared(monkeypatch):
+    """On a GPU mmcv's IoU of no pairs at all is an error."""
+    compare = grouped_nms.box_iou_rotated
+
+    def refusing(one, other, aligned):
+        assert len(one)
+        return compare(one, other, aligned=aligned)
+
+    monkeypatch.setattr(grouped_nms, "box_iou_rotated", refusing)
+    monkeypatch.setattr(grouped_nms, "_PAIRS_AT_ONCE", 1)
+    boxes = torch.tensor([[0.0, 0, 10, 10, 0], [100, 0, 10, 10, 0], [101, 0, 10, 10, 0]])
+    kept = grouped_nms.nms(boxes, torch.tensor([0.9, 0.8, 0.7]), torch.zeros(3, dtype=torch.long), 0.5)
+    assert kept.tolist() == [0, 1]  # of the other two the IoU is 9 / 11
+
+
 def test_no_boxes():
     kept = grouped_nms.nms(torch.zeros((0, 5)), torch.zeros(0), torch.zeros(0, dtype=torch.long), 0.1)
     assert kept.tolist() == []
