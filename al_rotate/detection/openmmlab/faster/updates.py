@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from mmdet.models.layers import ExpMomentumEMA
 from mmengine.model import BaseAveragedModel, ExponentialMovingAverage
 from torch import Tensor, nn
-from torch.optim import Adam, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 mmengine_update = BaseAveragedModel.update_parameters
 
@@ -43,8 +44,8 @@ def update_parameters(averaged: Any, model: nn.Module) -> None:
         current = model.state_dict() if averaged.update_buffers else dict(model.named_parameters())
         pairs = [(mean.data, current[name].data) for name, mean in averaged.avg_parameters.items()]
         pairs = [(mean, value.to(mean.device)) for mean, value in pairs if mean.dtype.is_floating_point]
-        means, values = map(list, zip(*pairs, strict=True))
-        torch._foreach_lerp_(means, values, momentum)
+        for means, values in _without_aliases(pairs):
+            torch._foreach_lerp_(means, values, momentum)
     if not averaged.update_buffers:
         for mean, value in zip(averaged.module.buffers(), model.buffers(), strict=True):
             mean.data.copy_(value.data.to(mean.device))
@@ -55,12 +56,15 @@ def step_together(optimizer: Optimizer) -> None:
     """Let an optimizer update all parameters of the same settings together; Adam and AdamW do it in one fused kernel.
 
     MMEngine's ``paramwise_cfg`` makes a group of every parameter: 200 small steps. The groups stay as they are in the
-    optimizer's state, for schedules and checkpoints, and are joined while it steps.
+    optimizer's state, for schedules and checkpoints, and are joined while it steps. Other optimizers than SGD, Adam and
+    AdamW stay as they are: some keep a state in their groups, which a joined group would lose.
 
     Args:
         optimizer: with its state loaded, if a training is resumed.
     """
-    if type(optimizer) in (Adam, AdamW) and all(map(_can_fuse, optimizer.param_groups)):
+    if type(optimizer) not in (SGD, Adam, AdamW):
+        return
+    if type(optimizer) is not SGD and all(map(_can_fuse, optimizer.param_groups)):
         for group in optimizer.param_groups:
             group["fused"] = True
             for parameter in group["params"]:  # of a checkpoint that was written without fusing
@@ -78,6 +82,22 @@ def step_together(optimizer: Optimizer) -> None:
 
     optimizer.register_step_pre_hook(join)
     optimizer.register_step_post_hook(part)
+
+
+def _without_aliases(pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+    """Yield averages and values so that no average is among them twice, in the order of the pairs.
+
+    A state dict lists the convolutions that a head shares between levels once for each level. MMEngine moves their
+    average as often, one after the other; within one operation for all tensors the outcome would be undefined.
+    """
+    occurrences: Counter[int] = Counter()
+    rounds: defaultdict[int, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+    for mean, value in pairs:
+        rounds[occurrences[mean.data_ptr()]].append((mean, value))
+        occurrences[mean.data_ptr()] += 1
+    for distinct in rounds.values():
+        means, values = zip(*distinct, strict=True)
+        yield list(means), list(values)
 
 
 def _momentum(averaged: Any, steps: int) -> float | None:

@@ -47,6 +47,33 @@ def test_averages(kind: Any, settings: dict[str, Any], device: str):
     assert any("weight" in name for name in moved)
 
 
+@pytest.mark.parametrize("kind", [ExponentialMovingAverage, ExpMomentumEMA])
+def test_layers_that_a_head_shares_between_levels_move_as_often_as_they_are_listed(kind: Any, monkeypatch: Any):
+    torch.manual_seed(0)
+    shared = nn.Conv2d(3, 3, 3, padding=1)
+    model = nn.ModuleList([nn.Sequential(shared, nn.BatchNorm2d(3)) for _ in range(3)])
+    assert len(model.state_dict()) == 21  # 7 of each level
+    one_by_one, together = kind(model, update_buffers=True), kind(model, update_buffers=True)
+    operations: list[list[int]] = []
+    lerp = torch._foreach_lerp_
+
+    def watched(means: list[Any], values: list[Any], weight: float) -> None:
+        operations.append([mean.data_ptr() for mean in means])
+        lerp(means, values, weight)
+
+    monkeypatch.setattr(torch, "_foreach_lerp_", watched)
+    for _ in range(4):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += torch.randn_like(parameter)
+        updates.mmengine_update(one_by_one, model)
+        updates.update_parameters(together, model)
+    expected, found = one_by_one.state_dict(), together.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    # 2 tensors of the convolution and 4 of each normalisation; then the convolution's again, twice
+    assert [len(set(operation)) for operation in operations] == [len(each) for each in operations] == [14, 2, 2] * 3
+
+
 def optimizer_of(model: nn.Module, kind: Any, **settings: Any) -> Optimizer:
     """A group for each parameter, as ``paramwise_cfg`` makes them; biases are not decayed."""
     decay = [0.05 if parameter.ndim > 1 else 0.0 for parameter in model.parameters()]
@@ -85,19 +112,29 @@ def test_steps_and_their_states(kind: Any, settings: dict[str, Any], device: str
 
 def test_groups_of_the_same_settings_are_joined_while_it_steps():
     seen: list[list[int]] = []
-
-    class Watched(AdamW):
-        def step(self, closure: Any = None) -> Any:
-            seen.append([len(group["params"]) for group in self.param_groups])
-            return super().step(closure)
-
-    model = network()
-    optimizer = optimizer_of(model, Watched)
-    updates.step_together(optimizer)
-    train(model, optimizer, 0, 2)
-    assert seen == [[2, 3], [2, 3]]  # two weights with decay; two biases, and the weight of the norm, without
-    assert not optimizer.param_groups[0].get("fused")  # a subclass may have a step of its own
     model = network()
     optimizer = optimizer_of(model, AdamW)
     updates.step_together(optimizer)
+    optimizer.register_step_pre_hook(lambda joined, *_: seen.append([len(g["params"]) for g in joined.param_groups]))
+    train(model, optimizer, 0, 2)
+    assert seen == [[2, 3], [2, 3]]  # two weights with decay; two biases, and the weight of the norm, without
     assert all(group["fused"] for group in optimizer.param_groups)
+
+
+def test_optimizers_that_keep_a_state_in_their_groups_keep_it():
+    class Counting(AdamW):
+        """As DAdaptation and Prodigy do, whose groups hold their estimate of the rate."""
+
+        def step(self, closure: Any = None) -> Any:
+            for group in self.param_groups:
+                group["k"] += len(group["params"])
+            return super().step(closure)
+
+    model = network()
+    optimizer = optimizer_of(model, Counting, weight_decay=0)
+    for group in optimizer.param_groups:
+        group["k"] = 0
+    updates.step_together(optimizer)
+    train(model, optimizer, 0, 3)
+    assert [group["k"] for group in optimizer.param_groups] == [3] * 5
+    assert not optimizer.param_groups[0].get("fused")  # it may have a step of its own
