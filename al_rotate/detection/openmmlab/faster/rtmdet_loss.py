@@ -102,7 +102,7 @@ def _serves(head: Any, instances: list[Any]) -> bool:
         and not head.use_hbbox_loss
         and head.loss_angle is None
         and all(getattr(type(head), name) is getattr(RotatedRTMDetHead, name) for name in _OVERRIDDEN)
-        and all(loss.reduction == "mean" and _is_known(loss) for loss in (head.loss_cls, head.loss_bbox))
+        and all(_is_known(loss) and loss.reduction == "mean" for loss in (head.loss_cls, head.loss_bbox))
         and all(isinstance(image.bboxes, RotatedBoxes) and "masks" not in image for image in instances)
     )
 

@@ -116,6 +116,7 @@ def _match(
     cheapest = cost.topk(k, dim=1, largest=False)[1]
     taken = torch.arange(k, device=cost.device) < wanted_of_object[:, None]
     matched = torch.zeros_like(real).scatter_(1, cheapest, taken)
+    matched &= real  # an image none of whose objects has a prior inside has no candidate to take
 
     # A prior that several objects took goes to the cheapest object of its image.
     rows = image[:, None].expand(-1, width)

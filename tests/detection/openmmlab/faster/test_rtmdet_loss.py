@@ -114,6 +114,41 @@ def test_targets_of_one_image_are_the_assigners(head: Any):
     assert torch.equal(found.iou, expected.max_overlaps[place])
 
 
+def test_an_image_whose_objects_have_no_prior_inside_has_no_positives(head: Any):
+    """Beside an image that has: as image by image."""
+    sizes = [(SIZE // stride, SIZE // stride) for stride in STRIDES]
+    priors = torch.cat(head.prior_generator.grid_priors(sizes, device="cpu", with_stride=True))
+    scores, distances, angles = (
+        torch.cat([level.flatten(2).transpose(1, 2) for level in levels], 1).detach() for levels in outputs(2, 4)
+    )
+    decoded = distance2obb(priors, torch.cat([distances, angles], -1), "le90")
+    between = InstanceData(bboxes=RotatedBoxes(torch.tensor([[43.0, 43, 3, 3, 0]])), labels=torch.tensor([1]))
+    instances = [between, objects(10, 6)]
+    found = rtmdet_targets.match(
+        head.assigner, scores, decoded, priors, None, rtmdet_targets.gather(instances, priors.device)
+    )
+    places = []
+    for number, image in enumerate(instances):
+        predicted = InstanceData(scores=scores[number], bboxes=decoded[number], priors=priors)
+        positive = head.assigner.assign(predicted, image).gt_inds.nonzero().squeeze(1)
+        places.append((number * len(priors) + positive).tolist())
+    assert places[0] == []
+    assert len(places[1]) > 10
+    assert found.place.tolist() == places[1]
+
+
+def test_a_loss_of_somebodys_own_keeps_mmrotates_way(head: Any, monkeypatch: pytest.MonkeyPatch):
+    class Own(torch.nn.Module):
+        """Without a reduction."""
+
+        def forward(self, predicted: Tensor, target: Tensor, weight: Tensor, avg_factor: float) -> Tensor:
+            return (predicted - target).abs().sum() / avg_factor
+
+    monkeypatch.setattr(head, "loss_bbox", Own())
+    expected = losses(rtmdet_loss.mmrotate_loss, head, [3], 1, [WHOLE])
+    assert all(map(torch.equal, losses(rtmdet_loss.loss_by_feat, head, [3], 1, [WHOLE]), expected))
+
+
 def test_crowded_batches_are_matched_in_portions(head: Any, monkeypatch: pytest.MonkeyPatch):
     counts, shapes = [20, 0, 5, 40, 1], [WHOLE] * 5
     expected = losses(rtmdet_loss.loss_by_feat, head, counts, 2, shapes)
