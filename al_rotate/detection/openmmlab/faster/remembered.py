@@ -10,10 +10,9 @@ import contextlib
 import itertools
 import mmap
 import multiprocessing
-import os
 import pickle
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import mmcv.transforms
@@ -21,6 +20,8 @@ import mmdet.datasets.transforms
 import mmrotate.datasets.transforms
 import numpy as np
 from mmengine.dataset import Compose
+
+from ...inference.processes import this_process
 
 _MOST = 4 << 30  # bytes
 _SHARE = 4  # at most a quarter of the free memory
@@ -53,8 +54,11 @@ class Memory:
 
     def get(self, number: int) -> Any:
         """Return a new copy of an object, None if it is not there."""
-        start, length = self._places[number]
-        return pickle.loads(memoryview(self._bytes)[start : start + length]) if length else None
+        length = self._places[number, 1]  # without the lock, so first what is written last
+        if not length:
+            return None
+        start = self._places[number, 0]
+        return pickle.loads(memoryview(self._bytes)[start : start + length])
 
     def put(self, number: int, value: Any) -> None:
         """Remember an object, unless there is no room for it or it is there already."""
@@ -68,7 +72,8 @@ class Memory:
             start = int(used[0])
             self._bytes[start : start + len(data)] = data
             used[0] += len(data)
-            self._places[number] = start, len(data)
+            self._places[number, 0] = start
+            self._places[number, 1] = len(data)  # last: from now on others read it
 
 
 class RememberingPipeline(Compose):
@@ -110,7 +115,7 @@ def remembering(pipeline: Compose, count: int, loaders: tuple[type, ...] = (), r
     if not any(isinstance(step, _RESIZING) for step in pipeline.transforms[:n_steady]):
         return pipeline
     if room is None:
-        room = min(_MOST, free_bytes() // _SHARE) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        room = min(_MOST, free_bytes() // _SHARE) // this_process().local_total
     try:
         memory = Memory(count, room)
     except OSError:  # a system that promises no more memory than it has
@@ -118,13 +123,32 @@ def remembering(pipeline: Compose, count: int, loaders: tuple[type, ...] = (), r
     return RememberingPipeline(pipeline.transforms, n_steady, memory)
 
 
-def free_bytes() -> int:
-    """Return how much memory is free, in this container if it is one; 0 where the system does not say."""
-    free = []
+def free_bytes(root: Path = Path("/")) -> int:
+    """Return how much memory is free, within the control groups of this process; 0 where the system does not say.
+
+    Args:
+        root: where ``proc`` and ``sys`` are.
+    """
+    free = [*_left_in_groups(root)]
     with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = (root / "proc/meminfo").read_text().splitlines()
         free.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
-    with contextlib.suppress(OSError, ValueError):
-        group = Path("/sys/fs/cgroup")
-        free.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
     return max(0, min(free, default=0))
+
+
+def _left_in_groups(root: Path) -> Iterator[int]:
+    """Yield what the control groups around this process leave of their limits, from the innermost outwards."""
+    paths = {"": "/", "memory": "/"}  # by controller: version 2 has one tree for all, version 1 one for each
+    with contextlib.suppress(OSError, ValueError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            paths.update(dict.fromkeys(controllers.split(","), path))
+    for tree, path, limit, used in (
+        ("sys/fs/cgroup", paths[""], "memory.max", "memory.current"),
+        ("sys/fs/cgroup/memory", paths["memory"], "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        inner = PurePosixPath(path.lstrip("/"))  # in a container perhaps one of the host: then only the root is there
+        for group in (inner, *inner.parents):
+            with contextlib.suppress(OSError, ValueError):  # no such group, or "max"
+                folder = root / tree / group
+                yield int((folder / limit).read_text()) - int((folder / used).read_text())

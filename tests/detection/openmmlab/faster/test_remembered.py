@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader  # noqa: E402
 from al_rotate.data import dataset, images  # noqa: E402
 from al_rotate.detection import configs  # noqa: E402
 from al_rotate.detection.openmmlab.components import RotatedInstancesDataset  # noqa: E402
+from al_rotate.detection.openmmlab.faster import remembered  # noqa: E402
 from al_rotate.detection.openmmlab.faster.remembered import Memory, RememberingPipeline, free_bytes  # noqa: E402
 
 LOAD = [
@@ -130,3 +131,67 @@ def test_memory():
     elsewhere.put(0, "short")
     assert [elsewhere.get(i) for i in range(3)] == [None, None, None]
     assert 0 < free_bytes() < 1 << 50
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "expected"),
+    [
+        ("", {}, 8000 * 1024),
+        ("0::/\n", {"memory.max": 5000, "memory.current": 2000}, 3000),
+        ("0::/\n", {"memory.max": "max", "memory.current": 2000}, 8000 * 1024),
+        ("0::/\n", {"memory.max": 5000, "memory.current": 5001}, 0),
+        # a job of SLURM or systemd: its own limit, and those of the groups around it
+        ("0::/job/step\n", {"job/step/memory.max": 9000, "job/step/memory.current": 2000}, 7000),
+        (
+            "0::/job/step\n",
+            {
+                **{"job/step/memory.max": 9000, "job/step/memory.current": 2000},
+                **{"job/memory.max": 8000, "job/memory.current": 7000},
+            },
+            1000,
+        ),
+        # a path of the host's, which a container does not see
+        ("0::/docker/0123\n", {"memory.max": 5000, "memory.current": 2000}, 3000),
+        # version 1: of each controller a tree
+        (
+            "4:memory:/job\n2:cpu,cpuacct:/other\n0::/\n",
+            {"memory/job/memory.limit_in_bytes": 6000, "memory/job/memory.usage_in_bytes": 2000},
+            4000,
+        ),
+        (
+            "4:memory:/docker/0123\n",
+            {"memory/memory.limit_in_bytes": 1 << 62, "memory/memory.usage_in_bytes": 2000},
+            8000 * 1024,
+        ),
+    ],
+)
+def test_free_memory_is_what_all_groups_leave(tmp_path: Path, groups: str, files: dict[str, Any], expected: int):
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 8000 kB\n")
+    (tmp_path / "proc/self/cgroup").write_text(groups)
+    for name, value in files.items():
+        file = tmp_path / "sys/fs/cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{value}\n")
+    assert free_bytes(tmp_path) == expected
+
+
+def test_free_memory_is_unknown_where_the_system_does_not_say(tmp_path: Path):
+    assert free_bytes(tmp_path) == 0
+
+
+def test_processes_of_a_machine_share_the_room(monkeypatch: pytest.MonkeyPatch):
+    rooms: list[int] = []
+    monkeypatch.setattr(remembered, "free_bytes", lambda: 4_000_000)
+    monkeypatch.setattr(remembered, "Memory", lambda count, room: rooms.append(room))
+    pipeline = Compose([*LOAD, RESIZE])
+    for name, value in {
+        "SLURM_PROCID": "5",
+        "SLURM_STEP_NUM_TASKS": "8",
+        "SLURM_LOCALID": "1",
+        "SLURM_STEP_TASKS_PER_NODE": "4(x2)",
+    }.items():
+        monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+        monkeypatch.setenv(name, value)
+    remembered.remembering(pipeline, 1, (type(pipeline.transforms[0]),))
+    assert rooms == [250_000]  # of a quarter
