@@ -19,7 +19,9 @@ from ...storage.user_warnings import warn_user
 from . import ops, pytorch_layers, pytorch_ops
 
 IN_PYTORCH = {op.__name__: op for op in (*pytorch_ops.OPS, *pytorch_layers.OPS)}
+INTERCEPTED = {"cuda"}  # types of devices for which a compiled mmcv may lack its ops
 _PROBE = "box_iou_rotated"
+_MISSING = ("not found", "no kernel image", "Not compiled", "not compiled")  # in what mmcv, CUDA and PyTorch say
 
 
 def install(extension: ModuleType | None = None) -> None:
@@ -38,7 +40,12 @@ def install(extension: ModuleType | None = None) -> None:
 
 @cache
 def runs_on(device: torch.device) -> bool:
-    """Whether mmcv's compiled ops run on a device: one of them is tried there, once."""
+    """Whether mmcv's compiled ops run on a device: one of them is tried there, once.
+
+    Raises:
+        RuntimeError: if it ends for another reason than that it is not compiled for the device, such as full memory.
+            Then the next call tries again.
+    """
     if ops.in_use() == "python":
         return False
     op = getattr(import_module("mmcv._ext"), _PROBE)
@@ -47,7 +54,9 @@ def runs_on(device: torch.device) -> bool:
     try:
         getattr(op, "compiled", op)(box, box, iou, mode_flag=0, aligned=True)
         return device.type == "meta" or abs(iou.item() - 1) < 1e-4
-    except RuntimeError:
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _MISSING):
+            raise
         return False
 
 
@@ -77,7 +86,7 @@ def _by_device(name: str, compiled: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(compiled)
     def op(*arguments: Any, **options: Any) -> Any:
         tensors = [value for value in (*arguments, *options.values()) if isinstance(value, Tensor)]
-        if not tensors or runs_on(tensors[0].device):
+        if not tensors or tensors[0].device.type not in INTERCEPTED or runs_on(tensors[0].device):
             return compiled(*arguments, **options)
         if name not in IN_PYTORCH:
             raise ops.OpsMissing(

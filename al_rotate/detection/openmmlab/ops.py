@@ -87,7 +87,8 @@ def repair(device: torch.device | str = "cpu") -> str:
 
     return (
         f"With nvcc of CUDA {torch.version.cuda} (docs/installing.md says where to get it), `{VARIABLE}=compiled "
-        "al-rotate install-mm --keep-torch` compiles them for the GPU; device='cpu' runs the model without"
+        "al-rotate install-mm --keep-torch` compiles them for the GPU; on the CPU the model runs without, with "
+        "device='cpu', or for a training with CUDA_VISIBLE_DEVICES=\"\" in the environment"
     )
 
 

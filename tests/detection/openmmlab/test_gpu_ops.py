@@ -20,6 +20,7 @@ pytest.importorskip("mmrotate")
 pytestmark = pytest.mark.mm
 
 from helpers.detectors import MANY_BOXES, resnet18_options  # noqa: E402
+from mmcv.ops import box_iou_rotated  # noqa: E402
 
 import al_rotate as al  # noqa: E402
 from al_rotate.detection import configs, models  # noqa: E402
@@ -50,6 +51,8 @@ import torch
 import al_rotate as al
 from al_rotate.detection.openmmlab import gpu_ops, ops
 from mmcv.ops import nms_quadri
+
+gpu_ops.INTERCEPTED.add("cpu")
 
 torch.set_num_threads(1)
 found, (settings, images) = {}, pickle.load(open(sys.argv[1], "rb"))
@@ -113,12 +116,51 @@ def test_a_device_is_tried(two_stage: Any):
     assert extension.nms_rotated is before
 
 
+@pytest.mark.parametrize(
+    ("says", "missing"),
+    [
+        ("box_iou_rotated_impl: implementation for device cuda:0 not found.\n", True),
+        ("CUDA error: no kernel image is available for execution on the device", True),
+        ("box_iou_rotated is not compiled with GPU support", True),
+        ("Not compiled with GPU support", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+        ("CUDA out of memory. Tried to allocate 2.00 MiB", False),
+    ],
+)
+def test_ops_are_missing_only_where_the_error_says_so(says: str, missing: bool, monkeypatch: pytest.MonkeyPatch):
+    def op(*arguments: Any, **options: Any) -> Any:
+        raise RuntimeError(says)
+
+    gpu_ops.runs_on.cache_clear()
+    monkeypatch.setattr(sys.modules["mmcv._ext"], "box_iou_rotated", op)
+    try:
+        if missing:
+            assert not gpu_ops.runs_on(torch.device("cpu"))
+        else:
+            with pytest.raises(RuntimeError, match=says[:20]):
+                gpu_ops.runs_on(torch.device("cpu"))
+    finally:
+        monkeypatch.undo()
+        gpu_ops.runs_on.cache_clear() if missing else None  # an error is not remembered
+    assert gpu_ops.runs_on(torch.device("cpu"))
+
+
+def test_only_ops_on_a_gpu_are_tried(monkeypatch: pytest.MonkeyPatch):
+    """Elsewhere mmcv answers itself: on the CPU, and on devices of other makers."""
+    gpu_ops.install()
+    monkeypatch.setattr(gpu_ops, "runs_on", lambda device: pytest.fail("it was tried"))
+    box = torch.tensor([[0.0, 0.0, 2.0, 2.0, 0.0]])
+    assert box_iou_rotated(box, box).tolist() == [[1.0]]
+    with pytest.raises(RuntimeError, match=r"meta.* not found"):
+        box_iou_rotated(box.to(META), box.to(META))
+
+
 def test_auto_takes_the_cpu_where_ops_are_missing_and_says_so(two_stage: Any):
     with pytest.warns(
         UserWarning, match=r"RoIAlignRotated, and mmcv's ops are not compiled for meta.*It runs on the CPU"
     ):
         assert gpu_ops.place(two_stage, META, asked=False) == torch.device("cpu")
-    with pytest.raises(ops.OpsMissing, match=r"With nvcc of CUDA .*al-rotate install-mm.*device='cpu' runs the model"):
+    with pytest.raises(ops.OpsMissing, match=r"With nvcc of CUDA .*al-rotate install-mm.*with device='cpu', or"):
         gpu_ops.place(two_stage, META, asked=True)
     assert gpu_ops.place(two_stage, torch.device("cpu"), asked=True) == torch.device("cpu")
 
