@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -50,6 +51,9 @@ class Forward:
     ) -> None:
         self._model, self._n_classes, self._output, self._device = model, n_classes, output, device
         self._kind, self._graph, self._streams, self._threads = kind, graph, streams, threads
+        on_gpu = device.type == "cuda" and streams > 1
+        # Made once: PyTorch keeps freed memory for the stream that it was allocated in.
+        self._cuda_streams = [torch.cuda.Stream(device) for _ in range(streams)] if on_gpu else []
         self._noted: threading.local | None = None  # the neck's levels, where features are wanted
         self._largest: float = float("inf")  # batch that the GPU's memory holds
 
@@ -83,7 +87,9 @@ class Forward:
             return
         n_threads = torch.get_num_threads()
         try:
-            with ThreadPoolExecutor(self._streams, initializer=self._start_thread) as pool:
+            with ThreadPoolExecutor(
+                self._streams, initializer=self._start_thread, initargs=(itertools.count(),)
+            ) as pool:
                 pending: list[tuple[Batch, Future[list[dict[str, Any]]]]] = []
                 for batch in batches:
                     pending.append((batch, pool.submit(self._predict, [image for _, image in batch])))
@@ -95,10 +101,10 @@ class Forward:
         finally:
             torch.set_num_threads(n_threads)  # else threads that PyTorch starts later would have as few
 
-    def _start_thread(self) -> None:
+    def _start_thread(self, numbers: Iterator[int]) -> None:
         torch.set_num_threads(self._threads)
-        if self._device.type == "cuda":
-            stream = torch.cuda.Stream(self._device)
+        if self._cuda_streams:
+            stream = self._cuda_streams[next(numbers)]
             stream.wait_stream(torch.cuda.default_stream(self._device))  # which has made the weights
             torch.cuda.set_stream(stream)  # of this thread
 

@@ -13,6 +13,8 @@ pytest.importorskip("mmrotate")
 pytestmark = [pytest.mark.mm, pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 
 from al_rotate.detection import Detector  # noqa: E402
+from al_rotate.detection.inference.forward import Forward  # noqa: E402
+from al_rotate.detection.inference.options import OutputOptions  # noqa: E402
 from al_rotate.evaluation import best_overlaps  # noqa: E402
 
 
@@ -43,3 +45,20 @@ def test_bf16_finds_the_same_objects(detector: Detector, finetuned, mixed: dict[
     expected = predict(detector, mixed)
     overlap, _ = best_overlaps(predict(on_gpu, mixed), expected)
     assert (overlap > 0.9).mean() > 0.8
+
+
+def test_shards_share_two_streams(monkeypatch):
+    """PyTorch keeps freed memory for the stream that it was allocated in: new ones would need it anew."""
+    found = set()
+
+    class Noting(torch.nn.Module):
+        def test_step(self, data):
+            found.add(torch.cuda.current_stream().cuda_stream)
+            return data["inputs"]
+
+    forward = Forward(Noting(), 1, OutputOptions(), torch.device("cuda:0"), "fp32", None, streams=2)
+    monkeypatch.setattr(forward, "_as_arrays", lambda sample: sample)
+    for _ in range(3):
+        assert len(list(forward.run([[(0, {"inputs": 0, "data_samples": 0})]] * 6))) == 6
+    assert 1 <= len(found) <= 2
+    assert torch.cuda.default_stream().cuda_stream not in found
