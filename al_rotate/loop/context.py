@@ -31,10 +31,10 @@ def decide_showing(
         cost: seconds for each kind of correction; None: the annotator's, or else the assumed ones.
     """
     cost = cost or getattr(annotator, "cost", None) or CostModel()
-    if (own := getattr(annotator, "shown", None)) is not None:
-        return ShowingRule(own, cost=cost, why=f"boxes are shown from a score of {own:g}, as the annotator is set")
     if weights is None:
         return ShowingRule(cost=cost, why="no box is shown, because nothing is trained yet")
+    if (own := getattr(annotator, "shown", None)) is not None:
+        return ShowingRule(own, cost=cost, why=f"boxes are shown from a score of {own:g}, as the annotator is set")
     labels = workspace.labels()
     return showing.learn(held_out(workspace, labels), labels, cost)
 

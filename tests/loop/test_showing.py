@@ -183,6 +183,25 @@ def test_a_score_that_is_set_between_query_and_answers(tmp_path):
             loop.collect()
 
 
+def test_nothing_is_shown_before_a_training_whatever_the_annotator_is_set_to(tmp_path):
+    with make(tmp_path, annotator=SimulatedAnnotator(POOL, shown=0.45)) as loop:
+        loop.query()
+        why = "no box is shown, because nothing is trained yet"
+        assert read_showing_rule(loop.workspace.rounds()[0].folder).why == why
+
+
+def test_who_counts_nothing_but_drawing_can_query(tmp_path):
+    """Simulations of earlier versions, in which looking and moving cost nothing."""
+    cost = CostModel(image=0, moved=0, kept=0)
+    for strategy in ("entropy", "hybrid", "object-coverage"):
+        annotator, folder = SimulatedAnnotator(POOL, cost), tmp_path / strategy
+        budget = Budget(seconds=60)
+        with make(folder, annotator=annotator, strategy=strategy, budget=budget, detector=Start(taught=4)) as loop:
+            asked = loop.query()["image_id"].tolist()
+            detections = RotatedInstances.load(folder / "rounds" / "000" / "detections").subset(asked)
+            assert 12 * ShowingRule().counts(detections).sum() <= 60  # as if each were drawn
+
+
 def test_a_function_of_ones_own_may_count_the_constant(tmp_path):
     """A strategy without a context cannot know the rule: what it takes by the score of 0.3 is within the budget."""
 
