@@ -1,26 +1,22 @@
-"""What of a person's seconds is saved, and what saves it: the claim of a comparison on a pool of tiles.
-
-    python -m experiments.evidence.savings vhr10 ssdd-large --candidate entropy
+"""What of a person's seconds is saved, and what saves it.
 
 A person who has no library draws every box from nothing, on images taken at random: this is ``random``, its answers
-recounted as drawn. The target is the mAP at which that ends; T are the seconds that it takes. What each further step
-saves is the share of T by which it comes there earlier:
+recounted as drawn, on tiles or on whole photographs, whichever is quicker. Targets are the mAPs at 50 to 100 % of the
+way from its start to its end. T are the seconds that it takes to them, on the mean of the targets. What each further
+step saves is the share of T by which it comes there earlier:
 
 1. ``pre-annotation``: the same images at random, with predicted boxes to correct;
 2. ``pseudo-labels``: the arm ``random-pseudo``, if the arms of the next steps are trained on pseudo-labels, too;
 3. ``detected``: at random among the images in which something is detected;
-4. ``selection``: the candidate.
-
-What training as the labels ask for saves is no part of it, and stands beside: the share of the seconds of the arm
-``random-short``, where there is one, that ``random`` needs to where that ends, both drawn from nothing. So do
-pseudo-labels that are no step: what they would bring after step 1.
+4. ``control``: another control, where that is the better one;
+5. ``selection``: the candidate.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Mapping
+import json
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,16 +26,11 @@ from sklearn.isotonic import isotonic_regression
 
 from al_rotate import CostModel
 
-from ..comparison.cells import KINDS
-from ..paths import TABLES
-from .analysis import complete, standard_error
+from .analysis import standard_error
+from .prices import Way, recounted
 
-COSTS: Mapping[str, CostModel] = {
-    "12 s": CostModel(added=12.0),
-    "35 s": CostModel(added=35.0),
-    "12 s, a tile 1 s": CostModel(image=1.0, added=12.0),  # as where people look over photographs, not over tiles
-}
-RANDOM, DETECTED, PSEUDO, SHORT = "random", "random-detected", "random-pseudo", "random-short"
+RANDOM, DETECTED, PSEUDO = "random", "random-detected", "random-pseudo"
+TARGETS = tuple(k / 10 for k in range(5, 11))  # shares of the way from random's start to its end
 _POINTS = 401  # of a mean curve
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]  # seconds (K,), mAP (..., K)
@@ -47,215 +38,216 @@ Curve = tuple[NDArray[np.float64], NDArray[np.float64]]  # seconds (K,), mAP (..
 
 @dataclass(frozen=True)
 class Step:
-    """One way to label: an arm, and whether its boxes were drawn from nothing."""
+    """One way to label: an arm, and how its images are labelled."""
 
     title: str
     arm: str
-    drawn: bool = False
+    way: Way = "corrected"
 
 
-FIRST = [Step("from nothing", RANDOM, drawn=True), Step("pre-annotation", RANDOM)]
-TRAINING = [Step("short", SHORT, drawn=True), Step("training", RANDOM, drawn=True)]
+BY_TILES, BY_PHOTOGRAPHS = (
+    Step("from nothing, by tiles", RANDOM, "tiles"),
+    Step("from nothing, by whole photographs", RANDOM, "photographs"),
+)
+PRE_ANNOTATION = Step("pre-annotation", RANDOM)
 
 
 @dataclass(frozen=True)
 class Share:
-    """A share with its interval (95 %); NaN: the target is not reached, or one seed alone says nothing of others."""
+    """A share with its interval (95 %).
+
+    Attributes:
+        value, low, high: NaN: the first step does not rise; NaN bounds: one seed alone says nothing of others.
+        missed: targets that the step or the one it is compared with misses.
+        missed_without: seeds without which they miss one.
+        n_targets, n_seeds: of how many.
+    """
 
     value: float
     low: float
     high: float
+    missed: int = 0
+    missed_without: int = 0
+    n_targets: int = 1
+    n_seeds: int = 1
 
     def __str__(self) -> str:
         if np.isnan(self.value):
-            return "not reached"
-        return f"{100 * self.value:+.0f} % [{100 * self.low:+.0f}, {100 * self.high:+.0f}]"
-
-
-def recounted(table: pd.DataFrame, cost: CostModel, drawn: bool = False) -> pd.Series:
-    """The seconds spent by the end of each row's round, as if answers had cost so much.
-
-    Which boxes were shown, and which images a budget of seconds bought, is as it was.
-
-    Args:
-        table: of a comparison.
-        cost: of images and corrections.
-        drawn: charge all boxes of an image as drawn, and none as corrected.
-    """
-    n_images = table["asked"].map(len)
-    if drawn:
-        spent = cost.image * n_images + cost.added * table["asked_boxes"]
-    else:
-        spent = cost.image * n_images + sum(getattr(cost, kind) * table[f"asked_{kind}"] for kind in KINDS)
-    in_order = spent.groupby([table["name"], table["seed"], table["round"]]).sum().groupby(level=[0, 1]).cumsum()
-    keys = pd.MultiIndex.from_frame(table[["name", "seed", "round"]])
-    return pd.Series(in_order.reindex(keys).to_numpy(float), table.index)
+            return "random does not rise"
+        text = f"{100 * self.value:+.0f} % [{100 * self.low:+.0f}, {100 * self.high:+.0f}]"
+        if self.missed:
+            text += f", misses {self.missed} of {self.n_targets}"
+        return f"{text} ({self.missed_without} of {self.n_seeds})" if self.missed_without else text
 
 
 def curves(table: pd.DataFrame, step: Step, cost: CostModel, column: str = "mAP") -> list[Curve]:
     """The curve of each seed, in the order of the seeds; of a `column` of K values, mAP is (K, rounds)."""
     rows = table[table["name"] == step.arm]
-    rows = rows.assign(spent=recounted(rows, cost, step.drawn)).sort_values("round")
+    rows = rows.assign(spent=recounted(rows, cost, step.way)).sort_values("round")
     groups = [group for _, group in rows.groupby("seed")]
     return [(group["spent"].to_numpy(float), np.array(group[column].tolist(), float).T) for group in groups]
 
 
-def reached(of_seeds: list[Curve], target: float | None = None) -> tuple[float, float, bool]:
-    """Where the mean curve of seeds first reaches a target.
+def mean_curve(of_seeds: list[Curve], to_last: bool = False) -> Curve:
+    """The mean of the curves of seeds, made to rise by isotonic regression: one lucky round is no arrival.
 
-    Seeds are interpolated over the logarithm of the seconds, as budgets are spaced, and averaged as far as all go. The
-    mean is made to rise by isotonic regression: one lucky round is no arrival.
+    Seeds are interpolated over the logarithm of the seconds, as budgets are spaced.
 
     Args:
         of_seeds: curves, mAP (rounds,).
-        target: None: the end of the mean curve.
-
-    Returns:
-        The seconds, the target, and whether it is reached; if not, the seconds are those of the curve's end.
+        to_last: go on to where the last seed ends, and hold the others at their ends; otherwise as far as all go.
     """
     unit = min(x[x > 0].min() for x, _ in of_seeds)
-    end = min(x[-1] for x, _ in of_seeds)
-    at = np.linspace(0, np.log1p(end / unit), _POINTS)
+    ends = [x[-1] for x, _ in of_seeds]
+    at = np.linspace(0, np.log1p((max if to_last else min)(ends) / unit), _POINTS)
     mean = isotonic_regression(np.mean([np.interp(at, np.log1p(x / unit), y) for x, y in of_seeds], axis=0))
-    target = float(mean[-1]) if target is None else target
-    above = np.flatnonzero(mean >= target - 1e-9)
-    if not len(above):
-        return end, target, False
-    k = int(above[0])
-    if k and mean[k] > mean[k - 1]:
-        at_target = at[k - 1] + (at[k] - at[k - 1]) * (target - mean[k - 1]) / (mean[k] - mean[k - 1])
-    else:
-        at_target = at[k]
-    return float(unit * np.expm1(at_target)), target, True
+    return unit * np.expm1(at), mean
+
+
+def arrivals(curve: Curve, targets: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The seconds after which a rising curve first reaches each of T targets, (T,); inf where it does not."""
+    seconds, mean = curve
+    first = np.searchsorted(mean, np.asarray(targets) - 1e-9)
+    found: NDArray[np.float64] = np.full(len(first), np.inf)
+    for row, (k, target) in enumerate(zip(first.tolist(), targets, strict=True)):
+        if k and k < len(mean):
+            part = min(1.0, (target - mean[k - 1]) / (mean[k] - mean[k - 1]))
+            found[row] = seconds[k - 1] + part * (seconds[k] - seconds[k - 1])
+        elif not k:
+            found[row] = seconds[0]
+    return found
 
 
 class Savings:
-    """What the steps of a comparison save.
+    """What the steps of a comparison save, on the mean of several targets.
+
+    An arm that misses a target is no gap in the mean: compared with what comes before, it counts as if it saved
+    nothing there; where a later step is compared with it, as if it arrived at its end. Both are against what is
+    claimed.
 
     Intervals are Student's, by the jackknife over the seeds, with the variance of drawing the test images anew added as
-    in :func:`experiments.evidence.analysis.areas`. A seed left out where an arm then misses the target counts as if it
-    came there at its end, so that intervals are rather too narrow there, and never where the value says "not reached".
+    in :func:`experiments.evidence.analysis.areas`; targets are estimated again in each case.
 
     Args:
         table: complete.
         cost: of images and corrections.
-        steps: the first is what the others are compared with; its end is the target.
+        steps: the first is what the others are compared with; targets are on its curve.
+        targets: shares of the way from its start to its end.
+
+    Attributes:
+        seconds: (S,) to the targets on the mean; if some are missed, as compared with what comes before.
+        end: seconds to the last target for the first step.
+        target: mAP of the last target.
     """
 
-    def __init__(self, table: pd.DataFrame, cost: CostModel, steps: list[Step]) -> None:
-        self.steps = steps
+    def __init__(
+        self, table: pd.DataFrame, cost: CostModel, steps: list[Step], targets: tuple[float, ...] = TARGETS
+    ) -> None:
+        self.steps, self._targets = steps, np.array(targets)
         self._seeds = table["seed"].nunique()
         whole = [curves(table, step, cost) for step in steps]
         drawn = [curves(table, step, cost, "resampled") for step in steps]
-        n_draws = len(drawn[0][0][1])
-        self.seconds, self.is_reached = _arrivals(whole)
-        self.target = reached(whole[0])[1]
-        left_out = [
-            [of for k, of in enumerate(of_seeds) if k != seed] for seed in range(self._seeds) for of_seeds in whole
-        ]
-        n = len(steps)
+        self._whole = self._arrive(whole)
+        self.seconds = self._whole.most
+        first = mean_curve(whole[0])
+        self.target = float(first[1][-1])
+        self.end = float(arrivals(first, first[1][-1:])[0])
         self._without = [
-            _arrivals(left_out[k : k + n])[0] if self._seeds > 1 else self.seconds for k in range(0, len(left_out), n)
-        ]
+            self._arrive([[of for k, of in enumerate(of_seeds) if k != seed] for of_seeds in whole])
+            for seed in range(self._seeds if self._seeds > 1 else 0)
+        ] or [self._whole]
         self._redrawn = [
-            _arrivals([[(x, y[draw]) for x, y in of_seeds] for of_seeds in drawn])[0] for draw in range(n_draws)
+            self._arrive([[(x, y[draw]) for x, y in of_seeds] for of_seeds in drawn])
+            for draw in range(len(drawn[0][0][1]))
         ]
 
-    def in_all(self, number: int = -1, of: int = 0) -> Share:
-        """The share of the seconds of step `of` that step `number` saves, at the target."""
-        share = self._share(lambda seconds: np.log(seconds[number] / seconds[of]), [number, of])
-        return Share(1 - np.exp(share.value), 1 - np.exp(share.high), 1 - np.exp(share.low))
+    def in_all(self, number: int = -1, of: int = 0, paid: float = 0.0) -> Share:
+        """The share of the seconds of step `of` that step `number` saves.
+
+        Args:
+            number, of: of the steps.
+            paid: seconds that both take besides, such as for what is known at the start.
+        """
+        share = self._share(
+            lambda case: np.log((case.most[number] + paid) / (case.least[of] + paid)), number % len(self.steps), of
+        )
+        values = {"value": 1 - np.exp(share.value), "low": 1 - np.exp(share.high), "high": 1 - np.exp(share.low)}
+        return Share(**{**vars(share), **values})
 
     def brought_by(self, number: int) -> Share:
         """The share of the first step's seconds by which a step comes earlier than the one before it."""
-        return self._share(lambda seconds: (seconds[number - 1] - seconds[number]) / seconds[0], [number, number - 1])
+        return self._share(
+            lambda case: (case.least[number - 1] - case.most[number]) / case.least[0], number, number - 1
+        )
 
-    def _share(self, statistic, numbers: list[int]) -> Share:
-        if not all(self.is_reached[number] for number in numbers):
+    def _share(self, statistic, number: int, of: int) -> Share:
+        if not self._whole.least[0] > 0:
             return Share(np.nan, np.nan, np.nan)
-        value, n = float(statistic(self.seconds)), self._seeds
-        pseudo = np.array([n * value - (n - 1) * statistic(seconds) for seconds in self._without])
-        error, freedom = standard_error(pseudo, np.array([statistic(seconds) for seconds in self._redrawn]))
+        value, n = float(statistic(self._whole)), self._seeds
+        pseudo = np.array([n * value - (n - 1) * statistic(case) for case in self._without])
+        error, freedom = standard_error(pseudo, np.array([statistic(case) for case in self._redrawn]))
         half = float(stats.t.ppf(0.975, freedom) * error) if error else 0.0
-        return Share(value, value - half, value + half)
+        missed, *without = (int(max(case.missed[number], case.missed[of])) for case in (self._whole, *self._without))
+        n_without = sum(map(bool, without)) if n > 1 else 0
+        return Share(value, value - half, value + half, missed, n_without, len(self._targets), n)
+
+    def _arrive(self, of_steps: list[list[Curve]]) -> _Arrivals:
+        """When each step reaches the targets on the mean curve of the first."""
+        first = mean_curve(of_steps[0])
+        targets = first[1][0] + self._targets * (first[1][-1] - first[1][0])
+        others = [mean_curve(of_seeds, to_last=True) for of_seeds in of_steps[1:]]
+        seconds = np.stack([arrivals(curve, targets) for curve in (first, *others)])
+        ends = np.array([curve[0][-1] for curve in (first, *others)])[:, None]
+        missed = np.isinf(seconds)
+        least, most = (np.where(missed, late, seconds) for late in (ends, np.maximum(ends, seconds[0])))
+        return _Arrivals(least.mean(1), most.mean(1), missed.sum(1))
 
 
-def _arrivals(of_steps: list[list[Curve]]) -> tuple[NDArray[np.float64], list[bool]]:
-    """When each step reaches the end of the first."""
-    seconds, target, _ = reached(of_steps[0])
-    arrivals = [(seconds, target, True), *(reached(of_seeds, target) for of_seeds in of_steps[1:])]
-    return np.array([arrival[0] for arrival in arrivals]), [arrival[2] for arrival in arrivals]
+class _Arrivals(NamedTuple):
+    """The mean seconds of each step to the targets, (S,), and how many it misses."""
+
+    least: NDArray[np.float64]  # a missed target counts as reached at the arm's end
+    most: NDArray[np.float64]  # a missed target counts as reached when the first step reaches it, or later
+    missed: NDArray[np.int64]
 
 
-def steps_to(table: pd.DataFrame, candidate: str) -> list[Step]:
-    """The steps from drawing at random to a candidate."""
-    pseudo = [Step("pseudo-labels", PSEUDO)] * (_loop_of(table, PSEUDO) == _loop_of(table, DETECTED))
-    return [*FIRST, *pseudo, Step("detected", DETECTED), Step("selection", candidate)]
+def from_nothing(table: pd.DataFrame, cost: CostModel) -> tuple[Step, dict[str, float]]:
+    """The quicker way to draw from nothing, and the seconds that each way takes to random's end, by title."""
+    ways = {step: Savings(table, cost, [step]) for step in (BY_TILES, BY_PHOTOGRAPHS)}
+    quickest = min(ways, key=lambda step: ways[step].seconds[0])
+    return quickest, {step.title: saved.end for step, saved in ways.items()}
 
 
-def _loop_of(table: pd.DataFrame, arm: str) -> str:
-    """The further arguments of an arm's loops, which say whether it is trained on pseudo-labels."""
-    return next(iter(table.loc[table["name"] == arm, "loop"]), "")
+def steps_to(table: pd.DataFrame, candidate: str, control: str = DETECTED, first: Step = BY_TILES) -> list[Step]:
+    """The steps from drawing at random to a candidate.
 
+    Args:
+        table: of a comparison.
+        candidate: the arm whose selection is claimed.
+        control: the arm that the selection is measured by.
+        first: from nothing.
 
-def claim(tables: Mapping[str, pd.DataFrame], candidate: str) -> str:
-    """The table of the claim, in Markdown: a row for each comparison and each time that a drawn box takes."""
-    titles = ["pre-annotation", "pseudo-labels", "detected", "selection"]
-    head = ["pool", "drawing a box", "from nothing", "mAP", "saved in all", *titles]
-    head += [f"`{candidate}` against `{DETECTED}`", "beside it: training", "beside it: pseudo-labels"]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for name, table in tables.items():
-        steps = steps_to(table, candidate)
-        for about, cost in COSTS.items():
-            saved = Savings(table, cost, steps)
-            brought = {step.title: str(saved.brought_by(k)) for k, step in enumerate(steps) if k}
-            detected = [step.arm for step in steps].index(DETECTED)
-            cells = [name, about, f"{saved.seconds[0] / 3600:.1f} h", f"{100 * saved.target:.1f}", str(saved.in_all())]
-            cells += [*(brought.get(title, "") for title in titles), str(saved.in_all(-1, detected))]
-            arms = {*table["name"]}
-            beside = [*FIRST, Step("pseudo-labels", PSEUDO)]
-            cells.append(str(Savings(table, cost, TRAINING).in_all()) if SHORT in arms else "")
-            cells.append(
-                str(Savings(table, cost, beside).brought_by(2)) if PSEUDO in arms - {s.arm for s in steps} else ""
-            )
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def training_lead(table: pd.DataFrame) -> pd.DataFrame:
-    """How much longer each arm was trained than random at equal seconds, and how far it is ahead.
-
-    Returns:
-        By arm: iterations, the mean over the seeds' common range of the logarithm of iterations over random's (0: as
-        long, 0.1: 10 % longer); ahead, the same of mAP less random's. If the two go together over the arms, a lead may
-        be one in training.
+    Raises:
+        ValueError: if an arm is missing, or differs from the one before it in more than the step says: the
+            selection would be credited with its training.
     """
-    cost = COSTS["12 s"]
-    rows = {}
-    for arm in dict.fromkeys(table["name"]):
-        leads = []
-        pairs = [
-            (curves(table, Step("", name), cost, column)) for name in (arm, RANDOM) for column in ("iterations", "mAP")
-        ]
-        for (x, n), (_, y), (base, base_n), (_, base_y) in zip(*pairs, strict=True):
-            at = np.linspace(max(x[1], base[1]), min(x[-1], base[-1]), _POINTS)
-            longer = np.log(np.interp(at, x, n) / np.interp(at, base, base_n)).mean()
-            leads.append((longer, (np.interp(at, x, y) - np.interp(at, base, base_y)).mean()))
-        rows[arm] = np.mean(leads, axis=0)
-    return pd.DataFrame.from_dict(rows, "index", columns=["iterations", "ahead"])
+    arms = {*table["name"]}
+    if missing := [arm for arm in (RANDOM, DETECTED, control, candidate) if arm not in arms]:
+        raise ValueError(f"expected the arms {', '.join(missing)} in the table, got {', '.join(sorted(arms))}")
+    with_pseudo = PSEUDO in arms and _of(table, PSEUDO, "loop") == _of(table, DETECTED, "loop")
+    alike = [(arm, DETECTED, key) for arm in (control, candidate) for key in ("loop", "training")]
+    alike += [(DETECTED, RANDOM, "training"), *([] if with_pseudo else [(DETECTED, RANDOM, "loop")])]
+    alike += [(PSEUDO, RANDOM, "training")] * with_pseudo
+    for arm, other, key in alike:
+        if (got := _of(table, arm, key)) != (expected := _of(table, other, key)):
+            raise ValueError(
+                f"expected of {arm!r} the {key} of {other!r}, {expected}, got {got}: what that brings would count as "
+                f"a merit of its selection. Run the comparison with arms that differ in their strategy alone"
+            )
+    steps = [first, PRE_ANNOTATION, *[Step("pseudo-labels", PSEUDO)] * with_pseudo, Step("detected", DETECTED)]
+    return [*steps, *[Step("control", control)] * (control != DETECTED), Step("selection", candidate)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", nargs="+", help="names of comparisons")
-    parser.add_argument("--candidate", required=True, help="the arm whose savings are claimed")
-    args = parser.parse_args()
-    tables = {name: complete(pd.read_parquet(TABLES / f"{name}.parquet")) for name in args.tables}
-    print(claim(tables, args.candidate))
-    for name, table in tables.items():
-        print(f"\n{name}: training and lead at equal seconds")
-        print(training_lead(table).to_string(float_format="{:+.3f}".format))
-
-
-if __name__ == "__main__":
-    main()
+def _of(table: pd.DataFrame, arm: str, key: str) -> object:
+    """`training`, or the further arguments `loop`, of an arm, parsed: the order of the arguments says nothing."""
+    return json.loads(table.loc[table["name"] == arm, key].iloc[0])

@@ -1,0 +1,95 @@
+"""The claim in a table and in words, on tables whose answers are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.evidence.claim import areas, claim, complete, sentence, training_lead
+from experiments.evidence.savings import DETECTED, PSEUDO, RANDOM
+
+
+def cells_of(text: str, row: int = 2) -> dict[str, str]:
+    lines = text.splitlines()
+    head, cells = ([cell.strip() for cell in lines[k].strip("|").split("|")] for k in (0, row))
+    return dict(zip(head, cells, strict=True))
+
+
+def test_the_table_of_the_claim(paced):
+    found = paced({RANDOM: [1.0] * 3, PSEUDO: [1.25] * 3, DETECTED: [2.0] * 3, "best": [4.0] * 3})
+    text = claim({"pool": found}, "best")
+    row = cells_of(text)
+    assert (row["pool"], row["drawing a box"], row["mAP"]) == ("pool", "12 s", "54.9")
+    # 160 boxes of 12 s and 5 tiles of 5 s; by whole photographs 5 objects for 6 boxes, and half of the opening
+    assert row["from nothing, by tiles"] == f"{(160 * 12 + 25) / 3600:.1f} h"
+    assert row["from nothing, by whole photographs"] == f"{(160 * 10 + 12.5) / 3600:.1f} h"
+    assert row["pseudo-labels"] == row["control"] == row["beside it: training"] == ""
+    assert row["beside it: pseudo-labels"].startswith("+")
+    # Kept boxes take 1.5 s: 1/8 of what whole photographs take for them, and a quarter of these.
+    in_all, paid = (int(row[key].split()[0]) for key in ("saved in all", "in all, known paid"))
+    assert in_all > 90
+    assert 40 < paid < in_all
+    assert cells_of(text, 3)["from nothing, by tiles"] == f"{(160 * 35 + 25) / 3600:.1f} h"
+    assert text.count("\n| pool |") == 5
+    assert text.endswith("on both sides.")
+
+
+def test_what_training_saves_stands_beside(paced):
+    found = paced({"random-short": [0.5] * 3, RANDOM: [1.0] * 3, DETECTED: [2.0] * 3})
+    alone = paced({RANDOM: [1.0] * 3, DETECTED: [2.0] * 3})
+    beside, without = (cells_of(claim({"pool": rows}, DETECTED)) for rows in (found, alone))
+    training = beside.pop("beside it: training")
+    assert without.pop("beside it: training") == ""
+    assert beside == without
+    assert training.startswith("+")
+
+
+def test_the_claim_in_words_names_the_start_and_the_quicker_way(paced):
+    found = paced({RANDOM: [1.0] * 3, DETECTED: [2.0] * 3, "best": [4.0] * 3})
+    text = sentence("pool", found, "best")
+    # 4 photographs of 5 s, and 20 objects of 12 s
+    assert "starting from 4 photographs with labels, which take 4 minutes from nothing" in text
+    assert "by whole photographs, the quicker way" in text
+    assert text.count("%") == 4  # three shares, and the targets
+
+
+def test_only_arms_of_the_claim_count(paced):
+    found = paced({RANDOM: [1.0] * 2, DETECTED: [2.0] * 2, "best": [4.0] * 2, "other": [1.0] * 2})
+    unfinished = found[(found["name"] != "other") | (found["round"] < 2)]
+    assert {*complete(unfinished, "best")["seed"]} == {0, 1}
+    assert {*complete(found, "best")["name"]} == {RANDOM, DETECTED, "best"}
+    assert {*complete(found, "best", "other")["name"]} == {RANDOM, DETECTED, "best", "other"}
+
+
+def test_more_than_one_state_of_the_code_is_refused(paced):
+    found = paced({RANDOM: [1.0] * 2, DETECTED: [2.0] * 2, "other": [2.0] * 2})
+    found.loc[found["name"] == "other", "code"] = "def"
+    assert len(complete(found, DETECTED)) == 20
+    found.loc[(found["name"] == DETECTED) & (found["round"] > 2), "code"] = "def"
+    with pytest.raises(ValueError, match="one state of the code in vhr10, got 16 of abc, 4 of def"):
+        complete(found, DETECTED, name="vhr10")
+    found.loc[found["name"] == RANDOM, "code"] = None
+    with pytest.raises(ValueError, match="of unknown"):
+        complete(found, DETECTED)
+
+
+def test_areas_can_be_significantly_below_random(paced):
+    good = paced({RANDOM: [1.0, 1.01, 0.99], DETECTED: [2.0, 2.01, 1.99]})
+    text, below = areas({"pool": good})
+    assert below == []
+    assert cells_of(text)["less `random`"].startswith("+")
+    assert cells_of(text)["less `random-detected`"] == ""
+    worse = pd.concat([good, paced({"worse": [1.0, 1.01, 0.99]}, lift=-0.1)])
+    text, below = areas({"pool": worse})
+    assert below == ["worse on pool"]
+    assert cells_of(text, 3)["less `random`"].startswith("-10.0 [-10.0, -10.0]")
+
+
+def test_a_lead_in_training_is_seen(paced):
+    found = paced({RANDOM: [1.0] * 2, "best": [2.0] * 2})
+    longer = found["iterations"].where(found["name"] == RANDOM, found["iterations"] * 1.5)
+    lead = training_lead(found.assign(iterations=longer))
+    assert lead.loc[RANDOM].tolist() == pytest.approx([0, 0])
+    assert lead.loc["best", "iterations"] > np.log(1.5)
+    assert lead.loc["best", "ahead"] > 0.1
