@@ -16,7 +16,7 @@ from ..evaluation.pseudo_labels import PseudoLabels
 from ..report.looking import Looking, with_pictures
 from ..sampling import Budget, CostModel, Strategy, needs_of, without_detector
 from ..workspace import REVIEW, Round, Weights, Workspace, current_weights
-from ..workspace.artefacts import SHOWN, write_csv, write_json
+from ..workspace.artefacts import SHOWN, discard_unfinished, write_csv, write_json
 from ..workspace.progress import trains_next
 from ..workspace.versions import SetName
 from . import steps
@@ -188,6 +188,7 @@ class ActiveLoop(Changeable, Looking):
         if current.stage == "new":
             ranking, detections = rank_label_errors(self.workspace)
             selection = choose_doubtful(ranking, as_budget(budget) if budget else self.budget)
+            discard_unfinished(current.folder / "detections")
             detections.subset(selection["image_id"]).save(current.folder / "held_out.parquet")
             current = self._record_query(current, ranking, selection, REVIEW)
         self._hand_over(current)
@@ -236,6 +237,7 @@ class ActiveLoop(Changeable, Looking):
         if current.stage == "new":
             if not self.workspace.waits_to_be_trained_on(current.number):
                 return steps.metrics_of_last_round(self.workspace)
+            discard_unfinished(current.folder / "detections")
             self.workspace.skip_query(current.number)
         if current.stage == "queried":
             steps.close_with_missing_answers(self.workspace, current)

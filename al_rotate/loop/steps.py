@@ -151,7 +151,7 @@ def _pseudo_labelled(
     wanted = {image_id for image_id, file in files.items() if file.is_file()}
     try:
         detections = workspace.in_current_classes(boxes_and_scores(RotatedInstances.load(folder, wanted)))
-    except ValueError as error:
+    except (ValueError, FileNotFoundError) as error:
         warn_user(f"{error}; trained without pseudo-labels: delete {folder} to be rid of this")
         return None
     detections = detections.subset(image_id for image_id in files if image_id in detections)  # in the pool's order

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..data import SHOWN_SCORE, RotatedInstances
-from ..workspace import REVIEW, Workspace
+from ..workspace import IMPORTED, LATE, REVIEW, Workspace
 from ..workspace.versions import labelled_set
 from . import plots
 from .gallery.collecting import load_detections
@@ -42,8 +42,8 @@ def pool_figure(workspace: Workspace) -> Figure | None:
     parts = {}
     if (labels := workspace.labels()).n_boxes:
         parts["labels"] = labels
-    queries = [r for r in workspace.rounds() if r.stage not in ("new", "undone") and r.strategy != REVIEW]
-    newest = queries[-1] if queries else None
+    rounds = [r for r in workspace.rounds() if r.stage not in ("new", "undone")]
+    newest = next((r for r in reversed(rounds) if r.strategy not in (IMPORTED, LATE, REVIEW)), None)
     detections = None if newest is None else load_detections(workspace, newest.folder / "detections")
     if detections is not None and detections.n_boxes:
         parts["detections on the pool"] = detections

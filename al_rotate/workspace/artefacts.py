@@ -16,7 +16,7 @@ from ..data import RotatedInstances
 from ..sampling import ShowingRule
 from ..storage import manifest
 from ..storage.files import atomic_write
-from ..storage.parquet import SHARDS_NOTE
+from ..storage.parquet import SHARDS_NOTE, shards
 from ..storage.user_warnings import warn_user
 
 SHOWN = "shown.json"  # the rule of which predicted boxes people are shown
@@ -142,6 +142,17 @@ def discard_damaged(folder: Path) -> None:
             RotatedInstances.load(shard)
         except ValueError:
             shard.unlink()
+
+
+def discard_unfinished(folder: Path) -> None:
+    """Delete detections of a query that was killed, once its round goes on without that query."""
+    try:
+        for _ in shards(folder):
+            pass
+    except (ValueError, FileNotFoundError):
+        for shard in folder.glob("*.parquet"):
+            shard.unlink()  # before the manifest, without which those that are left would seem to be all
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def update_tables(folder: Path, tables: Mapping[str, pd.DataFrame | None], image_ids: Collection[str]) -> None:

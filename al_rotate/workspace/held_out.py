@@ -45,7 +45,9 @@ def held_out(workspace: Workspace, labels: RotatedInstances, enough: float = ENO
             try:
                 found = boxes_and_scores(RotatedInstances.load(folder, wanted))
                 parts.append(workspace.in_current_classes(found))
-            except ValueError as error:
+            except (ValueError, FileNotFoundError) as error:
+                if past.stage == "new":  # its query was killed: it will be resumed, or these are deleted
+                    continue
                 warn_user(f"{error}; nothing is learnt from the detections of round {past.number}: delete {folder}")
     return RotatedInstances.concat(parts) if parts else RotatedInstances.empty(classes=labels.classes)
 
