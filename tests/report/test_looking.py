@@ -5,7 +5,8 @@ import re
 
 import pandas as pd
 import pytest
-from helpers.loops.page import make
+from helpers.loops.page import CLASSES, make
+from helpers.noisy import Start
 
 import al_rotate as al
 from al_rotate.report.looking import SHOWN_IMAGES
@@ -50,6 +51,14 @@ def test_a_table_outlives_its_workspace(scenes, tmp_path):
     assert query._repr_html_().count("<svg") == 4  # the loop is closed
     (tmp_path / "work").rename(tmp_path / "elsewhere")
     assert query._repr_html_().count("<svg") == 0
+
+
+def test_a_table_goes_without_pictures_where_files_are_damaged(scenes, tmp_path):
+    with make(tmp_path, scenes, detector=Start(taught=4, classes=CLASSES)) as loop:
+        query = loop.query()
+        assert query._repr_html_().count("<svg") == 4
+        (tmp_path / "rounds" / "000" / "detections" / "0.parquet").write_bytes(b"")
+        assert query._repr_html_() == pd.DataFrame(query)._repr_html_()
 
 
 def test_a_ranking_of_ones_own(scenes):

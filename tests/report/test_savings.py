@@ -4,11 +4,13 @@ import pandas as pd
 import pytest
 from helpers.loops.loop import POOL, make
 from helpers.loops.page import Page
+from helpers.noisy import Start
 
 from al_rotate.data import RotatedInstances
 from al_rotate.loop import Query, SimulatedAnnotator
 from al_rotate.report.corrections import current_corrections, savings_by_round, table_of_savings
 from al_rotate.sampling import CostModel
+from al_rotate.workspace.artefacts import SHOWN
 
 
 def test_by_hand(tmp_path):
@@ -80,3 +82,25 @@ def test_what_does_not_count(tmp_path):
         assert after["images"].tolist() == [5 - len(reviewed)] * 2
         told = table[table["image_id"] != table["image_id"].iloc[0]]
         assert savings_by_round(loop.workspace, told)["images"].tolist() == [4 - len(reviewed)] * 2
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"why": 1'])
+def test_a_damaged_rule_leaves_the_report_to_the_other_rounds(tmp_path, content):
+    """Its savings and its sentence are left out, with a warning that names the file; notebooks go on, too."""
+    with make(tmp_path, budget=4, detector=Start(taught=4)) as loop:
+        loop.run(2)
+        table = current_corrections(loop.workspace)
+        before = savings_by_round(loop.workspace, table)
+        file = tmp_path / "rounds" / "001" / SHOWN
+        file.write_text(content)
+        with pytest.warns(UserWarning, match=rf"{file} is damaged .*the report goes without what it said of round 1"):
+            savings = savings_by_round(loop.workspace, table)
+        with pytest.warns(UserWarning, match=f"{file} is damaged"):
+            page = Page(loop.report())
+        with pytest.warns(UserWarning, match=f"{file} is damaged"):
+            assert "What did it cost?" in loop._repr_html_()
+    assert before["round"].tolist() == [0, 1, "all"]
+    assert savings["round"].tolist() == [0, "all"]
+    assert savings.iloc[0].tolist() == before.iloc[0].tolist()
+    assert savings.iloc[1].tolist()[1:] == before.iloc[0].tolist()[1:]
+    assert page.text.count("Predicted boxes are shown from a score of 0.3") == 1
