@@ -54,7 +54,7 @@ def test_each_kind_of_correction(corrector):
     submitted = from_label_studio([[r["value"][name] for name in NAMES] for r in body["result"]], *SIZE)
     assert np.diag(boxes.iou(submitted, TRUE)) == pytest.approx(np.ones(4), abs=1e-6)
     assert body["parent_prediction"] == 9
-    assert body["lead_time"] == COST.image + COST.moved + COST.relabelled + COST.deleted + COST.added
+    assert body["lead_time"] == COST.image + COST.kept + COST.moved + COST.relabelled + COST.deleted + COST.added
     assert corrector.submitted["a"].labels.tolist() == [0, 0, 1, 1]
 
 
