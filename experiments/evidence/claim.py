@@ -64,6 +64,11 @@ def complete(table: pd.DataFrame, candidate: str, control: str = DETECTED, name:
     return analysis.complete(rows)
 
 
+def read(name: str, candidate: str, control: str = DETECTED) -> pd.DataFrame:
+    """Read the :func:`complete` cells of a comparison."""
+    return complete(pd.read_parquet(TABLES / f"{name}.parquet"), candidate, control, name)
+
+
 def claim(tables: Mapping[str, pd.DataFrame], candidate: str, control: str = DETECTED) -> str:
     """The table of the claim, in Markdown: a row for each comparison and each of the prices.
 
@@ -91,7 +96,7 @@ def claim(tables: Mapping[str, pd.DataFrame], candidate: str, control: str = DET
             is_beside = PSEUDO in arms - {step.arm for step in steps}
             cells.append(str(Savings(table, cost, beside).brought_by(2)) if is_beside else "")
             lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", _NOTES])
+    return "\n".join(lines)
 
 
 def sentence(name: str, table: pd.DataFrame, candidate: str, control: str = DETECTED) -> str:
@@ -164,13 +169,10 @@ def main() -> None:
     parser.add_argument("--candidate", required=True, help="the arm whose savings are claimed")
     parser.add_argument("--control", default=DETECTED, help="the best control of the choices (default: %(default)s)")
     args = parser.parse_args()
-    tables = {
-        name: complete(pd.read_parquet(TABLES / f"{name}.parquet"), args.candidate, args.control, name)
-        for name in args.tables
-    }
+    tables = {name: read(name, args.candidate, args.control) for name in args.tables}
     for name, table in tables.items():
         print(sentence(name, table, args.candidate, args.control))
-    print(f"\n{claim(tables, args.candidate, args.control)}\n")
+    print(f"\n{claim(tables, args.candidate, args.control)}\n\n{_NOTES}\n")
     of_areas, below = areas(tables)
     print(f"{of_areas}\n\nSignificantly below `{RANDOM}`: {', '.join(below) or 'nothing'}")
     for name, table in tables.items():

@@ -5,7 +5,8 @@
 
 - agree: whether halves of the seeds order the strategies alike (Spearman; the mean, least and most of all ways to halve
   them), and those of the better half, by the budget's own axis;
-- across: differences from random on the budgets' own axes, side by side, and in how many seeds they are above 0.
+- across: differences from random, or from `--reference`, on the budgets' own axes, side by side, and in how many seeds
+  they are above 0.
 
 Names are those of the tables in experiments/results/comparisons/.
 """
@@ -46,9 +47,12 @@ def agree(names: list[str]) -> str:
     return "\n".join(lines)
 
 
-def across(names: list[str]) -> str:
-    areas = on_own_axes(names)
-    lines = ["| less random's | " + " | ".join(names) + " | mean | seeds ahead |", "|---" * (len(names) + 3) + "|"]
+def across(names: list[str], reference: str = REFERENCE) -> str:
+    areas = on_own_axes(names, reference)
+    lines = [
+        f"| less {reference}'s | " + " | ".join(names) + " | mean | seeds ahead |",
+        "|---" * (len(names) + 3) + "|",
+    ]
     for strategy, mean in mean_differences(areas).items():
         rows = {
             name: of_strategies.loc[strategy]
@@ -62,13 +66,13 @@ def across(names: list[str]) -> str:
     return "\n".join(lines)
 
 
-TABLES_BY_NAME = {"agree": agree, "across": across}
-
-
-def on_own_axes(names: list[str]) -> dict[str, pd.DataFrame]:
-    """The areas of each comparison on its budget's axis, without random, and the number of its seeds."""
+def on_own_axes(names: list[str], reference: str = REFERENCE) -> dict[str, pd.DataFrame]:
+    """The areas of each comparison on its budget's axis, without the reference, and the number of its seeds."""
     tables = {name: read(name) for name in names}
-    areas = {name: analysis.areas(table, budget_axis(table)).drop(index=REFERENCE) for name, table in tables.items()}
+    areas = {
+        name: analysis.areas(table, budget_axis(table), reference).drop(index=reference)
+        for name, table in tables.items()
+    }
     return {name: rows.assign(seeds=tables[name]["seed"].nunique()) for name, rows in areas.items()}
 
 
@@ -93,10 +97,11 @@ def _agreement_of_halves(of_seeds: NDArray[np.float64]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=TABLES_BY_NAME)
+    parser.add_argument("what", choices=("agree", "across"))
     parser.add_argument("tables", nargs="+", help="names of comparisons")
+    parser.add_argument("--reference", default=REFERENCE, help="of across (default: %(default)s)")
     args = parser.parse_args()
-    print(TABLES_BY_NAME[args.what](args.tables))
+    print(agree(args.tables) if args.what == "agree" else across(args.tables, args.reference))
 
 
 if __name__ == "__main__":

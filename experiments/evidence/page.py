@@ -18,7 +18,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from ..paths import REPOSITORY, TABLES
-from . import joint_tables, savings
+from . import claim, joint_tables
 from .analysis import budget_axis
 from .markdown import markdown, summary, verdict
 
@@ -32,16 +32,17 @@ def table_of(source: str) -> str:
     """The lines of one table.
 
     Args:
-        source: ``NAME``, ``WHAT NAME NAME ...``, or ``claim CANDIDATE NAME NAME ...`` for
-            :mod:`experiments.evidence.savings`.
+        source: ``NAME``, ``WHAT NAME NAME ...``, or ``claim CANDIDATE CONTROL NAME NAME ...`` for
+            :mod:`experiments.evidence.claim`.
     """
     what, *names = source.split()
     if not names:
         table = joint_tables.read(what)
         return markdown(summary(table), budget_axis(table), table["seed"].nunique()).strip()
     if what == "claim":
-        return savings.claim({name: joint_tables.read(name) for name in names[1:]}, names[0])
-    return joint_tables.TABLES_BY_NAME[what](names)
+        candidate, control, *pools = names
+        return claim.claim({name: claim.read(name, candidate, control) for name in pools}, candidate, control)
+    return joint_tables.agree(names) if what == "agree" else joint_tables.across(names)
 
 
 def renew(page: str) -> str:

@@ -86,4 +86,4 @@ def test_every_pool_is_chosen_by_and_reported_and_the_two_share_nothing(pool):
     totals = final["budget"]["seconds"]
     assert len(totals) == 6
     assert totals[0] <= 0.0501 * totals[-1]
-    assert {"random", "random-detected"} <= {*choice["arms"]} & {*final["arms"]}
+    assert {"random", "random-detected", "random-class", "box-count"} <= {*choice["arms"]} & {*final["arms"]}

@@ -32,7 +32,6 @@ def test_the_table_of_the_claim(paced):
     assert 40 < paid < in_all
     assert cells_of(text, 3)["from nothing, by tiles"] == f"{(160 * 35 + 25) / 3600:.1f} h"
     assert text.count("\n| pool |") == 5
-    assert text.endswith("on both sides.")
 
 
 def test_what_training_saves_stands_beside(paced):

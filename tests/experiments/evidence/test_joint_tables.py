@@ -46,3 +46,6 @@ def test_side_by_side(written):
     assert lines[0] == "| less random's | one | two | mean | seeds ahead |"
     # The mean is of strategies that ran in both; the mAP of `other` is 5 % throughout.
     assert lines[2:] == ["| `good` | **+7.5**† | **+16.5**† | +12.0 | 4/4 |", "| `other` |  | **-25.5**† |  | 0/2 |"]
+    lines = joint_tables.across(written, "good").splitlines()
+    assert lines[0].startswith("| less good's |")
+    assert lines[2] == "| `random` | **-7.5**† | **-16.5**† | -12.0 | 0/4 |"
