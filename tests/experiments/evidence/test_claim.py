@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.evidence import claim as claims
 from experiments.evidence.claim import areas, claim, complete, sentence, training_lead
 from experiments.evidence.savings import DETECTED, PSEUDO, RANDOM
 
@@ -71,6 +72,20 @@ def test_more_than_one_state_of_the_code_is_refused(paced):
     found.loc[found["name"] == RANDOM, "code"] = None
     with pytest.raises(ValueError, match="of unknown"):
         complete(found, DETECTED)
+
+
+def test_all_of_it_is_printed_from_the_file(paced, tmp_path, monkeypatch, capsys):
+    found = paced({RANDOM: [1.0] * 2, DETECTED: [2.0] * 2, "box-count": [2.5] * 2, "best": [4.0] * 2})
+    found.to_parquet(tmp_path / "pool.parquet")
+    monkeypatch.setattr(claims, "TABLES", tmp_path)
+    monkeypatch.setattr("sys.argv", ["claim", "pool", "--candidate", "best", "--control", "box-count"])
+    claims.main()
+    printed = capsys.readouterr().out
+    assert printed.startswith("pool: starting from 4 photographs")
+    assert "Against `box-count` its selection saves" in printed
+    assert "known paid" in printed
+    assert "Significantly below `random`: nothing" in printed
+    assert "pool: training and lead at equal seconds" in printed
 
 
 def test_areas_can_be_significantly_below_random(paced):
