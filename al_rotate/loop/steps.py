@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import pandas as pd
 
 from ..data import RotatedInstances
 from ..evaluation import evaluate, pseudo_labels
-from ..evaluation.pseudo_labels import PseudoLabelled
+from ..evaluation.pseudo_labels import PseudoLabelled, PseudoLabels
 from ..sampling import Budget, QueryContext, Strategy, explain, figures_of, rank_and_select
+from ..storage import manifest
 from ..storage.user_warnings import warn_user
 from ..workspace import Round, Weights, Workspace, current_weights
-from ..workspace.artefacts import clear_unless_made_for, discard_damaged
+from ..workspace.artefacts import clear_unless_made_for, discard_damaged, write_json
 from ..workspace.held_out import boxes_and_scores, held_out
 from ..workspace.versions import initial_weights, labelled_set
 from .learners import Learner, require_parameters
@@ -138,14 +140,43 @@ def train_weights(
 def _pseudo_labelled(
     workspace: Workspace, current: Round, labels: RotatedInstances, settings: LoopSettings
 ) -> PseudoLabelled | None:
-    """Choose what to train on of the last query's detections on images that are still unlabelled; None: nothing.
+    """Return what this round's training began with besides labels, or else choose it now; None: nothing.
 
-    It is written to the round's ``pseudo_labels.parquet``, for people to look at. Nothing else reads it: pseudo-labels
-    are no answers, and neither calibration nor class counts know of them.
+    It is in the round's ``pseudo_labels.parquet``, for people to look at, and with ``pseudo_ignored.parquet`` for a
+    training that is resumed: chosen anew it may differ, and the training be refused. Nothing else reads it:
+    pseudo-labels are no answers, and neither calibration nor class counts know of them.
     """
+    if settings.pseudo_labels is None:
+        return None
+    files = [current.folder / f"pseudo_{name}.parquet" for name in ("labels", "ignored")]
+    note = current.folder / "pseudo_labels.json"  # what they were chosen for
+    of_labels = {"classes": [*workspace.classes], "images": len(labels), "boxes": labels.n_boxes}
+    facts = {**asdict(settings.pseudo_labels), **of_labels}
+    if (current.folder / "training" / "request.json").exists():
+        with contextlib.suppress(ValueError, FileNotFoundError):  # damaged, or of an earlier version
+            if manifest.read(note) == {**facts, "chosen": False}:
+                return None
+            if manifest.read(note) == {**facts, "chosen": True}:
+                earlier = PseudoLabelled(RotatedInstances.load(files[0]), RotatedInstances.load(files[1]))
+                if {*earlier.labels.image_ids} <= {*workspace.ids("unlabelled")}:
+                    return earlier
+    note.unlink(missing_ok=True)
+    rng = np.random.default_rng([settings.seed, current.number, _PSEUDO])
+    chosen = _choose_pseudo_labels(workspace, labels, settings.pseudo_labels, rng)
+    if chosen is not None:
+        chosen.labels.save(files[0])
+        chosen.ignored.save(files[1])
+    write_json(note, {**facts, "chosen": chosen is not None})
+    return chosen
+
+
+def _choose_pseudo_labels(
+    workspace: Workspace, labels: RotatedInstances, options: PseudoLabels, rng: np.random.Generator
+) -> PseudoLabelled | None:
+    """Choose what to train on of the last query's detections on images that are still unlabelled; None: nothing."""
     folders = [past.folder / "detections" for past in reversed(workspace.rounds()) if past.stage != "undone"]
     folder = next((folder for folder in folders if folder.exists()), None)
-    if settings.pseudo_labels is None or folder is None:
+    if folder is None:
         return None
     files = workspace.paths(workspace.ids("unlabelled"))
     wanted = {image_id for image_id, file in files.items() if file.is_file()}
@@ -155,12 +186,10 @@ def _pseudo_labelled(
         warn_user(f"{error}; trained without pseudo-labels: delete {folder} to be rid of this")
         return None
     detections = detections.subset(image_id for image_id in files if image_id in detections)  # in the pool's order
-    rng = np.random.default_rng([settings.seed, current.number, _PSEUDO])
-    chosen = pseudo_labels.choose(detections, held_out(workspace, labels), labels, settings.pseudo_labels, rng)
+    chosen = pseudo_labels.choose(detections, held_out(workspace, labels), labels, options, rng)
     if chosen.notice is not None:
         warn_user(f"trained without pseudo-labels: {chosen.notice}")
         return None
-    chosen.labels.save(current.folder / "pseudo_labels.parquet")
     return chosen
 
 

@@ -131,6 +131,48 @@ def test_the_same_ones_after_a_kill(tmp_path):
     assert len(after.labels) == 4  # of 40 labelled images a tenth
 
 
+class KilledInTraining(Recording):
+    """It has begun, as ``finetune`` records it."""
+
+    def train(self, checkpoint, images, labels, work_dir, **options):
+        self.options.append(options)
+        work_dir.mkdir(parents=True, exist_ok=True)
+        (work_dir / "request.json").write_text("{}")
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("precision", [0.5, 0.6])
+def test_a_training_that_has_begun_goes_on_with_its_own(tmp_path, precision):
+    """Whatever files have gone since; with other settings they are chosen anew."""
+    with make_big(tmp_path, pseudo_labels=PseudoLabels(precision=0.5)) as loop:
+        loop.run(1)
+    killed, learner = (kind(RotatedInstances.concat([BIG, TEST])) for kind in (KilledInTraining, Recording))
+    with ActiveLoop(tmp_path / "work", learner=killed) as loop, pytest.raises(KeyboardInterrupt):
+        loop.run(2)
+    before = killed.options[0]["pseudo"]
+    gone = before.labels.image_ids[0]
+    (tmp_path / "images" / f"{gone}.png").unlink()
+    with ActiveLoop(tmp_path / "work", learner=learner, pseudo_labels=PseudoLabels(precision=precision)) as loop:
+        loop.run(2)
+    after = learner.options[0]["pseudo"]
+    assert (after.labels == before.labels) == (after.ignored == before.ignored) == (precision == 0.5)
+    assert (gone in after.labels) == (precision == 0.5)
+
+
+def test_a_training_that_has_begun_without_goes_on_without(tmp_path):
+    with make(tmp_path, learner=Recording(), pseudo_labels=True) as loop:
+        loop.run(1)
+    with (
+        ActiveLoop(tmp_path, learner=KilledInTraining()) as loop,
+        pytest.warns(UserWarning, match="not calibrated"),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        loop.run(2)
+    with ActiveLoop(tmp_path, learner=Recording()) as loop:
+        loop.run(2)  # says nothing again
+        assert loop.learner.options == [{}]
+
+
 def test_too_few_answers_are_told(tmp_path):
     with make(tmp_path, learner=Recording(), pseudo_labels=True) as loop:
         loop.run(1)
