@@ -148,7 +148,10 @@ def test_a_closed_standard_output(detections, tmp_path):
         (["rank", "{}/image_00.png"], r"expected a Parquet file of RotatedInstances, got .*"),
         (["rank", "{}/detections", "--strategy", "entropi"], r"expected a strategy among .* Did you mean 'entropy'\?"),
         (["rank", "{}/detections", "--options", "k"], r"expected --options as KEY=VALUE, got 'k'"),
-        (["rank", "{}/detections", "--options", "hows=sum"], r"expected options of 'entropy' among .*, got hows; all strategies have .*"),
+        (
+            ["rank", "{}/detections", "--options", "hows=sum"],
+            r"expected options of 'entropy' among .*, got hows; all .*",
+        ),
         (["query", "{}/work", "--strategy", "entropi"], r"expected a strategy among .*"),
         (["collect", "{}/work"], r"no image waits for an answer; next: al-rotate query .*/work --budget 50"),
         (["train", "{}/work"], r"nothing is labelled yet; next: al-rotate query .*/work --budget 50"),

@@ -59,7 +59,7 @@ def test_status_and_report(work, capsys):
         assert workspace.query(1)["image_id"].tolist() == QUERIED
         page = write_report(workspace).read_text()
     assert "Round 1: 4 of 8 images, picked by pal" in page
-    assert "\"why\":\"Rank 1 of 8: the highest uncertainty; 0 boxes to correct" in page
+    assert '"why":"Rank 1 of 8: the highest uncertainty; 0 boxes to correct' in page
 
 
 def test_its_rankings_are_read(work):
