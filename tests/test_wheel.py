@@ -124,7 +124,7 @@ def test_its_metadata(wheel):
     about = read_metadata(wheel)
     assert (about["Name"], about["Version"]) == ("al_rotate", al_rotate.__version__)
     assert (about["License-Expression"], about["License-File"]) == ("Apache-2.0", "LICENSE")
-    assert {*about.get_all("Provides-Extra")} == {"fast", "studio", "geo", "dev"}
+    assert {*about.get_all("Provides-Extra")} == {"fast", "studio", "geo", "docs", "dev"}
     needs = {Requirement(line).name for line in about.get_all("Requires-Dist")}
     assert not needs & {*install_mm.TORCH, *install_mm.MM, "onedl-mmcv"}  # pip would build mmcv without its ops
     assert about.get_payload().startswith("# al_rotate")

@@ -12,7 +12,7 @@ CODE = """
 import sys
 from al_rotate.detection.inference.processes import this_process
 from al_rotate.detection import PredictOptions
-assert this_process().total >= 1 and PredictOptions().batch_size == 8
+assert this_process().total >= 1 and PredictOptions().batch_size is None
 heavy = {"torch", "torchvision", "mmcv", "mmengine", "mmdet", "mmrotate", "cv2"}
 print(sorted(heavy & {*sys.modules}))
 """
