@@ -134,6 +134,11 @@ def next_steps(workspace: Workspace, typed: Path) -> list[tuple[str, str]]:
     return asking + training
 
 
+def next_commands(workspace: Workspace, typed: Path) -> list[str]:
+    """Name the commands of :func:`next_steps` alone, for programs."""
+    return [command for _, command in next_steps(workspace, typed)]
+
+
 def next_step(workspace: Workspace, typed: Path) -> str:
     """Name the next command that will work, for messages of one line."""
     return f"next: {next_steps(workspace, typed)[0][1]}"

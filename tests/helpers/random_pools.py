@@ -64,3 +64,9 @@ def context_of(candidates, labelled=0):
     features = answered.image_features if labelled else None
     on_labelled = answered if labelled else None
     return QueryContext(labels, answered, features, moved_views(candidates), labelled_detections=on_labelled)
+
+
+def clusters(n, centres=12, d=16, seed=1):
+    """Rows of features around random centres, (n, d) float32."""
+    draw = rng(seed)
+    return (draw.normal(0, 4, (centres, d))[draw.integers(0, centres, n)] + draw.normal(0, 1, (n, d))).astype("f4")

@@ -42,8 +42,8 @@ from ..wording import (
     in_words,
     list_classes,
     metrics_text,
+    next_commands,
     next_step,
-    next_steps,
     print_next,
 )
 from . import cfg_options
@@ -131,7 +131,7 @@ def _query(args: argparse.Namespace) -> None:
             return _print_query(loop, selection, args.workspace)
         current = _open_round(loop.workspace)
         document = {"round": current.number, "strategy": current.strategy} if current else {"round": None}
-        following = [command for _, command in next_steps(loop.workspace, args.workspace)]
+        following = next_commands(loop.workspace, args.workspace)
         print_json({**document, "selection": selection, "next": following})
 
 
@@ -230,7 +230,7 @@ def _status(args: argparse.Namespace) -> None:
         annotator, changes = answered_by(workspace.folder), workspace.changes()
         advice = advise_on(workspace) if any(past.stage == "trained" for past in rounds) else None
         if args.json:
-            following = [command for _, command in next_steps(workspace, args.workspace)]
+            following = next_commands(workspace, args.workspace)
             document: dict[str, Any] = {"images": counts, "classes": workspace.classes, "annotator": annotator}
             document |= {
                 "rounds": history,

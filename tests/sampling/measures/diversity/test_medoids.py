@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers.random_pools import clusters
 from scipy.spatial.distance import cdist
 
 from al_rotate.sampling.measures.diversity import k_center, k_medoids
@@ -9,13 +10,6 @@ from al_rotate.sampling.measures.diversity import k_center, k_medoids
 
 def rng(seed=0):
     return np.random.default_rng(seed)
-
-
-def clusters(n, centres=12, d=16, seed=1):
-    random = rng(seed)
-    return (random.normal(0, 4, (centres, d))[random.integers(0, centres, n)] + random.normal(0, 1, (n, d))).astype(
-        "f4"
-    )
 
 
 def test_medoids():
