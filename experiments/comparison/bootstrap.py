@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +14,11 @@ _RECALLS = np.arange(0, 1 + 1e-3, 0.1)  # al_rotate.evaluate averages the precis
 
 
 def mean_ap(
-    detections: al.RotatedInstances, labels: al.RotatedInstances, resamples: int, seed: int = 0
+    detections: al.RotatedInstances,
+    labels: al.RotatedInstances,
+    resamples: int,
+    seed: int = 0,
+    group: Mapping[str, int] | None = None,
 ) -> NDArray[np.float64]:
     """Evaluate mAP (11 points, rotated IoU 0.5) on each of `resamples` draws of the images with replacement.
 
@@ -24,14 +30,17 @@ def mean_ap(
         labels: the truth.
         resamples: draws.
         seed: of the draws.
+        group: image id -> the number of its group: groups are drawn as a whole; None: images.
 
     Returns:
         (resamples,).
     """
     detections = detections.subset(labels.image_ids)
     scores = np.zeros(0) if detections.scores is None else detections.scores
-    rng, m = np.random.default_rng(seed), len(labels)
-    weights = np.stack([np.bincount(rng.integers(0, m, m), minlength=m) for _ in range(resamples)])
+    of = np.arange(len(labels)) if group is None else [group[i] for i in labels.image_ids.tolist()]
+    numbers, member = np.unique(of, return_inverse=True)
+    rng, m = np.random.default_rng(seed), len(numbers)
+    weights = np.stack([np.bincount(rng.integers(0, m, m), minlength=m)[member] for _ in range(resamples)])
     return _weighted_mean_ap(detections, labels, scores, weights)
 
 

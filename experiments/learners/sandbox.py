@@ -173,12 +173,14 @@ class SandboxLearner:
             mean = ExponentialMovingAverage(model, min(0.5, 1 / (schedule.ema * iterations)), update_buffers=True)
         if schedule and schedule.balance:
             times = repeats(labels, schedule.balance)
-        losses = []
+        losses: list[float] = []
+        seen: dict[tuple[str, View], DetDataSample] = {}
+        flips = [view for view in self.sandbox.views if view in FLIPS]
         for _ in range(iterations):
             ids = self.batch(labels, rng) if times is None else self.batch(labels, rng, times)
-            flips = [view for view in self.sandbox.views if view in FLIPS]
             pairs = [(i, flips[k]) for i, k in zip(ids, rng.integers(0, len(flips), len(ids)).tolist(), strict=True)]
-            samples = [self._sample(labels, image_id, view) for image_id, view in pairs]
+            seen |= {pair: self._sample(labels, *pair) for pair in pairs if pair not in seen}
+            samples = [seen[pair] for pair in pairs]
             flat = torch.from_numpy(np.stack([self.sandbox.of(image_id, view) for image_id, view in pairs]))
             terms = model.loss(flat, samples)
             loss = sum(part for value in terms.values() for part in (value if isinstance(value, list) else [value]))

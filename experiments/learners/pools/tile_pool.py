@@ -22,6 +22,7 @@ from al_rotate.storage.files import atomic_write, temporary_sibling
 from .. import dota_folder
 from ..dota_folder import DotaFolder
 from .grid import Grid
+from .overlaps import overlap_groups
 from .rendered import MEAN_OBJECTS, render_scenes
 
 Measure = Literal["val", "test"]
@@ -80,6 +81,7 @@ class TilePool:
         files: tile id -> file.
         truth: labels of the photographs.
         train, test: ids of the photographs.
+        group: photograph -> the number of its group; photographs that overlap are in one.
     """
 
     recipe: Recipe
@@ -88,12 +90,14 @@ class TilePool:
     truth: al.RotatedInstances
     train: list[str]
     test: list[str]
+    group: dict[str, int]
 
     def draw(self, seed: int, measure: Measure, n_known: int) -> Draw:
         """Draw a seed's photographs.
 
         To choose by, the same one in six of the photographs to train on are measured for all seeds, and no seed's pool
-        has them; for a report the published test set is measured, and all others are drawn from.
+        has them; for a report the published test set is measured, and all others are drawn from. Photographs that
+        overlap with one that is measured are left out.
 
         Args:
             seed: of the draw.
@@ -103,7 +107,9 @@ class TilePool:
         order = np.random.default_rng(0).permutation(sorted(self.train)).tolist()
         n_val = len(order) // VAL_EVERY
         measured, rest = (self.test, order) if measure == "test" else (order[:n_val], order[n_val:])
-        drawn = np.random.default_rng([seed, 29]).permutation(sorted(rest)).tolist()
+        seen = {self.group[i] for i in measured}
+        apart = sorted(i for i in rest if self.group[i] not in seen)
+        drawn = np.random.default_rng([seed, 29]).permutation(apart).tolist()
         last = None if self.recipe.most is None else n_known + self.recipe.most
         known, pool = drawn[:n_known], drawn[n_known:last]
         return Draw(*map(self.tiles_of, (known, pool, measured)), photographs=sorted(measured))
@@ -159,7 +165,7 @@ def make_pool(recipe: Recipe, folder: Path, data: Path | None) -> TilePool:
             raise ValueError(f"expected {vars(recipe)} in {folder}, got {made['recipe']}: give another --work")
         labels, truth = (al.RotatedInstances.load(folder / f"{name}.parquet") for name in ("labels", "truth"))
         files = {tile: folder / "images" / f"{tile}.png" for tile in labels.image_ids.tolist()}
-        return TilePool(recipe, labels, files, truth, made["train"], made["test"])
+        return TilePool(recipe, labels, files, truth, made["train"], made["test"], made["group"])
     source = _source(recipe, folder, data)
     ids = source.labels.image_ids.tolist()
     sizes = {i: images.size(source.files[i]) for i in ids}
@@ -168,15 +174,23 @@ def make_pool(recipe: Recipe, folder: Path, data: Path | None) -> TilePool:
     truth = source.labels.replace(image_sizes=np.array([sizes[i] for i in ids]))
     labels.save(folder / "labels.parquet")
     truth.save(folder / "truth.parquet")
+    # Rendered scenes share no ground.
+    group = (
+        {i: k for k, i in enumerate(ids)} if _rendered(recipe) else overlap_groups({i: source.files[i] for i in ids})
+    )
+    made = {"train": source.train, "test": source.test, "group": group}
     with atomic_write(note) as file:
-        json.dump({"recipe": vars(recipe), "train": source.train, "test": source.test}, file)
-    return TilePool(recipe, labels, files, truth, source.train, source.test)
+        json.dump({"recipe": vars(recipe), **made}, file)
+    return TilePool(recipe, labels, files, truth, **made)
+
+
+def _rendered(recipe: Recipe) -> bool:
+    return recipe.source.startswith("rendered-")
 
 
 def _source(recipe: Recipe, folder: Path, data: Path | None) -> DotaFolder:
-    kind, _, empties = recipe.source.partition("-")
-    if kind == "rendered":
-        return render_scenes(folder / "scenes", int(empties))
+    if _rendered(recipe):
+        return render_scenes(folder / "scenes", int(recipe.source.partition("-")[2]))
     if data is None:
         raise ValueError(f"expected the folder that {recipe.source}/ is in, got none: give --data")
     return dota_folder.read(data / recipe.source)

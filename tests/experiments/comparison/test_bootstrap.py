@@ -49,6 +49,18 @@ def test_each_draw_equals_evaluate_on_the_drawn_images():
         )
 
 
+def test_groups_are_drawn_as_a_whole():
+    detections, labels = scenes()
+    group = {f"i{k}": k // 5 for k in range(14)}  # five, five and four images
+    values = bootstrap.mean_ap(detections, labels, 12, seed=5, group=group)
+    rng = np.random.default_rng(5)
+    for value in values:
+        drawn = [k for number in rng.integers(0, 3, 3) for k in range(14) if group[f"i{k}"] == number]
+        assert value == pytest.approx(
+            al.evaluate(repeated(detections, drawn), repeated(labels, drawn)).mean_ap, abs=1e-9
+        )
+
+
 def test_draws_are_the_same_for_other_detections_in_another_order():
     detections, labels = scenes()
     shuffled = detections.subset(detections.image_ids[::-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -75,6 +76,17 @@ def test_photographs_are_not_divided_and_measured_ones_are_in_no_pool(pool):
     assert not {*draws[0, "val"].photographs} & {*pool.test}
 
 
+def test_photographs_that_overlap_with_a_measured_one_are_left_out(pool):
+    first = pool.test[0]
+    partners = {*pool.train[:3]}
+    joined = replace(pool, group={i: 0 if i in partners or i == first else k for k, i in enumerate(pool.group, 1)})
+    draw = joined.draw(0, "test", 4)
+    drawn = {Tile.of(tile).scene for tile in draw.known + draw.pool}
+    assert drawn == {*pool.train} - partners
+    assert first in draw.photographs
+    assert len({*pool.group.values()}) == N  # noise overlaps with nothing
+
+
 def test_a_pool_can_be_limited(photographs, tmp_path):
     limited = make_pool(Recipe("photos", 160, 64, most=5), tmp_path, photographs)
     assert [len({Tile.of(i).scene for i in limited.draw(seed, "test", 4).pool}) for seed in (0, 1)] == [5, 5]
@@ -96,7 +108,7 @@ def test_it_is_made_once_and_only_for_its_recipe(pool, photographs):
     folder = next(iter(pool.files.values())).parents[1]
     again = make_pool(pool.recipe, folder, None)
     assert again.labels == pool.labels
-    assert (again.truth, again.train, again.test) == (pool.truth, pool.train, pool.test)
+    assert (again.truth, again.train, again.test, again.group) == (pool.truth, pool.train, pool.test, pool.group)
     assert json.loads((folder / "made.json").read_text())["recipe"]["tile"] == 160
     with pytest.raises(ValueError, match=r"expected .*'tile': 99.*got .*'tile': 160"):
         make_pool(Recipe("photos", 99, 64), folder, photographs)

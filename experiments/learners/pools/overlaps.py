@@ -1,0 +1,89 @@
+"""Which photographs show the same ground: data sets are cut from larger scenes, and a split may divide these.
+
+SIFT keypoints (Lowe, 2004) of RootSIFT descriptors (Arandjelovic and Zisserman, 2012) are matched between all
+photographs. Two overlap if enough matches agree on one similarity transform, found by RANSAC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+KEYPOINTS = 200  # of a photograph
+LEAST_COSINE = 0.92  # of two descriptors
+CANDIDATE, AGREE = 6, 10  # matches of two photographs that are worth RANSAC, and that agree on a transform
+OFF_BY = 4.0  # pixels, of a match that agrees
+_ROWS = 4000  # descriptors compared with all others at once
+
+
+def overlap_groups(files: Mapping[str, Path]) -> dict[str, int]:
+    """Number the groups of photographs that overlap, directly or by way of others.
+
+    Args:
+        files: id -> file.
+
+    Returns:
+        id -> the number of its group; most are alone in theirs.
+    """
+    ids = sorted(files)
+    found = [_describe(files[i]) for i in ids]
+    descriptors = np.concatenate([np.zeros((0, 128), np.float32), *(d for _, d in found)])
+    owner = np.repeat(np.arange(len(ids)), [len(points) for points, _ in found])
+    pairs = [
+        (a, b)
+        for (a, b), matches in _matches(descriptors, owner).items()
+        if len(matches) >= CANDIDATE and _agree(found[a][0], found[b][0], matches - _starts(owner, a, b)) >= AGREE
+    ]
+    rows, columns = np.array(pairs, int).reshape(-1, 2).T
+    joined = coo_array((np.ones(len(rows)), (rows, columns)), (len(ids), len(ids)))
+    return dict(zip(ids, connected_components(joined, directed=False)[1].tolist(), strict=True))
+
+
+def _describe(file: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Keypoints (n, 2) in pixels, and their descriptors (n, 128) of length 1."""
+    pixels = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+    assert pixels is not None, file
+    points, descriptors = cv2.SIFT_create(KEYPOINTS).detectAndCompute(pixels, None)
+    if descriptors is None:
+        return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
+    root = np.sqrt(descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-9))
+    return np.array([point.pt for point in points], np.float32), root.astype(np.float32)
+
+
+def _matches(descriptors: NDArray[np.float32], owner: NDArray[np.int64]) -> dict[tuple[int, int], NDArray[np.int64]]:
+    """The rows of matching descriptors, (K, 2), of each pair of photographs that has any."""
+    left, right = [np.zeros(0, int)], [np.zeros(0, int)]
+    for start in range(0, len(descriptors), _ROWS):
+        block = descriptors[start : start + _ROWS]
+        row, other = np.nonzero(block @ descriptors[start:].T >= LEAST_COSINE)
+        apart = owner[row + start] < owner[other + start]  # the earlier photograph comes first
+        left.append(row[apart] + start)
+        right.append(other[apart] + start)
+    rows = np.column_stack([np.concatenate(left), np.concatenate(right)])
+    pair = owner[rows]
+    order = np.lexsort(pair.T)
+    bounds = np.flatnonzero(np.any(np.diff(pair[order], axis=0) != 0, axis=1)) + 1
+    return {tuple(owner[part[0]].tolist()): part for part in np.split(rows[order], bounds) if len(part)}
+
+
+def _starts(owner: NDArray[np.int64], a: int, b: int) -> NDArray[np.int64]:
+    """The first rows of two photographs, (2,)."""
+    return np.searchsorted(owner, [a, b])
+
+
+def _agree(left: NDArray[np.float32], right: NDArray[np.float32], matches: NDArray[np.int64]) -> int:
+    """How many matches (K, 2) of keypoints agree on one similarity transform."""
+    cv2.setRNGSeed(0)
+    _, inliers = cv2.estimateAffinePartial2D(
+        left[matches[:, 0]], right[matches[:, 1]], method=cv2.RANSAC, ransacReprojThreshold=OFF_BY
+    )
+    if inliers is None:
+        return 0
+    agreed = matches[inliers[:, 0].astype(bool)]
+    return min(len({*agreed[:, 0].tolist()}), len({*agreed[:, 1].tolist()}))
