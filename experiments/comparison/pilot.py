@@ -16,6 +16,7 @@ import argparse
 import itertools
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 

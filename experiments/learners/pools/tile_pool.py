@@ -174,10 +174,9 @@ def make_pool(recipe: Recipe, folder: Path, data: Path | None) -> TilePool:
     truth = source.labels.replace(image_sizes=np.array([sizes[i] for i in ids]))
     labels.save(folder / "labels.parquet")
     truth.save(folder / "truth.parquet")
-    # Rendered scenes share no ground.
-    group = (
-        {i: k for k, i in enumerate(ids)} if _rendered(recipe) else overlap_groups({i: source.files[i] for i in ids})
-    )
+    photographs = {i: source.files[i] for i in ids}
+    alone = {i: number for number, i in enumerate(ids)}  # rendered scenes share no ground
+    group = alone if _rendered(recipe) else overlap_groups(photographs)
     made = {"train": source.train, "test": source.test, "group": group}
     with atomic_write(note) as file:
         json.dump({"recipe": vars(recipe), **made}, file)
