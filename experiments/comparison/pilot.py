@@ -95,9 +95,7 @@ def main() -> None:
     # What a seed begins with is trained once, by the process that has all of its cells.
     of_seed = [[cell for cell in left if cell[:2] == seed] for seed in dict.fromkeys(cell[:2] for cell in left)]
     with ProcessPoolExecutor(args.jobs) as processes:
-        for group in processes.map(
-            _train_all, *zip(*((args.work, args.data, cells) for cells in of_seed), strict=True)
-        ):
+        for group in processes.map(partial(_train_all, args.work, args.data), of_seed):
             rows += group
             _write(rows, args.table)
     print(summary(pd.DataFrame(rows)).to_string(float_format="{:.2f}".format))
