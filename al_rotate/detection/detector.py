@@ -270,7 +270,8 @@ class Detector:
             graph = self._engine.graph(self.model, digest, self._sample, threads)
         resources = (self.device, self.precision, graph, streams, threads)
         forward = Forward(self.model, len(self.classes), options.output, *resources)
-        return InferencePipeline(self._prepare, forward, self.classes, batch_size, options.workers, bar)
+        prepare = self._prepare.on(self.device, options)
+        return InferencePipeline(prepare, forward, self.classes, batch_size, options.workers, bar)
 
     def _collect(self, parts: Iterable[Shard], shards: Shards | None) -> RotatedInstances:
         """Join all shards, those of other processes as soon as they are finished."""

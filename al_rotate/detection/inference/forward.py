@@ -15,6 +15,7 @@ from torch import nn
 
 from ..networks import batched_heads, class_scores, features, normalising, precision
 from ..networks.onnx import OnnxNetwork
+from .device_resize import Unresized, resized
 from .options import OutputOptions
 
 _TOO_FAR = 1e9  # pixels: no coordinate is as large, and float32 still squares it
@@ -124,7 +125,10 @@ class Forward:
 
     @torch.no_grad()
     def _predict_at_once(self, images: Sequence[Prepared]) -> list[dict[str, Any]]:
-        data = {name: [image[name] for image in images] for name in ("inputs", "data_samples")}
+        data: Any = {name: [image[name] for image in images] for name in ("inputs", "data_samples")}
+        if isinstance(data["inputs"][0], Unresized):
+            batch = resized(data["inputs"], self._device)
+            data["inputs"] = batch if normalising.takes_batches(self._model) else [*batch]
         samples = self._model.test_step(data)  # type: ignore[operator]
         outputs = [self._as_arrays(sample) for sample in samples]
         if self._noted is not None:

@@ -37,6 +37,8 @@ class PredictOptions:
         stretch: percentiles that become 0 and 255 in files of more than 8 bits. Both as in
             :func:`al_rotate.images.read`; files made by :func:`al_rotate.images.render` with the same have the same
             pixels. Arrays are left as they are.
+        resize_on_device: resize and pad where the detector is, to the same pixels; None does so on a GPU. Only test
+            pipelines that load, resize bilinearly by OpenCV, pad with a constant or not, and pack; others run as ever.
 
     Raises:
         ValueError: for a `batch_size`, `bands` or `stretch` that cannot be.
@@ -51,6 +53,7 @@ class PredictOptions:
     features: bool = False
     bands: int | Sequence[int] | None = None
     stretch: Sequence[float] | None = None
+    resize_on_device: bool | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
+import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
 
 from ...data.images import UnreadableImage
 from ...data.sources import Source, read
 from .. import configs
+from .device_resize import Deferred, can_defer
 from .forward import Prepared
+from .options import PredictOptions
 
 
 class Preparation:
@@ -25,7 +30,16 @@ class Preparation:
     def __init__(self, config: Config) -> None:
         self._config, steps = config, configs.array_pipeline(config)
         with configs.explained(config, "a test pipeline that can be built"):
-            self._pipeline = Compose(steps)
+            self._pipeline: Compose | Deferred = Compose(steps)
+
+    def on(self, device: torch.device, options: PredictOptions) -> Preparation:
+        """Return the preparation for a device that resizes images itself, where `options` ask for it; else this one."""
+        wanted = options.resize_on_device
+        if not (device.type == "cuda" if wanted is None else wanted) or not can_defer(self._pipeline):
+            return self
+        deferred = copy.copy(self)
+        deferred._pipeline = Deferred(self._pipeline)
+        return deferred
 
     def __str__(self) -> str:
         return str(self._pipeline)

@@ -26,7 +26,7 @@ def in_batches(model: Any) -> Iterator[None]:
     that the copy overlaps with what the GPU computes. Other images, and preprocessors of another type, keep their way.
     """
     own = model.data_preprocessor
-    if type(own) is not DetDataPreprocessor:
+    if not takes_batches(model):
         yield
         return
     forward, tables, of_thread = own.forward, _tables(own), threading.local()
@@ -49,6 +49,11 @@ def in_batches(model: Any) -> Iterator[None]:
 
     with replaced(own, "forward", forward_batch):
         yield
+
+
+def takes_batches(model: Any) -> bool:
+    """Whether a model's data preprocessor is MMDetection's own, which takes images (B, 3, H, W) as well as a list."""
+    return type(model.data_preprocessor) is DetDataPreprocessor
 
 
 def _is_uniform(images: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The same detections from a GPU: batches of 32, two streams, pinned memory, post-processing by batches."""
+"""The same detections from a GPU: batches of 32, two streams, pinned memory, resizing and post-processing by batches."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.detectors import MANY_BOXES, predict
+from helpers.detectors import MANY_BOXES, close, predict
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("mmrotate")
 pytestmark = [pytest.mark.mm, pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 
+import cv2  # noqa: E402
+
 from al_rotate.detection import Detector  # noqa: E402
+from al_rotate.detection.inference.device_resize import as_unresized, resized  # noqa: E402
 from al_rotate.detection.inference.forward import Forward  # noqa: E402
 from al_rotate.detection.inference.options import OutputOptions  # noqa: E402
 from al_rotate.evaluation import best_overlaps  # noqa: E402
@@ -45,6 +48,23 @@ def test_bf16_finds_the_same_objects(detector: Detector, finetuned, mixed: dict[
     expected = predict(detector, mixed)
     overlap, _ = best_overlaps(predict(on_gpu, mixed), expected)
     assert (overlap > 0.9).mean() > 0.8
+
+
+def test_resized_to_opencvs_bits():
+    rng = np.random.default_rng(0)
+    for size in ((640, 472), (1024, 755), (475, 350), (33, 700), (1, 1)):
+        sides = [(700, 950), (350, 475), *rng.integers(1, 1200, (6, 2)).tolist()]
+        images = [rng.integers(0, 256, (*shape, 3), np.uint8) for shape in sides]
+        ours = resized([as_unresized(image, size) for image in images], torch.device("cuda:0"))
+        theirs = [cv2.resize(image, size, interpolation=cv2.INTER_LINEAR) for image in images]
+        np.testing.assert_array_equal(ours.permute(0, 2, 3, 1).cpu().numpy(), theirs)
+
+
+def test_the_same_whoever_resizes(finetuned, mixed: dict[str, Path], exact):
+    on_gpu = Detector(finetuned.config, finetuned.checkpoint, "cuda:0", MANY_BOXES, precision="fp32")
+    on_cpu = predict(on_gpu, mixed, features=True, resize_on_device=False)
+    assert on_cpu.n_boxes > 50
+    assert close(predict(on_gpu, mixed, features=True), on_cpu)
 
 
 def test_shards_share_two_streams(monkeypatch):
