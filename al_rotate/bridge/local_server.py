@@ -82,6 +82,8 @@ def install(environment: str | Path | None = None) -> Path:
     with FileLock(folder.parent / f"{folder.name}.lock").acquire(wait=True, note=""):
         if stamp.exists() and stamp.read_text() == VERSION:
             return folder
+        note = f"installing Label Studio {VERSION} into {folder}, once: half a gigabyte, about two minutes"
+        print(note, file=sys.stderr, flush=True)
         pip = (folder / "bin" / "python", "-m", "pip")
         for command in (
             [find_python(), "-m", "venv", "--clear", folder],
