@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ...loop.create import restore_annotator
 from ...loop.settings import LoopSettings
 from ...sampling import CostModel
 from ...storage.plurals import many
+from ...storage.user_warnings import warn_user
 from ...workspace import Workspace
 from ..arguments import (
     CLASSES_HELP,
@@ -67,6 +69,8 @@ def _init(args: argparse.Namespace) -> None:
     if not classes:
         raise ValueError(f"expected --classes: {CLASSES_HELP}")
     cfg_options.check(args.config, args.cfg_options, training=True)
+    if args.classes is None and args.checkpoint:
+        _warn_of_classes_left_out(args, classes)
     test = read_set(args, "test", classes)
     val = read_set(args, "val", classes)
     detector = Detector(
@@ -101,6 +105,23 @@ def _init(args: argparse.Namespace) -> None:
         print(f"{args.workspace}{was_there}: {many(sum(counts.values()), 'image')}, {in_words(counts)}")
         print(list_classes(loop.classes))
         print_next(loop.workspace, args.workspace)
+
+
+def _warn_of_classes_left_out(args: argparse.Namespace, classes: Sequence[str]) -> None:
+    """Warn of classes that the checkpoint detects and a few labels happen not to show: the workspace goes without."""
+    from ...detection import checkpoints, configs
+
+    config = configs.load(args.config)
+    weights = checkpoints.read_checkpoint(args.checkpoint) if args.checkpoint != "zoo" else None
+    known = weights.classes if weights and weights.classes else configs.dataset_classes(config)
+    renamed = as_class_map(args.map) or {}
+    known = tuple(dict.fromkeys(renamed.get(name, name) for name in known))
+    if (left_out := [name for name in known if name not in classes]) and len(left_out) < len(known):
+        both = ",".join([*known, *(name for name in classes if name not in known)])
+        warn_user(
+            f"{args.checkpoint} detects {', '.join(left_out)}, too, which the labels do not name: this workspace goes "
+            f"without. To keep them, delete {args.workspace} and say --classes {both}"
+        )
 
 
 def _check_same(

@@ -125,4 +125,5 @@ def _rank(args: argparse.Namespace) -> None:
     print(ranking.head(SHOWN_ROWS if args.top is None else args.top).to_string(index=False))
     whole = f"all of them: {args.out}" if args.out else "for all of them: --out ranking.csv"
     print(f"{many(len(ranking), 'image')} ranked by {args.strategy}; {whole}")
-    print("next, to have them labelled and train on them: al-rotate init WORK --images FOLDER --classes NAMES")
+    init = "al-rotate init WORK --images FOLDER --classes NAMES --config CONFIG --checkpoint WEIGHTS"
+    print(f"next, to have them labelled and train on them: {init}")

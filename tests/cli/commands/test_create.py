@@ -82,6 +82,19 @@ def test_start_from_labels(al, init, tmp_path, format):
     assert ledger["seconds"].tolist() == [0, 0]
 
 
+def test_classes_that_only_the_checkpoint_knows(init, tmp_path):
+    """A few labels do not show every class that a detector knows: going without the others is told."""
+    from al_rotate.detection import Detector
+
+    checkpoint = Detector(CONFIG, None, "cpu", classes=["truck", "boat", "pier"]).save(tmp_path / "mine.pth")
+    arguments = ("--labels", label_files.dota(tmp_path), "--checkpoint", checkpoint, "--map", "boat=ship")
+    code, out, err = init(*arguments)
+    assert (code, "2 classes: ship, truck\n" in out) == (0, True)
+    assert f"{checkpoint} detects pier, too, which the labels do not name" in err
+    assert f"delete {tmp_path / 'work'} and say --classes truck,ship,pier\n" in err
+    assert "too, which" not in init(*arguments, "--classes", "ship,truck")[2]
+
+
 def test_labels_are_added_later(al, init, tmp_path):
     work, second = tmp_path / "work", tmp_path / "second"
     assert init("--classes", "truck,ship")[0] == 0  # not the order of the files
