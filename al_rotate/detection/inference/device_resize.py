@@ -22,7 +22,7 @@ from mmdet.datasets.transforms import LoadImageFromNDArray, PackDetInputs, Pad, 
 from numpy.typing import NDArray
 from torch import Tensor
 
-MOST_LARGER = 4  # times the pixels of the resized image: larger ones are resized at once, so as not to fill the memory
+MOST_LARGER = 4  # times the pixels of the resized image
 _AT_ONCE = 1 << 22  # pixels after resizing: integers of 4 bytes take memory
 _ONE = 2048  # as a weight
 _USUAL = [LoadImageFromNDArray, Resize, PackDetInputs]
@@ -34,13 +34,13 @@ class Unresized:
     """An image that a device will resize and pad.
 
     Attributes:
-        pixels: (H, W, 3) uint8.
+        pixels: (H, W, 3) uint8, here or there; of a file that the device decodes, what it decodes.
         size: width and height that it gets.
         shape: (3, H, W) after padding.
         fill: what is padded, for each channel.
     """
 
-    pixels: Tensor
+    pixels: Any
     size: tuple[int, int]
     shape: torch.Size
     fill: tuple[int, ...]
@@ -65,9 +65,8 @@ class Deferred:
         """Return what the pipeline makes of an image, with :class:`Unresized` inputs."""
         image = results.pop("img")
         height, width = image.shape[:2]
-        scale, keep_ratio = self._resize.scale, self._resize.keep_ratio
-        size = mmcv.rescale_size((width, height), scale) if keep_ratio else tuple(scale)
-        if width * height > MOST_LARGER * size[0] * size[1]:  # and those of which no pixel would be left
+        scale, keep_ratio, size = self._resize.scale, self._resize.keep_ratio, self._size(width, height)
+        if self.is_too_large(width, height):
             image = mmcv.imresize(image, size, backend="cv2")
         factors = (size[0] / width, size[1] / height)
         results |= {"img_path": None, "ori_shape": (height, width), "img_shape": size[::-1], "scale": scale}
@@ -80,9 +79,19 @@ class Deferred:
             results |= {"img_shape": shape, "pad_shape": (*shape, 3), "pad_fixed_size": self._pad.size}
             results["pad_size_divisor"] = self._pad.size_divisor
         packed = self._pack(results)
-        pixels = torch.from_numpy(image if image.flags.writeable else image.copy())
-        packed["inputs"] = Unresized(pixels, size, torch.Size((3, *results["img_shape"])), fill)
+        if isinstance(image, np.ndarray):
+            image = torch.from_numpy(image if image.flags.writeable else image.copy())
+        packed["inputs"] = Unresized(image, size, torch.Size((3, *results["img_shape"])), fill)
         return packed
+
+    def is_too_large(self, width: int, height: int) -> bool:
+        """Whether an image is resized at once: it would fill the memory while it waits, or nothing would be left."""
+        target = self._size(width, height)
+        return width * height > MOST_LARGER * target[0] * target[1]
+
+    def _size(self, width: int, height: int) -> tuple[int, int]:
+        scale = self._resize.scale
+        return mmcv.rescale_size((width, height), scale) if self._resize.keep_ratio else tuple(scale)
 
 
 def can_defer(pipeline: Compose) -> bool:
@@ -177,6 +186,10 @@ def _axis(length: int, target: int, across: bool) -> NDArray[np.int64]:
 
 def _copied(parts: Sequence[Tensor], device: torch.device) -> Tensor:
     """Join tensors along their first dimension on a device."""
+    if there := [part for part in parts if part.is_cuda]:  # decoded there, in another stream
+        for part in there:
+            part.record_stream(torch.cuda.current_stream(device))  # whose memory is not to be used again before
+        return torch.cat([part.to(device) for part in parts])
     shape = (sum(map(len, parts)), *parts[0].shape[1:])
     pinned = torch.empty(shape, dtype=parts[0].dtype, pin_memory=device.type == "cuda")
     return torch.cat(list(parts), out=pinned).to(device, non_blocking=True)

@@ -39,9 +39,12 @@ class PredictOptions:
             pixels. Arrays are left as they are.
         resize_on_device: resize and pad where the detector is, to the same pixels; None does so on a GPU. Only test
             pipelines that load, resize bilinearly by OpenCV, pad with a constant or not, and pack; others run as ever.
+        nvjpeg: decode JPEG files on the GPU that the detector is on, which also resizes them. Their pixels, and so the
+            boxes, differ a little from those of other decoders, by which files of other kinds are read all the same.
+            Scenes are decoded as ever.
 
     Raises:
-        ValueError: for a `batch_size`, `bands` or `stretch` that cannot be.
+        ValueError: for a `batch_size`, `bands` or `stretch` that cannot be; for `nvjpeg` without resizing there.
     """
 
     batch_size: int | None = None
@@ -54,10 +57,13 @@ class PredictOptions:
     bands: int | Sequence[int] | None = None
     stretch: Sequence[float] | None = None
     resize_on_device: bool | None = None
+    nvjpeg: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
             raise ValueError(f"expected a batch_size of at least 1, or None for the default, got {self.batch_size}")
+        if self.nvjpeg and self.resize_on_device is False:
+            raise ValueError("expected resize_on_device with nvjpeg, which leaves the pixels there, got False")
         object.__setattr__(self, "bands", as_bands(self.bands))
         object.__setattr__(self, "stretch", as_stretch(self.stretch))
 

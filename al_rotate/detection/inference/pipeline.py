@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
 import numpy as np
@@ -23,6 +23,9 @@ from .forward import Batch, Forward, Prepared
 from .processes import Process, cores
 from .shards import Shards, stamp_of
 
+if TYPE_CHECKING:
+    from .preparing import Preparation
+
 Pair = tuple[str, Source]  # image id, file or pixels
 Shard = tuple[list[str], RotatedInstances | None]  # image ids, and the detections unless another process has them
 Item = TypeVar("Item")
@@ -32,7 +35,7 @@ class InferencePipeline:
     """Detect in lists of images.
 
     Args:
-        prepare: turns an image into the model's input, in a decoding thread.
+        prepare: turns an image into the model's input, in a decoding thread, and some in batches after that.
         forward: the model.
         classes: of the detections.
         batch_size: images per forward pass.
@@ -42,7 +45,7 @@ class InferencePipeline:
 
     def __init__(
         self,
-        prepare: Callable[[Pair], Prepared | UnreadableImage],
+        prepare: Preparation,
         forward: Forward,
         classes: Sequence[str],
         batch_size: int,
@@ -57,7 +60,8 @@ class InferencePipeline:
         outputs: dict[int, dict[str, Any]] = {}
 
         def readable() -> Iterator[tuple[int, Prepared]]:
-            for position, image in enumerate(prefetch(pool, self._prepare, pairs, 4 * self._batch_size)):
+            ahead = prefetch(pool, self._prepare, pairs, 4 * self._batch_size)
+            for position, image in enumerate(self._prepare.finished(ahead, pairs)):
                 if isinstance(image, UnreadableImage):
                     skipped[pairs[position][0]] = str(image)
                     self._bar.update()

@@ -1,4 +1,4 @@
-"""The same detections from a GPU: batches of 32, two streams, pinned memory, resizing and post-processing by batches."""
+"""The same detections from a GPU: batches of 32, two streams, pinned memory, resizing, post-processing by batches."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def test_resized_to_opencvs_bits():
 
 def test_the_same_whoever_resizes(finetuned, mixed: dict[str, Path], exact):
     on_gpu = Detector(finetuned.config, finetuned.checkpoint, "cuda:0", MANY_BOXES, precision="fp32")
-    on_cpu = predict(on_gpu, mixed, features=True, resize_on_device=False)
+    on_cpu = predict(on_gpu, mixed, resize_on_device=False)
     assert on_cpu.n_boxes > 50
-    assert close(predict(on_gpu, mixed, features=True), on_cpu)
+    assert close(predict(on_gpu, mixed), on_cpu)
 
 
 def test_shards_share_two_streams(monkeypatch):
