@@ -40,8 +40,10 @@ kill $sampling 2> /dev/null
 step train_640 80 "$python" -m experiments.benchmarks.training "$out/data" --size 640 --workers 8 --iterations 40 \
     --skipped 10 --turns 1 --json "$out/train_640.json"
 step tests 75 "$python" -m pytest -q -p no:cacheprovider -m gpu tests/detection
+step resizing 30 "${throughput[@]}" --size 640 --count 160 --turns 2 --ways dg --json "$out/resizing.json"
 step predict_1024 50 "${throughput[@]}" --size 1024 --count 96 --turns 1 --ways adef --json "$out/predict_1024.json"
 step parity 50 "$python" -m experiments.benchmarks.prediction.parity "$out/detector" "$out/data"
+step nvjpeg 30 "${throughput[@]}" --size 640 --count 160 --turns 2 --ways dh --json "$out/nvjpeg.json"
 step batches 40 "$python" -m experiments.benchmarks.prediction.batches "$out/detector" "$out/data/images" --size 640 \
     --device cuda:0
 step first_losses 60 "$python" -m pytest -q -p no:cacheprovider tests/detection/openmmlab/faster/test_first_losses.py

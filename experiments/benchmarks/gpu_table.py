@@ -92,6 +92,13 @@ def targets(results: Results) -> Iterator[tuple[str, str, str, bool]]:
         bound = max(ways["e forward pass, ours"]["ms"], ways["f decoding"]["ms"])
         share = ours["ms"] / bound
         yield f"predict, {size} px, of forward pass or decoding", f"{share:.2f} x", "at most 2", share <= 2
+    for step, what, ours, other, than in (
+        ("resizing", "resized on the GPU", "d ours", "g ours, resized on the CPU", "resized on the CPU"),
+        ("nvjpeg", "by nvJPEG", "h ours, by nvJPEG", "d ours", "decoded on the CPU"),
+    ):
+        if measured := results.get(step):
+            gain = measured["ways"][other]["ms"] / measured["ways"][ours]["ms"]
+            yield f"predict, 640 px, {what}", f"{gain:.2f} x {than}", "1", gain >= 1
     for step, what in (("train_640", "training, 640 px"), ("ops_in_pytorch", "training, 640 px, ops in PyTorch")):
         if rows := results.get(step):
             ours = rows["ours"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 import al_rotate as al
 from al_rotate.evaluation import true_positives
+
+from ..learners.pools.overlaps import group
 
 _RECALLS = np.arange(0, 1 + 1e-3, 0.1)  # al_rotate.evaluate averages the precision over these
 
@@ -17,8 +19,8 @@ def mean_ap(
     detections: al.RotatedInstances,
     labels: al.RotatedInstances,
     resamples: int,
+    overlaps: Sequence[tuple[str, str]] = (),
     seed: int = 0,
-    group: Mapping[str, int] | None = None,
 ) -> NDArray[np.float64]:
     """Evaluate mAP (11 points, rotated IoU 0.5) on each of `resamples` draws of the images with replacement.
 
@@ -29,16 +31,18 @@ def mean_ap(
         detections: with scores, on the images of `labels`.
         labels: the truth.
         resamples: draws.
+        overlaps: pairs of images that show the same ground: they are drawn together.
         seed: of the draws.
-        group: image id -> the number of its group: groups are drawn as a whole; None: images.
 
     Returns:
         (resamples,).
     """
     detections = detections.subset(labels.image_ids)
     scores = np.zeros(0) if detections.scores is None else detections.scores
-    of = np.arange(len(labels)) if group is None else [group[i] for i in labels.image_ids.tolist()]
-    numbers, member = np.unique(of, return_inverse=True)
+    ids = labels.image_ids.tolist()
+    inside = {*ids}
+    of = group(ids, [pair for pair in overlaps if {*pair} <= inside])
+    numbers, member = np.unique([of[i] for i in ids], return_inverse=True)
     rng, m = np.random.default_rng(seed), len(numbers)
     weights = np.stack([np.bincount(rng.integers(0, m, m), minlength=m)[member] for _ in range(resamples)])
     return _weighted_mean_ap(detections, labels, scores, weights)

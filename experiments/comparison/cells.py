@@ -164,10 +164,10 @@ def _outcome(loop: al.ActiveLoop, cell: Cell, about: Materials) -> dict[str, Any
     asked = ledger[ledger["image_id"].isin(queries[-1])]
     so_far = ledger[ledger["image_id"].isin([image_id for ids in queries for image_id in ids])]
     folder = loop.workspace.folder / "rounds" / f"{cell.round:03d}"
-    detections, group = al.RotatedInstances.load(folder / "test_detections"), None
+    detections, overlaps = al.RotatedInstances.load(folder / "test_detections"), []
     if about.tiles is not None:
         detections = about.tiles.merged(detections, about.truth.image_ids.tolist())
-        group = about.tiles.group
+        overlaps = about.tiles.overlaps
     measured = al.evaluate(detections, about.truth).metrics()
     return {
         "images": len(so_far),
@@ -176,7 +176,7 @@ def _outcome(loop: al.ActiveLoop, cell: Cell, about: Materials) -> dict[str, Any
         "iterations": int(history.get("iterations", 0)),
         **{name: float(value) for name, value in measured.items()},
         "mAP_images": float(history["mAP"]),
-        "resampled": [round(float(value), 5) for value in mean_ap(detections, about.truth, RESAMPLES, group=group)],
+        "resampled": [round(float(value), 5) for value in mean_ap(detections, about.truth, RESAMPLES, overlaps)],
         "asked": queries[-1],
         "asked_empty": int((asked["n_boxes"] == 0).sum()),
         "asked_boxes": int(asked["n_boxes"].sum()),

@@ -29,6 +29,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "fp32, ONNX Runtime": {"precision": "fp32", "engine": "onnxruntime"},
     "bf16, PyTorch": {"precision": "bf16", "engine": "torch"},
 }
+OF_GPUS: dict[str, dict[str, Any]] = {"bf16, nvJPEG": {"precision": "bf16", "engine": "torch", "nvjpeg": True}}
 STRATEGIES = ("entropy", "least-confidence")
 PARTNER_IOU = 0.9
 
@@ -42,8 +43,10 @@ class Result(NamedTuple):
 def predict(
     checkpoint: Path, files: dict[str, Path], labels: al.RotatedInstances, device: str, variant: dict[str, Any]
 ) -> Result:
-    detector = al.Detector(checkpoint / "config.py", checkpoint / "finetuned.pth", device, **variant)
-    detections = detector.predict(files, progress=False)
+    options = {name: variant[name] for name in ("nvjpeg",) if name in variant}
+    run = {name: value for name, value in variant.items() if name not in options}
+    detector = al.Detector(checkpoint / "config.py", checkpoint / "finetuned.pth", device, **run)
+    detections = detector.predict(files, progress=False, **options)
     scores = {name: al.rank(detections, strategy=name).set_index("image_id")["score"] for name in STRATEGIES}
     return Result(detections, 100 * al.evaluate(detections, labels).mean_ap, scores)
 
@@ -77,7 +80,7 @@ def main() -> None:
     data = dota_folder.read(args.data)
     files, labels = data.part(data.test)
     reference = None
-    for name, variant in VARIANTS.items():
+    for name, variant in (VARIANTS if args.device == "cpu" else {**VARIANTS, **OF_GPUS}).items():
         if variant["engine"] == "onnxruntime" and args.device != "cpu":
             continue
         result = predict(args.checkpoint, files, labels, args.device, variant)

@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, help="side that images are resized to; by default the config's")
     parser.add_argument("--count", type=int, default=96, help="how many images")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--ways", default="abcdef", help="letters of the ways to run")
+    parser.add_argument("--ways", default="abcdef", help="letters of the ways to run; g and h are for GPUs")
     parser.add_argument("--device", default="cpu", help="such as cuda:0")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     args = parser.parse_args()

@@ -59,6 +59,8 @@ class Ways:
             "e forward pass, ours in fp32": lambda: self.forward_of_ours("fp32", "auto"),
             "e forward pass, ours in PyTorch": lambda: self.forward_of_ours("fp32", "torch"),
             "f decoding": self.decoding,
+            "g ours, resized on the CPU": lambda: self.ours("auto", "auto", resize_on_device=False),
+            "h ours, by nvJPEG": lambda: self.ours("auto", "auto", nvjpeg=True),
         }
 
     def one_by_one(self) -> Run:
@@ -115,12 +117,12 @@ class Ways:
 
         return run
 
-    def ours(self, precision: Any, engine: Any) -> Run:
+    def ours(self, precision: Any, engine: Any, **options: Any) -> Run:
         detector = Detector(self.config, self.checkpoint, self.device, precision=precision, engine=engine)
 
         def run() -> RotatedInstances:
             with tempfile.TemporaryDirectory() as out:
-                return detector.predict(self.files, progress=False, out=out)
+                return detector.predict(self.files, progress=False, out=out, **options)
 
         return run
 

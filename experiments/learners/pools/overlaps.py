@@ -6,7 +6,7 @@ photographs. Two overlap if enough matches agree on one similarity transform, fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -22,25 +22,30 @@ OFF_BY = 4.0  # pixels, of a match that agrees
 _ROWS = 4000  # descriptors compared with all others at once
 
 
-def overlap_groups(files: Mapping[str, Path]) -> dict[str, int]:
-    """Number the groups of photographs that overlap, directly or by way of others.
+def find_overlaps(files: Mapping[str, Path]) -> list[tuple[str, str]]:
+    """Find the pairs of photographs that overlap.
 
     Args:
         files: id -> file.
 
     Returns:
-        id -> the number of its group; most are alone in theirs.
+        Pairs of ids, each pair and the list sorted.
     """
     ids = sorted(files)
     found = [_describe(files[i]) for i in ids]
     descriptors = np.concatenate([np.zeros((0, 128), np.float32), *(d for _, d in found)])
     owner = np.repeat(np.arange(len(ids)), [len(points) for points, _ in found])
-    pairs = [
-        (a, b)
+    return [
+        (ids[a], ids[b])
         for (a, b), matches in _matches(descriptors, owner).items()
         if len(matches) >= CANDIDATE and _agree(found[a][0], found[b][0], matches - _starts(owner, a, b)) >= AGREE
     ]
-    rows, columns = np.array(pairs, int).reshape(-1, 2).T
+
+
+def group(ids: Sequence[str], pairs: Sequence[tuple[str, str]]) -> dict[str, int]:
+    """Number the groups of photographs that overlap, directly or by way of others; most are alone in theirs."""
+    row = {i: k for k, i in enumerate(ids)}
+    rows, columns = np.array([(row[a], row[b]) for a, b in pairs], int).reshape(-1, 2).T
     joined = coo_array((np.ones(len(rows)), (rows, columns)), (len(ids), len(ids)))
     return dict(zip(ids, connected_components(joined, directed=False)[1].tolist(), strict=True))
 
@@ -67,7 +72,7 @@ def _matches(descriptors: NDArray[np.float32], owner: NDArray[np.int64]) -> dict
         right.append(other[apart] + start)
     rows = np.column_stack([np.concatenate(left), np.concatenate(right)])
     pair = owner[rows]
-    order = np.lexsort(pair.T)
+    order = np.lexsort(pair.T[::-1])
     bounds = np.flatnonzero(np.any(np.diff(pair[order], axis=0) != 0, axis=1)) + 1
     return {tuple(owner[part[0]].tolist()): part for part in np.split(rows[order], bounds) if len(part)}
 

@@ -22,7 +22,7 @@ from al_rotate.storage.files import atomic_write, temporary_sibling
 from .. import dota_folder
 from ..dota_folder import DotaFolder
 from .grid import Grid
-from .overlaps import overlap_groups
+from .overlaps import find_overlaps
 from .rendered import MEAN_OBJECTS, render_scenes
 
 Measure = Literal["val", "test"]
@@ -81,7 +81,7 @@ class TilePool:
         files: tile id -> file.
         truth: labels of the photographs.
         train, test: ids of the photographs.
-        group: photograph -> the number of its group; photographs that overlap are in one.
+        overlaps: pairs of photographs that show the same ground.
     """
 
     recipe: Recipe
@@ -90,7 +90,7 @@ class TilePool:
     truth: al.RotatedInstances
     train: list[str]
     test: list[str]
-    group: dict[str, int]
+    overlaps: list[tuple[str, str]]
 
     def draw(self, seed: int, measure: Measure, n_known: int) -> Draw:
         """Draw a seed's photographs.
@@ -107,9 +107,8 @@ class TilePool:
         order = np.random.default_rng(0).permutation(sorted(self.train)).tolist()
         n_val = len(order) // VAL_EVERY
         measured, rest = (self.test, order) if measure == "test" else (order[:n_val], order[n_val:])
-        seen = {self.group[i] for i in measured}
-        apart = sorted(i for i in rest if self.group[i] not in seen)
-        drawn = np.random.default_rng([seed, 29]).permutation(apart).tolist()
+        seen = {i for pair in self.overlaps if {*measured} & {*pair} for i in pair}
+        drawn = np.random.default_rng([seed, 29]).permutation(sorted({*rest} - seen)).tolist()
         last = None if self.recipe.most is None else n_known + self.recipe.most
         known, pool = drawn[:n_known], drawn[n_known:last]
         return Draw(*map(self.tiles_of, (known, pool, measured)), photographs=sorted(measured))
@@ -165,7 +164,7 @@ def make_pool(recipe: Recipe, folder: Path, data: Path | None) -> TilePool:
             raise ValueError(f"expected {vars(recipe)} in {folder}, got {made['recipe']}: give another --work")
         labels, truth = (al.RotatedInstances.load(folder / f"{name}.parquet") for name in ("labels", "truth"))
         files = {tile: folder / "images" / f"{tile}.png" for tile in labels.image_ids.tolist()}
-        return TilePool(recipe, labels, files, truth, made["train"], made["test"], made["group"])
+        return TilePool(recipe, labels, files, truth, made["train"], made["test"], list(map(tuple, made["overlaps"])))
     source = _source(recipe, folder, data)
     ids = source.labels.image_ids.tolist()
     sizes = {i: images.size(source.files[i]) for i in ids}
@@ -174,16 +173,15 @@ def make_pool(recipe: Recipe, folder: Path, data: Path | None) -> TilePool:
     truth = source.labels.replace(image_sizes=np.array([sizes[i] for i in ids]))
     labels.save(folder / "labels.parquet")
     truth.save(folder / "truth.parquet")
-    photographs = {i: source.files[i] for i in ids}
-    alone = {i: number for number, i in enumerate(ids)}  # rendered scenes share no ground
-    group = alone if _rendered(recipe) else overlap_groups(photographs)
-    made = {"train": source.train, "test": source.test, "group": group}
+    overlaps = [] if _rendered(recipe) else find_overlaps({i: source.files[i] for i in ids})
+    made = {"train": source.train, "test": source.test, "overlaps": overlaps}
     with atomic_write(note) as file:
         json.dump({"recipe": vars(recipe), **made}, file)
     return TilePool(recipe, labels, files, truth, **made)
 
 
 def _rendered(recipe: Recipe) -> bool:
+    """Whether photographs are rendered, so that no two share ground."""
     return recipe.source.startswith("rendered-")
 
 

@@ -15,11 +15,13 @@ WAYS = {
     "e forward pass, ours": {"ms": 0.4},
     "f decoding": {"ms": 1.0},
 }
+OTHERS = {"g ours, resized on the CPU": {"ms": 1.8}, "h ours, by nvJPEG": {"ms": 1.2}}
 TRAINING = {"ours": {"seconds": 0.05, "x": 3.6, "losses_apart": 2e-6}}
 
 
 def test_figures_against_their_targets(tmp_path: Path):
     results = {"machine": {"gpu": "H200", "cores": 16}, "predict_640": {"ways": WAYS}, "train_640": TRAINING}
+    results |= {step: {"ways": WAYS | OTHERS} for step in ("resizing", "nvjpeg")}
     (tmp_path / "utilisation.txt").write_text("10\n30\n")
     for step, result in results.items():
         (tmp_path / f"{step}.json").write_text(json.dumps(result))
@@ -32,13 +34,15 @@ def test_figures_against_their_targets(tmp_path: Path):
     assert "| predict, 640 px, default | 18.0 x inference_detector | 15 | met |" in text
     assert "| predict, 640 px, fp32 | 9.0 x inference_detector | 10 | missed |" in text
     assert "| predict, 640 px, of forward pass or decoding | 1.50 x | at most 2 | met |" in text
+    assert "| predict, 640 px, resized on the GPU | 1.20 x resized on the CPU | 1 | met |" in text
+    assert "| predict, 640 px, by nvJPEG | 1.25 x decoded on the CPU | 1 | met |" in text
     assert "| training, 640 px | 20.0/s, 3.60 x the Runner | 3 | met |" in text
     assert "| training, 640 px, first losses | 2.0e-06 apart | 1e-4 | met |" in text
     assert "1024" not in text  # not measured
     assert "| tests | 75 | 124 |  |" in text
     assert "GPU busy while predicting: 20 %" in text
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == ["machine", "predict_640", "train_640", "tests"]
+    assert [line["step"] for line in lines] == ["machine", "predict_640", "train_640", "resizing", "nvjpeg", "tests"]
 
 
 def test_data_of_which_a_part_is_there(tmp_path: Path):

@@ -49,13 +49,14 @@ def test_each_draw_equals_evaluate_on_the_drawn_images():
         )
 
 
-def test_groups_are_drawn_as_a_whole():
+def test_images_that_overlap_are_drawn_together():
     detections, labels = scenes()
-    group = {f"i{k}": k // 5 for k in range(14)}  # five, five and four images
-    values = bootstrap.mean_ap(detections, labels, 12, seed=5, group=group)
+    group = [k // 5 for k in range(14)]  # five, five and four images
+    chains = [(f"i{k}", f"i{k + 1}") for k in range(13) if group[k] == group[k + 1]]
+    values = bootstrap.mean_ap(detections, labels, 12, [*chains, ("i0", "elsewhere")], seed=5)
     rng = np.random.default_rng(5)
     for value in values:
-        drawn = [k for number in rng.integers(0, 3, 3) for k in range(14) if group[f"i{k}"] == number]
+        drawn = [k for number in rng.integers(0, 3, 3) for k in range(14) if group[k] == number]
         assert value == pytest.approx(
             al.evaluate(repeated(detections, drawn), repeated(labels, drawn)).mean_ap, abs=1e-9
         )

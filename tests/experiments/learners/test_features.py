@@ -39,7 +39,7 @@ def pool(tmp_path):
         cv2.imwrite(str(file), smooth)
     labels = RotatedInstances.empty(ids, ("ship",)).replace(image_sizes=np.full((5, 2), 80))
     truth = RotatedInstances.empty(["a", "b", "t"], ("ship",))
-    return TilePool(Recipe("photos", 80, SIZE), labels.replace(scores=None), files, truth, ["a", "b"], ["t"], {})
+    return TilePool(Recipe("photos", 80, SIZE), labels.replace(scores=None), files, truth, ["a", "b"], ["t"], [])
 
 
 def fresh(backbone: nn.Module, pixels: np.ndarray) -> list[torch.Tensor]:

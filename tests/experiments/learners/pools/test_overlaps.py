@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from experiments.learners.pools.overlaps import overlap_groups
+from experiments.learners.pools.overlaps import find_overlaps, group
 
 
 def ground(seed: int) -> np.ndarray:
@@ -17,7 +17,7 @@ def ground(seed: int) -> np.ndarray:
     return np.clip(128 + 2 * pixels, 0, 255).astype(np.uint8)
 
 
-def test_photographs_of_the_same_ground_are_one_group(tmp_path):
+def test_photographs_of_the_same_ground_are_pairs(tmp_path):
     one, other = ground(1), ground(2)
     turned = cv2.warpAffine(one, cv2.getRotationMatrix2D((350, 250), 30, 0.8), (700, 500))
     photographs = {
@@ -31,13 +31,17 @@ def test_photographs_of_the_same_ground_are_one_group(tmp_path):
     }
     for name, pixels in photographs.items():
         cv2.imwrite(str(tmp_path / f"{name}.png"), pixels)
-    group = overlap_groups({name: tmp_path / f"{name}.png" for name in photographs})
-    assert [*group] == sorted(photographs)
-    assert group["left"] == group["right"] == group["turned"]
-    assert len({*group.values()}) == 5
+    pairs = find_overlaps({name: tmp_path / f"{name}.png" for name in photographs})
+    assert pairs == [("left", "right"), ("left", "turned"), ("right", "turned")]
 
 
 def test_there_may_be_nothing_to_compare(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 40), np.uint8))
-    assert overlap_groups({"a": tmp_path / "a.png"}) == {"a": 0}
-    assert overlap_groups({}) == {}
+    assert find_overlaps({"a": tmp_path / "a.png"}) == []
+    assert find_overlaps({}) == []
+
+
+def test_groups_are_joined_by_way_of_others():
+    numbers = group(["a", "b", "c", "d"], [("a", "c"), ("c", "d")])
+    assert numbers["a"] == numbers["c"] == numbers["d"] != numbers["b"]
+    assert len({*group(["a", "b"], []).values()}) == 2

@@ -77,14 +77,13 @@ def test_photographs_are_not_divided_and_measured_ones_are_in_no_pool(pool):
 
 
 def test_photographs_that_overlap_with_a_measured_one_are_left_out(pool):
-    first = pool.test[0]
-    partners = {*pool.train[:3]}
-    joined = replace(pool, group={i: 0 if i in partners or i == first else k for k, i in enumerate(pool.group, 1)})
+    first, one, other, third = pool.test[0], *pool.train[:3]
+    joined = replace(pool, overlaps=[(one, first), (first, other), (third, other)])
     draw = joined.draw(0, "test", 4)
     drawn = {Tile.of(tile).scene for tile in draw.known + draw.pool}
-    assert drawn == {*pool.train} - partners
+    assert drawn == {*pool.train} - {one, other}
     assert first in draw.photographs
-    assert len({*pool.group.values()}) == N  # noise overlaps with nothing
+    assert pool.overlaps == []  # noise overlaps with nothing
 
 
 def test_a_pool_can_be_limited(photographs, tmp_path):
@@ -108,7 +107,7 @@ def test_it_is_made_once_and_only_for_its_recipe(pool, photographs):
     folder = next(iter(pool.files.values())).parents[1]
     again = make_pool(pool.recipe, folder, None)
     assert again.labels == pool.labels
-    assert (again.truth, again.train, again.test, again.group) == (pool.truth, pool.train, pool.test, pool.group)
+    assert (again.truth, again.train, again.test, again.overlaps) == (pool.truth, pool.train, pool.test, pool.overlaps)
     assert json.loads((folder / "made.json").read_text())["recipe"]["tile"] == 160
     with pytest.raises(ValueError, match=r"expected .*'tile': 99.*got .*'tile': 160"):
         make_pool(Recipe("photos", 99, 64), folder, photographs)
