@@ -127,6 +127,8 @@ def resized(images: Sequence[Unresized], device: torch.device) -> Tensor:
     """
     shape, fill = images[0].shape, torch.tensor([images[0].fill], dtype=torch.uint8)
     pixels = _copied([*(image.pixels.view(-1, 3) for image in images), fill], device)
+    if all(image.pixels.shape[:2] == image.size[::-1] == shape[1:] for image in images):  # such as tiles
+        return pixels[:-1].view(len(images), *shape[1:], 3).permute(0, 3, 1, 2).contiguous()
     starts = np.cumsum([0, *(image.pixels.shape[0] * image.pixels.shape[1] for image in images)])
     tables = _copied([_table(image, start)[None] for image, start in zip(images, starts, strict=False)], device)
     batch = torch.empty((len(images), *shape), dtype=torch.uint8, device=device)

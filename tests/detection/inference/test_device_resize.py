@@ -156,6 +156,13 @@ def test_other_pipelines_keep_their_way(usual: Any):
     assert not can_defer(usual())
 
 
+def test_tiles_that_keep_their_size():
+    tiles = [noise(64, 48, seed) for seed in range(3)]
+    together = resized([as_unresized(tile, (64, 48)) for tile in tiles], CPU)
+    assert together.is_contiguous()
+    np.testing.assert_array_equal(together.permute(0, 2, 3, 1).numpy(), tiles)
+
+
 def test_in_parts_as_at_once(monkeypatch):
     images = [as_unresized(noise(50 + k, 40), (60, 70)) for k in range(5)]
     expected = resized(images, CPU)

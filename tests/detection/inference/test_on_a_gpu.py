@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.detectors import MANY_BOXES, close, predict
+from PIL import Image
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("mmrotate")
@@ -14,10 +15,12 @@ pytestmark = [pytest.mark.mm, pytest.mark.gpu, pytest.mark.skipif(not torch.cuda
 
 import cv2  # noqa: E402
 
+from al_rotate.data import images, synthetic  # noqa: E402
 from al_rotate.detection import Detector  # noqa: E402
 from al_rotate.detection.inference.device_resize import as_unresized, resized  # noqa: E402
 from al_rotate.detection.inference.forward import Forward  # noqa: E402
 from al_rotate.detection.inference.options import OutputOptions  # noqa: E402
+from al_rotate.detection.inference.preparing import Preparation  # noqa: E402
 from al_rotate.evaluation import best_overlaps  # noqa: E402
 
 
@@ -54,9 +57,9 @@ def test_resized_to_opencvs_bits():
     rng = np.random.default_rng(0)
     for size in ((640, 472), (1024, 755), (475, 350), (33, 700), (1, 1)):
         sides = [(700, 950), (350, 475), *rng.integers(1, 1200, (6, 2)).tolist()]
-        images = [rng.integers(0, 256, (*shape, 3), np.uint8) for shape in sides]
-        ours = resized([as_unresized(image, size) for image in images], torch.device("cuda:0"))
-        theirs = [cv2.resize(image, size, interpolation=cv2.INTER_LINEAR) for image in images]
+        pictures = [rng.integers(0, 256, (*shape, 3), np.uint8) for shape in sides]
+        ours = resized([as_unresized(picture, size) for picture in pictures], torch.device("cuda:0"))
+        theirs = [cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR) for picture in pictures]
         np.testing.assert_array_equal(ours.permute(0, 2, 3, 1).cpu().numpy(), theirs)
 
 
@@ -65,6 +68,33 @@ def test_the_same_whoever_resizes(finetuned, mixed: dict[str, Path], exact):
     on_cpu = predict(on_gpu, mixed, resize_on_device=False)
     assert on_cpu.n_boxes > 50
     assert close(predict(on_gpu, mixed), on_cpu)
+
+
+def test_how_far_nvjpegs_pixels_are(tmp_path: Path, detector: Detector, capsys):
+    """From Pillow's; with colours stored at half the size, as usual, and at the full one."""
+    prepare = Preparation(detector.config).deferred(torch.device("cuda:0"))
+    for subsampling, most in ((0, 2), (2, 4)):
+        pairs = [(f"{subsampling}{seed}", tmp_path / f"{subsampling}{seed}.jpg") for seed in range(40)]
+        for seed, (_, file) in enumerate(pairs):
+            picture = Image.fromarray(synthetic.render(240, seed)[0][: 150 + seed])
+            picture.save(file, subsampling=subsampling, progressive=seed % 4 == 0)
+        found = [image["inputs"].pixels for image in prepare.finished(map(prepare, pairs), pairs)]
+        assert all(pixels.is_cuda for pixels in found)  # none was left to Pillow
+        theirs = [images.read(file, "BGR").astype(int) for _, file in pairs]
+        gaps = np.concatenate([abs(a.cpu().numpy() - b).ravel() for a, b in zip(found, theirs, strict=True)])
+        far = f"{(gaps == 0).mean():.1%} equal, {gaps.mean():.3f} apart, at most {gaps.max()}"
+        with capsys.disabled():
+            print(f"\nnvJPEG, colours at {'half the size' if subsampling else 'the full size'}: {far}")
+        assert gaps.mean() < most
+
+
+def test_nvjpeg_finds_the_same_objects(finetuned, mixed: dict[str, Path], exact):
+    on_gpu = Detector(finetuned.config, finetuned.checkpoint, "cuda:0", MANY_BOXES, precision="fp32")
+    expected = predict(on_gpu, mixed)
+    found = predict(on_gpu, mixed, nvjpeg=True)
+    assert found.image_ids.tolist() == expected.image_ids.tolist()
+    overlap, _ = best_overlaps(found, expected)
+    assert (overlap > 0.9).mean() > 0.8
 
 
 def test_shards_share_two_streams(monkeypatch):
