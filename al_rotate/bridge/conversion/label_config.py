@@ -33,7 +33,7 @@ class LabelConfig:
     rectangle: str | None = None
 
 
-def to_xml(classes: Sequence[str], colours: Sequence[str] | None = None) -> str:
+def to_xml(classes: Sequence[str], colours: Sequence[str] | None = None, ranked: bool = True) -> str:
     """Write a configuration for drawing and rotating boxes of these classes.
 
     It has Rectangle and Labels as two tags. With RectangleLabels, Label Studio 1.23 has no tool that draws a rotated
@@ -43,6 +43,8 @@ def to_xml(classes: Sequence[str], colours: Sequence[str] | None = None) -> str:
     Args:
         classes: distinct, not empty; the first nine get the keys 1 to 9.
         colours: one per class, like ``#e6194b``; None gives each position in the list its own.
+        ranked: say above an image which it is and why it was chosen. False for tasks that al_rotate does not push:
+            where they lack these keys, Label Studio writes "undefined".
 
     Raises:
         ValueError: for no classes, empty, duplicate or unprintable ones, or a different number of colours.
@@ -54,9 +56,9 @@ def to_xml(classes: Sequence[str], colours: Sequence[str] | None = None) -> str:
     if len(shades) != len(names):
         raise ValueError(f"expected a colour for each of the {len(names)} classes, got {len(shades)}")
     view = ElementTree.Element("View")
-    # Which image this is and why it was chosen; without a name, these ask nothing of tasks that lack the keys.
-    ElementTree.SubElement(view, "Header", size="5", value="Rank $al_rank: $al_image_id")
-    ElementTree.SubElement(view, "Header", size="6", value="$al_why")
+    if ranked:  # without a name, these ask nothing of tasks that lack the keys
+        ElementTree.SubElement(view, "Header", size="5", value="Rank $al_rank: $al_image_id")
+        ElementTree.SubElement(view, "Header", size="6", value="$al_why")
     tools = ("zoom", "zoomControl", "brightnessControl", "contrastControl")
     image = ElementTree.SubElement(view, "Image", name="image", value="$image", rotateControl="false")
     image.attrib.update(dict.fromkeys(tools, "true"))

@@ -67,6 +67,8 @@ def test_what_is_written():
         {"value": "ship", "background": "#e6194b", "hotkey": "1"},
         {"value": "storage tank", "background": "red", "hotkey": "2"},
     ]
+    plain = ElementTree.fromstring(to_xml(["ship", "storage tank"], ["#e6194b", "red"], ranked=False))
+    assert [ElementTree.tostring(tag) for tag in plain] == [ElementTree.tostring(tag) for tag in root][2:]
 
 
 @pytest.mark.parametrize("count", [1, 9, 10, 15, 80])
