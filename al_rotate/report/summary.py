@@ -100,7 +100,8 @@ def _next(workspace: Workspace) -> Answer:
         return Answer(question, "Label", sentence, f"al-rotate collect {name}")
     if counts["unlabelled"]:
         sentence = f"Ask for labels of the most useful of {many(counts['unlabelled'], 'image')} left."
-        return Answer(question, "Query", sentence, f"al-rotate query {name}")
+        ask = "studio" if (workspace.folder / "label_studio").is_dir() else "query"  # its own server has to run
+        return Answer(question, "Query", sentence, f"al-rotate {ask} {name}")
     return Answer(question, "Export", "Every image is answered.", f"al-rotate export {name} --to dota")
 
 
