@@ -27,12 +27,14 @@ add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+autodoc_type_aliases = {name: name for name in ("ArrayLike", "NDArray", "Picker", "Scorer")}  # else all they stand for
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 python_use_unqualified_type_names = True
 
 _ROOT_PAGES = {"architecture": "ARCHITECTURE.md", "changelog": "CHANGELOG.md", "contributing": "CONTRIBUTING.md"}
 _SITE_PAGES = {name: f"{page}.md" for page, name in _ROOT_PAGES.items()}
+_ALIAS = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
 _LINK = re.compile(r"(?<=\]\()(?P<up>\.\./|docs/)?(?P<path>[\w./-]+)")
 
 
@@ -55,5 +57,11 @@ def _read_source(app, page, source):
     source[0] = _LINK.sub(target, text)
 
 
+def _read_signature(app, what, name, obj, options, signature, returns):
+    """Write the aliases of types by their names also where they are one of several types."""
+    return tuple(part and _ALIAS.sub(r"\1", part) for part in (signature, returns))
+
+
 def setup(app):
     app.connect("source-read", _read_source)
+    app.connect("autodoc-process-signature", _read_signature)
