@@ -137,6 +137,7 @@ def run(
         say(f"open   {connection.url}/projects/{connection.project}/data   where Label Studio runs already")
         say(f"sent   {_waiting(folder)}")
         say(f"log in {EMAIL}  password in {Path(folder).absolute() / 'label_studio' / 'password'}")
+        say(f"then   al-rotate collect {shlex.quote(str(folder))}   as often as you like")
         return
     interrupted: float | None = None
 
