@@ -115,7 +115,7 @@ def equals_opencv() -> bool:
 
 
 def as_unresized(image: NDArray[np.uint8], size: tuple[int, int]) -> Unresized:
-    """Make an image (H, W, 3) one to be resized to width and height, without padding."""
+    """Return an image (H, W, 3) that will get this width and height, without padding."""
     return Unresized(torch.from_numpy(image), size, torch.Size((3, *size[::-1])), (0, 0, 0))
 
 
@@ -189,8 +189,8 @@ def _axis(length: int, target: int, across: bool) -> NDArray[np.int64]:
 def _copied(parts: Sequence[Tensor], device: torch.device) -> Tensor:
     """Join tensors along their first dimension on a device."""
     if there := [part for part in parts if part.is_cuda]:  # decoded there, in another stream
-        for part in there:
-            part.record_stream(torch.cuda.current_stream(device))  # whose memory is not to be used again before
+        for part in there:  # which must not use their memory again before this one has read them
+            part.record_stream(torch.cuda.current_stream(device))
         return torch.cat([part.to(device) for part in parts])
     shape = (sum(map(len, parts)), *parts[0].shape[1:])
     pinned = torch.empty(shape, dtype=parts[0].dtype, pin_memory=device.type == "cuda")
@@ -199,7 +199,8 @@ def _copied(parts: Sequence[Tensor], device: torch.device) -> Tensor:
 
 def _is_usual_pad(pad: Pad) -> bool:
     fill = _fill(pad)
-    return pad.padding_mode == "constant" and len(fill) == 3 and all(isinstance(value, int) for value in fill)
+    is_bytes = len(fill) == 3 and all(isinstance(value, int) and 0 <= value <= 255 for value in fill)
+    return is_bytes and pad.padding_mode == "constant"
 
 
 def _fill(pad: Pad) -> tuple[Any, ...]:
