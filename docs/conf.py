@@ -35,6 +35,9 @@ python_use_unqualified_type_names = True
 _ROOT_PAGES = {"architecture": "ARCHITECTURE.md", "changelog": "CHANGELOG.md", "contributing": "CONTRIBUTING.md"}
 _SITE_PAGES = {name: f"{page}.md" for page, name in _ROOT_PAGES.items()}
 _ALIAS = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
+_ARRAY = re.compile(
+    r"~?[\w.]*ndarray\[~?[\w.]*tuple\[~?[\w.]+, \.\.\.\], ~?[\w.]*dtype\[~?(?:\w+\.)*(\w+)(?:\[~?[\w.]+\])?\]\]"
+)
 _LINK = re.compile(r"(?<=\]\()(?P<up>\.\./|docs/)?(?P<path>[\w./-]+)")
 
 
@@ -58,8 +61,8 @@ def _read_source(app, page, source):
 
 
 def _read_signature(app, what, name, obj, options, signature, returns):
-    """Write the aliases of types by their names also where they are one of several types."""
-    return tuple(part and _ALIAS.sub(r"\1", part) for part in (signature, returns))
+    """Write types by the names that the code has for them, also where they are one of several types."""
+    return tuple(part and _ARRAY.sub(r"NDArray[\1]", _ALIAS.sub(r"\1", part)) for part in (signature, returns))
 
 
 def setup(app):

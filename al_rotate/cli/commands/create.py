@@ -11,7 +11,7 @@ from ...data import RotatedInstances, images
 from ...loop import ActiveLoop, SimulatedAnnotator
 from ...loop.create import restore_annotator
 from ...loop.settings import LoopSettings
-from ...sampling import CostModel
+from ...sampling import Budget, CostModel
 from ...storage.plurals import many
 from ...storage.user_warnings import warn_user
 from ...workspace import Workspace
@@ -26,6 +26,7 @@ from ..arguments import (
     as_classes,
     as_cost,
     as_schedule,
+    whole_number,
 )
 from ..wording import in_words, list_classes, print_next
 from . import cfg_options
@@ -47,6 +48,8 @@ def add(add_command: AddCommand) -> None:
     init.add_argument("--classes", help=f"{CLASSES_HELP}; by default those of the labels given")
     add_detector_arguments(init)
     add_strategy_arguments(init, default=LoopSettings.strategy, with_options=False)
+    budget = "the most images that a query asks for; by default 50"
+    init.add_argument("--budget", type=whole_number(1), metavar="IMAGES", help=budget)
     add_training(init, "as the config says")
     help = "train each round from the weights that the workspace is made with, not from the last round's"
     init.add_argument("--cold-start", action="store_true", help=help)
@@ -92,6 +95,7 @@ def _init(args: argparse.Namespace) -> None:
         classes,
         detector,
         args.strategy,
+        budget=args.budget and Budget(images=args.budget),
         annotator=annotator,
         test=test,
         val=val,
@@ -133,6 +137,10 @@ def _check_same(
         for name in ("strategy", "seed"):
             if (kept := getattr(settings, name)) != (got := getattr(args, name)):
                 raise ValueError(f"{args.workspace} is there already, with --{name} {kept}, got {got}: {_OTHERWISE}")
+        if args.budget and settings.budget != Budget(images=args.budget):
+            raise ValueError(
+                f"{args.workspace} is there already, with {settings.budget}: give --budget to al-rotate query"
+            )
         if cost not in (None, settings.cost):
             raise ValueError(f"{args.workspace} is there already, with {settings.cost}, got {cost}: {_OTHERWISE}")
         if settings.merged(**training) != settings:

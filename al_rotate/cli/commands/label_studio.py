@@ -43,7 +43,8 @@ def _add_studio(add_command: AddCommand) -> None:
     )
     add_workspace(studio)
     studio.add_argument("--port", type=port, help="by default 8080, or a free one when it is taken")
-    studio.add_argument("--venv", type=Path, help="environment to install Label Studio into; by default in the cache")
+    venv = "environment to install Label Studio into; by default one in the cache"
+    studio.add_argument("--venv", type=Path, help=venv)
 
 
 def _add_connect(add_command: AddCommand) -> None:
@@ -79,7 +80,8 @@ def _add_serve(add_command: AddCommand) -> None:
     serve.add_argument("--config", help=f"without a workspace: {CONFIG_HELP}")
     serve.add_argument("--checkpoint", help=CHECKPOINT_HELP)
     add_device(serve)
-    serve.add_argument("--work-dir", type=Path, help="without a workspace: where trainings go")
+    trainings = "without a workspace: where trainings go; by default al_rotate_backend"
+    serve.add_argument("--work-dir", type=Path, help=trainings)
     host = "address to listen at; by default %(default)s; any other one needs --user and AL_ROTATE_PASSWORD"
     serve.add_argument("--host", default="127.0.0.1", help=host)
     serve.add_argument("--port", type=port, default=8003, help="by default %(default)s")

@@ -10,7 +10,7 @@ from ...data import RotatedInstances, geojson, images
 from ...data.formats import FORMATS
 from ...storage.plurals import many
 from ..arguments import CLASSES_HELP, AddCommand, add_workspace, as_classes, as_pairs
-from ..wording import list_classes
+from ..wording import list_classes, print_next
 from .label_files import GEOJSON, LABEL_STUDIO, PARQUET, WRITABLE, add_empty, is_label_studio, is_parquet, read_labels
 from .label_studio import POLICIES, POLICY_HELP, POLYGONS_HELP
 
@@ -110,6 +110,8 @@ def _export(args: argparse.Namespace) -> None:
     with Workspace.open(args.workspace, read_only=True) as workspace:
         out = args.out or args.workspace / "export" / args.to
         _print_exported(export_workspace(workspace, args.to, out, _crs_of(args)))
+        if workspace.ids("unlabelled") or workspace.ids("queried"):
+            print_next(workspace, args.workspace)
 
 
 def _print_exported(exported: Exported) -> None:

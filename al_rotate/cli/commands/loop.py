@@ -250,5 +250,5 @@ def _status(args: argparse.Namespace) -> None:
         for time, what, summary in changes[["time", "what", "summary"]].tail(LAST_CHANGES).to_numpy().tolist():
             print(f"  {time} {describe_change(what, summary)}")
         if advice:
-            print(advice.reason)
+            print(f"another round? {advice.reason}")
         print_next(workspace, args.workspace)

@@ -133,6 +133,15 @@ def test_a_loop_trains_on_the_labels_first(al, tmp_path):
     assert "imported" in al("status", work)[1]
 
 
+def test_the_budget_is_kept(init, al, tmp_path):
+    arguments = ("--classes", "ship", "--budget", "2")
+    for _ in range(2):  # again, as after a kill
+        assert init(*arguments)[0] == 0
+    code, _, err = init("--classes", "ship", "--budget", "3")
+    assert (code, "there already, with Budget(images=2): give --budget to al-rotate query" in err) == (1, True)
+    assert "round 0: 2 images queried" in al("query", tmp_path / "work")[1]
+
+
 def test_how_to_train_is_kept(al, init, tmp_path):
     options = ("--classes", "ship", "--schedule", "per_image=3", "least=9", "--pseudo-labels", "--cold-start")
     for _ in range(2):  # again, as after a kill
