@@ -13,7 +13,7 @@ from ..storage.user_warnings import warn_user
 from ..workspace import IMPORTED, REVIEW, Round, Workspace
 from ..workspace.artefacts import read_showing_rule
 from .paths import without_folders
-from .plots import without_frame
+from .plots import KIND_COLOURS, OKABE_ITO, without_frame
 
 ACCOUNT_ROWS = 20  # shown of an account
 
@@ -26,7 +26,12 @@ _MEASURES = {
     "angle_error": ("angle, °", "{:.1f}"),
 }
 _HEADINGS = [heading for heading, _ in _MEASURES.values()]
-_COLOURS = {"kept": "#4ade80", "changed": "#ffb000", "deleted": "#ff5d8f"}
+# What became of a predicted box -> its colour; hatches tell what colours do not.
+_FATES = {
+    "kept": (KIND_COLOURS["kept"], ""),
+    "changed": (KIND_COLOURS["moved"], "//"),
+    "deleted": (KIND_COLOURS["deleted"], "xx"),
+}
 
 
 def current_corrections(workspace: Workspace) -> pd.DataFrame:
@@ -141,10 +146,13 @@ def corrections_figure(table: pd.DataFrame) -> Figure | None:
     axes = figure.subplots(1, 3)
     predicted = table[table["what"] != "added"]
     shares = pd.crosstab(predicted["round"], predicted["what"], normalize="index")
-    shares = shares.reindex(columns=list(_COLOURS), fill_value=0)
+    shares = shares.reindex(columns=list(_FATES), fill_value=0)
     bottom = 0 * shares["kept"]
-    for part, colour in _COLOURS.items():
-        axes[0].bar(shares.index.astype(str), shares[part], bottom=bottom, color=colour, label=part, width=0.6)
+    look = {"edgecolor": "white", "lw": 0, "width": 0.6}
+    for part, (colour, hatch) in _FATES.items():
+        axes[0].bar(
+            shares.index.astype(str), shares[part], bottom=bottom, color=colour, hatch=hatch, label=part, **look
+        )
         bottom = bottom + shares[part]
     axes[0].set(xlabel="round", ylabel="share of predicted boxes", ylim=(0, 1))
     axes[0].legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
@@ -154,7 +162,7 @@ def corrections_figure(table: pd.DataFrame) -> Figure | None:
     ):
         limit = moved[name].quantile(0.98)
         # The few that are further off are counted in the last bar: they would flatten the others.
-        ax.hist(moved[name].clip(upper=limit), bins=25, range=(0, limit or 1), color="#0a6cff")
+        ax.hist(moved[name].clip(upper=limit), bins=25, range=(0, limit or 1), color=OKABE_ITO[0])
         ax.set(xlabel=label, ylabel="moved boxes")
     for ax in axes:
         without_frame(ax)
