@@ -144,6 +144,7 @@ def test_a_closed_standard_output(detections, tmp_path):
             ["query", "{}/none"],
             r"expected a workspace, .*/none is no folder; make one with: .* init .*/none --images F.*",
         ),
+        (["rank", "{}"], r"expected a folder with detections, got .*; of images: al-rotate predict .*"),
         (["rank", "{}/none"], r"expected a Parquet file or a folder of them, got .*/none"),
         (["rank", "{}/image_00.png"], r"expected a Parquet file of RotatedInstances, got .*"),
         (["rank", "{}/detections", "--strategy", "entropi"], r"expected a strategy among .* Did you mean 'entropy'\?"),

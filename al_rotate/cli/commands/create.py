@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def add(add_command: AddCommand) -> None:
     )
     init.add_argument("workspace", type=Path, help="the folder to make")
     init.add_argument("--images", type=Path, required=True, help="the images to label: a folder")
-    init.add_argument("--classes", help=f"{CLASSES_HELP}; by default those of the labels given")
+    by_default = "by default those of the labels given, else of the checkpoint"
+    init.add_argument("--classes", help=f"{CLASSES_HELP}; {by_default}")
     add_detector_arguments(init)
     add_strategy_arguments(init, default=LoopSettings.strategy, with_options=False)
     budget = "the most images that a query asks for; by default 50"
@@ -69,11 +71,13 @@ def _init(args: argparse.Namespace) -> None:
     held_back = read_labels(args.simulate, args.format, classes, pool, args.empty) if args.simulate else None
     labels = read_labels(args.labels, args.format, classes, pool, args.empty) if args.labels else None
     classes = classes or (held_back or labels or RotatedInstances.empty()).classes
+    known = _known_classes(args) if args.classes is None and args.checkpoint else ()
+    if classes and known:
+        _warn_of_classes_left_out(args, classes, known)
+    classes = classes or known
     if not classes:
         raise ValueError(f"expected --classes: {CLASSES_HELP}")
     cfg_options.check(args.config, args.cfg_options, training=True)
-    if args.classes is None and args.checkpoint:
-        _warn_of_classes_left_out(args, classes)
     test = read_set(args, "test", classes)
     val = read_set(args, "val", classes)
     detector = Detector(
@@ -111,15 +115,22 @@ def _init(args: argparse.Namespace) -> None:
         print_next(loop.workspace, args.workspace)
 
 
-def _warn_of_classes_left_out(args: argparse.Namespace, classes: Sequence[str]) -> None:
-    """Warn of classes that the checkpoint detects and a few labels happen not to show: the workspace goes without."""
+def _known_classes(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the classes that the checkpoint names, else those of the config, by their new names; none if neither."""
     from ...detection import checkpoints, configs
 
     config = configs.load(args.config)
     weights = checkpoints.read_checkpoint(args.checkpoint) if args.checkpoint != "zoo" else None
-    known = weights.classes if weights and weights.classes else configs.dataset_classes(config)
+    known = (weights and weights.classes) or ()
+    if not known:
+        with suppress(ValueError):
+            known = configs.dataset_classes(config)
     renamed = as_class_map(args.map) or {}
-    known = tuple(dict.fromkeys(renamed.get(name, name) for name in known))
+    return tuple(dict.fromkeys(renamed.get(name, name) for name in known))
+
+
+def _warn_of_classes_left_out(args: argparse.Namespace, classes: Sequence[str], known: Sequence[str]) -> None:
+    """Warn of classes that the checkpoint detects and a few labels happen not to show: the workspace goes without."""
     if (left_out := [name for name in known if name not in classes]) and len(left_out) < len(known):
         both = ",".join([*known, *(name for name in classes if name not in known)])
         warn_user(

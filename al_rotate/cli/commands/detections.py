@@ -27,6 +27,7 @@ from ..arguments import (
 from ..json_output import add_json, only_json, print_json
 from . import cfg_options
 from .images import add_depth, add_tiling_arguments, as_depth, as_tiling
+from .label_files import is_parquet
 
 SHOWN_ROWS = 10  # of a ranking
 
@@ -114,6 +115,10 @@ def _predict(args: argparse.Namespace) -> None:
 
 
 def _rank(args: argparse.Namespace) -> None:
+    if args.detections.is_dir() and not is_parquet(args.detections):
+        options = "--config CONFIG --checkpoint WEIGHTS --out FOLDER"
+        predict = f"al-rotate predict {shlex.quote(str(args.detections))} {options}"
+        raise FileNotFoundError(f"expected a folder with detections, got {args.detections}; of images: {predict}")
     rng = np.random.default_rng(args.seed)
     with only_json(args.json):
         ranking = rank(args.detections, args.strategy, rng, budget=args.budget, **as_options(args.options))

@@ -95,6 +95,16 @@ def test_classes_that_only_the_checkpoint_knows(init, tmp_path):
     assert "too, which" not in init(*arguments, "--classes", "ship,truck")[2]
 
 
+def test_without_labels_the_classes_are_those_of_the_checkpoint(init, tmp_path):
+    from al_rotate.detection import Detector
+
+    checkpoint = Detector(CONFIG, None, "cpu", classes=["truck", "boat"]).save(tmp_path / "mine.pth")
+    code, out, _ = init("--checkpoint", checkpoint, "--map", "boat=ship")
+    assert (code, "2 classes: truck, ship\n" in out) == (0, True)
+    code, _, err = init()
+    assert (code, "expected --classes: dota-v1" in err) == (1, True)
+
+
 def test_labels_are_added_later(al, init, tmp_path):
     work, second = tmp_path / "work", tmp_path / "second"
     assert init("--classes", "truck,ship")[0] == 0  # not the order of the files
