@@ -26,6 +26,7 @@ from ..data import RotatedInstances, geojson, images
 from ..data.formats import FORMATS as LABEL_FORMATS
 from ..data.formats import coco, cvat, dota, yolo_obb
 from ..storage.files import atomic_write, path_for_image
+from ..storage.plurals import many
 from ..workspace import Workspace
 from .conversion.annotations import ACCOUNT, read
 from .conversion.export_file import iterate_tasks
@@ -219,7 +220,7 @@ def write_labels(
         notes += [(i, "dropped", detail) for i in labels.image_ids[labels.image_index[~fits]]]
         labels = labels.where(fits)
         if labels.difficult is not None and (hard := np.count_nonzero(labels.difficult)):
-            detail = f"{hard} difficult boxes are written like all others: YOLO's labels have no place for that"
+            detail = f"written like all others: {many(hard, 'difficult box')}; YOLO's labels have no place for that"
             notes.append(("", "noted", detail))
         _refuse_other_labels(out / "labels", labels)
         yolo_obb.write(labels, out, files)

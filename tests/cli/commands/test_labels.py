@@ -53,7 +53,7 @@ def test_a_chain_of_formats_moves_no_box(al, tmp_path):
         assert labels.image_ids.tolist() == ["a", "b"]
         np.testing.assert_allclose(labels.boxes, drawn, atol=1e-4)
         assert (labels.difficult is not None and labels.difficult.tolist() == [0, 1]) == (number < 2)
-        told = "1 difficult boxes are written like all others" in (out / "account.csv").read_text()
+        told = "written like all others: 1 difficult box;" in (out / "account.csv").read_text()
         assert told == (number == 2)
 
 
