@@ -65,6 +65,13 @@ def _read_signature(app, what, name, obj, options, signature, returns):
     return tuple(part and _ARRAY.sub(r"NDArray[\1]", _ALIAS.sub(r"\1", part)) for part in (signature, returns))
 
 
+def _read_docstring(app, what, name, obj, options, lines):
+    """Keep a property's sentence whole: Napoleon would take what is before a colon for its type."""
+    if what in ("property", "attribute") and lines:
+        lines[0] = lines[0].replace(": ", " \N{EN DASH} ")
+
+
 def setup(app):
     app.connect("source-read", _read_source)
     app.connect("autodoc-process-signature", _read_signature)
+    app.connect("autodoc-process-docstring", _read_docstring, priority=400)  # before Napoleon's 500
