@@ -19,6 +19,7 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from ...data.images import UnreadableImage
+from ...storage.user_warnings import warn_user
 from .forward import Prepared
 from .pipeline import batched
 
@@ -45,7 +46,9 @@ def read(path: Path) -> Encoded | None:
 
     Returns:
         None for what another decoder has to read, or to refuse: other formats, several pictures in one file, grey,
-        CMYK, colour stored as red, green and blue, an orientation to be applied, truncated and damaged files.
+        CMYK, colour stored as red, green and blue, an orientation to be applied, and files with a damaged header or
+        without an end. Damage behind the header is left to nvJPEG, which may refuse it or give other pixels than
+        libjpeg there.
     """
     try:
         data = path.read_bytes()
@@ -68,11 +71,14 @@ def decoded(
 ) -> Iterator[Prepared | UnreadableImage]:
     """Yield prepared images in their order, with pixels on a device in the place of :class:`Encoded` ones.
 
+    It warns of files that the device could not decode and the usual decoder could.
+
     Args:
         images: as they are prepared.
         device: decodes.
         again: prepares the image of a position by the usual decoder, where the device cannot.
     """
+    reasons: dict[str, str] = {}  # image id -> why another decoder read it
     for start, group in zip(itertools.count(0, _AT_ONCE), batched(images, _AT_ONCE), strict=False):
         encoded = {place: image for place, image in enumerate(group) if _is_encoded(image)}
         pixels = _decode([image["inputs"].pixels for image in encoded.values()], device)
@@ -80,10 +86,19 @@ def decoded(
         for place, image in enumerate(group):
             if place not in encoded:
                 yield image
-            elif found[place] is None:
-                yield again(start + place)
+            elif isinstance(reason := found[place], str):
+                prepared = again(start + place)
+                if not isinstance(prepared, UnreadableImage):
+                    reasons[encoded[place]["data_samples"].img_id] = reason
+                yield prepared
             else:
                 yield {**encoded[place], "inputs": replace(encoded[place]["inputs"], pixels=found[place])}
+    if reasons:
+        image_id, reason = next(iter(reasons.items()))
+        warn_user(
+            f"{len(reasons)} JPEG files were decoded on the CPU, as without nvjpeg, the first {image_id}: on {device}, "
+            f"{reason}"
+        )
 
 
 def require(device: torch.device) -> None:
@@ -95,11 +110,10 @@ def require(device: torch.device) -> None:
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "jpeg")
     try:
-        decode_jpeg([_as_tensor(file.getvalue())], ImageReadMode.RGB, device)
+        _decode_at_once([Encoded(_as_tensor(file.getvalue()), (8, 8, 3))], device)
     except RuntimeError as error:
         raise ValueError(
-            f"expected a torchvision that decodes JPEG files on {device}, got {str(error).splitlines()[0]}; leave out "
-            "nvjpeg"
+            f"expected a torchvision that decodes JPEG files on {device}, got {_said(error)}; leave out nvjpeg"
         ) from error
 
 
@@ -107,18 +121,42 @@ def _is_encoded(image: Prepared | UnreadableImage) -> TypeGuard[Prepared]:
     return isinstance(image, dict) and isinstance(image["inputs"].pixels, Encoded)
 
 
-def _decode(files: list[Encoded], device: torch.device) -> list[Tensor | None]:
-    """Return the pixels of each file, (H, W, 3) BGR, None where they are not to be had."""
+def _decode(files: list[Encoded], device: torch.device) -> list[Tensor | str]:
+    """Return the pixels of each file, (H, W, 3) BGR, or why they are not to be had.
+
+    A batch that fails, for want of memory or for one of its files, which the error does not name, is halved.
+    """
     if not files:
         return []
     try:
-        images = decode_jpeg([file.data for file in files], ImageReadMode.RGB, device)
-    except RuntimeError:  # names no file, and gives none of them
-        return [None] if len(files) == 1 else [pixels for file in files for pixels in _decode([file], device)]
-    packed = [image.flip(0).permute(1, 2, 0).contiguous() for image in images]
+        return _decode_at_once(files, device)
+    except RuntimeError as error:  # running out of memory is one
+        reason = _said(error)
     if device.type == "cuda":
+        torch.cuda.empty_cache()  # only here, where the error no longer holds what was decoded
+    if len(files) == 1:
+        return [reason]
+    half = len(files) // 2
+    return _decode(files[:half], device) + _decode(files[half:], device)
+
+
+def _decode_at_once(files: list[Encoded], device: torch.device) -> list[Tensor | str]:
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        # torchvision decodes in a stream of its own, into memory that this one may still read (pytorch/vision#9606).
+        torch.cuda.current_stream(device).synchronize()
+    images = decode_jpeg([file.data for file in files], ImageReadMode.RGB, device)
+    pixels = [image.flip(0).permute(1, 2, 0).contiguous() for image in images]
+    if on_gpu:
         torch.cuda.current_stream(device).synchronize()  # those that read them have streams of their own
-    return [pixels if pixels.shape == file.shape else None for pixels, file in zip(packed, files, strict=True)]
+    return [
+        image if image.shape == file.shape else f"{tuple(image.shape)} pixels in place of {file.shape}"
+        for image, file in zip(pixels, files, strict=True)
+    ]
+
+
+def _said(error: RuntimeError) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _as_tensor(data: bytes) -> Tensor:

@@ -57,6 +57,7 @@ class Forward:
         self._cuda_streams = [torch.cuda.Stream(device) for _ in range(streams)] if on_gpu else []
         self._noted: threading.local | None = None  # the neck's levels, where features are wanted
         self._largest: float = float("inf")  # batch that the GPU's memory holds
+        self._starting, self._turns = threading.Lock(), threading.Semaphore(streams)
 
     @contextmanager
     def ready(self) -> Iterator[None]:
@@ -110,18 +111,37 @@ class Forward:
             torch.cuda.set_stream(stream)  # of this thread
 
     def _predict(self, images: Sequence[Prepared]) -> list[dict[str, Any]]:
-        """Run images through the model, in smaller batches once a GPU's memory does not hold so many."""
+        """Run images through the model, in smaller batches once a GPU's memory does not hold so many.
+
+        An image that it does not hold beside other batches waits until they are done.
+        """
         outputs: list[dict[str, Any]] = []
+        alone = False
         while len(outputs) < len(images):
             size = int(min(self._largest, len(images) - len(outputs)))
             try:
-                outputs += self._predict_at_once(images[len(outputs) :][:size])
+                with self._turn(alone):
+                    outputs += self._predict_at_once(images[len(outputs) :][:size])
+                continue
             except torch.OutOfMemoryError:
-                if size == 1:
+                if alone:
                     raise
-                self._largest = size // 2
-                torch.cuda.empty_cache()
+            alone = size == 1
+            self._largest = min(self._largest, max(1, size // 2))  # another stream may have found less
+            torch.cuda.empty_cache()  # only here, where the error no longer holds the batch
         return outputs
+
+    @contextmanager
+    def _turn(self, alone: bool) -> Iterator[None]:
+        """While open, a batch may run, beside those of the other streams or `alone`."""
+        turns = self._streams if alone else 1
+        with self._starting:  # so that none starts while one waits for all others to end
+            for _ in range(turns):
+                self._turns.acquire()
+        try:
+            yield
+        finally:
+            self._turns.release(turns)
 
     @torch.no_grad()
     def _predict_at_once(self, images: Sequence[Prepared]) -> list[dict[str, Any]]:

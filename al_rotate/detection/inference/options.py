@@ -41,7 +41,7 @@ class PredictOptions:
             pipelines that load, resize bilinearly by OpenCV, pad with a constant or not, and pack; others run as ever.
         nvjpeg: decode JPEG files on the GPU that the detector is on, which also resizes them. Their pixels, and so the
             boxes, differ a little from those of other decoders, by which files of other kinds are read all the same.
-            Scenes are decoded as ever.
+            Scenes, other views, and files read by `bands` or `stretch` are decoded as ever.
 
     Raises:
         ValueError: for a `batch_size`, `bands` or `stretch` that cannot be; for `nvjpeg` without resizing there.

@@ -60,7 +60,7 @@ class InferencePipeline:
         outputs: dict[int, dict[str, Any]] = {}
 
         def readable() -> Iterator[tuple[int, Prepared]]:
-            ahead = prefetch(pool, self._prepare, pairs, 4 * self._batch_size)
+            ahead = prefetch(pool, self._prepare, pairs, self._prepare.batches_ahead * self._batch_size)
             for position, image in enumerate(self._prepare.finished(ahead, pairs)):
                 if isinstance(image, UnreadableImage):
                     skipped[pairs[position][0]] = str(image)

@@ -27,6 +27,9 @@ class Preparation:
     Args:
         config: of the detector.
 
+    Attributes:
+        batches_ahead: how many batches of images to prepare ahead; fewer where they wait at their full size.
+
     Raises:
         ValueError: for a config without a test pipeline, or with one that cannot be built.
     """
@@ -36,6 +39,7 @@ class Preparation:
         with configs.explained(config, "a test pipeline that can be built"):
             self._pipeline: Compose | Deferred = Compose(steps)
         self._decodes: torch.device | None = None
+        self.batches_ahead = 4
 
     def on(self, device: torch.device, options: PredictOptions) -> Preparation:
         """Return the preparation for a device that resizes or decodes, where `options` ask for it; else this one.
@@ -59,7 +63,7 @@ class Preparation:
     def deferred(self, decodes: torch.device | None = None) -> Preparation:
         """Return the preparation that leaves resizing to a device, and JPEG files to one that `decodes` them."""
         deferred = copy.copy(self)
-        deferred._pipeline, deferred._decodes = Deferred(self._pipeline), decodes
+        deferred._pipeline, deferred._decodes, deferred.batches_ahead = Deferred(self._pipeline), decodes, 2
         return deferred
 
     def __str__(self) -> str:
@@ -71,7 +75,10 @@ class Preparation:
         Raises:
             ValueError: when the pipeline fails on every image; when an array is no image.
         """
-        return self._prepared(pair, self._encoded(pair[1]) or read(pair))
+        image = self._encoded(pair[1]) or read(pair)
+        if isinstance(self._pipeline, Deferred) and isinstance(image, np.ndarray) and not isinstance(pair[1], Path):
+            image = image.copy()  # it waits, while its source may refill an array, or let go of a scene that it is of
+        return self._prepared(pair, image)
 
     def finished(
         self, images: Iterator[Prepared | UnreadableImage], pairs: Sequence[tuple[str, Source]]

@@ -23,7 +23,8 @@ from al_rotate.detection.inference.options import OutputOptions  # noqa: E402
 from al_rotate.detection.inference.preparing import Preparation  # noqa: E402
 
 CPU = torch.device("cpu")
-DECODED = {"usual", "progressive", "full_colour", "upright", "without_tables"}  # the last one only tried
+DAMAGED = {"noisy", "cut_short"}  # behind the header: nobody notices, and libjpeg decodes what it can
+DECODED = {"usual", "progressive", "full_colour", "upright", "without_tables", *DAMAGED}  # without tables: only tried
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         return exif
 
     usual = encoded()
-    tables = usual.index(b"\xff\xdb")
+    tables, half = usual.index(b"\xff\xdb"), len(usual) // 2
     kinds = {
         "usual": usual,
         "progressive": encoded(progressive=True),
@@ -55,7 +56,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "rgb": encoded(keep_rgb=True),
         "several": encoded(kind="mpo", save_all=True, append_images=[picture]),
         "png": encoded(kind="png"),
-        "truncated": usual[: len(usual) // 2],
+        "truncated": usual[:half],
+        "cut_short": usual[:half] + b"\xff\xd9",
+        "noisy": usual[:half] + np.random.default_rng(0).bytes(1000).replace(b"\xff", b"") + usual[half + 1000 :],
         "without_tables": usual[:tables] + usual[usual.index(b"\xff\xc0") :],
         "text": b"no image",
         "empty": b"",
@@ -76,7 +79,7 @@ def test_what_is_sent_where(files: dict[str, Path]):
 
 def test_one_that_cannot_be_decoded_among_others(files: dict[str, Path]):
     prepared = Preparation(configs.load("rotated_rtmdet_tiny-3x-dota")).deferred(CPU)
-    names = ["usual", "without_tables", "png", "text", "progressive"] * 8  # more than go at once
+    names = ["usual", "without_tables", "png", "text", "progressive", *DAMAGED] * 8  # more than go at once
     pairs = [(name, files[name]) for name in names]
     done = list(prepared.finished(map(prepared, pairs), pairs))
     for name, image in zip(names, done, strict=True):
@@ -106,7 +109,54 @@ def test_the_same_detections_and_reasons(detector: Detector, files: dict[str, Pa
         found = pipeline.InferencePipeline(prepare, run, detector.classes, 4, None, bar)([*files.items()])
     assert found == expected
     assert {*found.skipped} == {"truncated", "without_tables", "text", "empty", "missing"}
-    assert together == [5, 1, 1, 1, 1, 1]  # after all together failed, each alone; "large" is resized as ever
+    # Halved while one fails; "large" is resized as ever.
+    assert together == [7, 3, 4, 2, 2, 1, 1]
+
+
+class TestWithoutMemory:
+    """A GPU's memory that holds two pictures at a time, or none."""
+
+    @pytest.fixture
+    def holds(self, monkeypatch) -> list[int]:
+        decode, most = device_jpeg.decode_jpeg, [2]
+
+        def decoding(data: list[Any], *rest: Any) -> Any:
+            if len(data) > 2 * most[0]:
+                raise RuntimeError("memory\nis full")  # as torchvision says it
+            return [NoRoom() for _ in data] if len(data) > most[0] else decode(data, *rest)
+
+        class NoRoom:
+            def flip(self, dimension: int) -> Any:
+                raise torch.OutOfMemoryError("too large")
+
+        monkeypatch.setattr(device_jpeg, "decode_jpeg", decoding)
+        return most
+
+    def finished(self, files: dict[str, Path]) -> dict[str, Any]:
+        prepare = Preparation(configs.load("rotated_rtmdet_tiny-3x-dota")).deferred(CPU)
+        pairs = [(f"{name}{k}", files[name]) for k in range(5) for name in ("usual", "text", "progressive")]
+        done = prepare.finished(map(prepare, pairs), pairs)
+        return {name: image for (name, _), image in zip(pairs, done, strict=True)}
+
+    @pytest.mark.parametrize("most", [1, 2])
+    def test_in_smaller_batches(self, files: dict[str, Path], holds: list[int], most: int, recwarn):
+        holds[0] = most
+        self.check(self.finished(files), files)
+        assert not recwarn
+
+    def test_by_the_usual_decoder(self, files: dict[str, Path], holds: list[int]):
+        holds[0] = 0
+        with pytest.warns(UserWarning, match="10 JPEG files were decoded on the CPU, .* first usual0: on cpu, memory$"):
+            found = self.finished(files)
+        self.check(found, files)
+
+    def check(self, found: dict[str, Any], files: dict[str, Path]) -> None:
+        for name, image in found.items():
+            if name.startswith("text"):
+                assert isinstance(image, images.UnreadableImage)
+            else:
+                expected = images.read(files[name[:-1]], "BGR")
+                np.testing.assert_array_equal(image["inputs"].pixels.numpy(), expected)
 
 
 class TestAsked:

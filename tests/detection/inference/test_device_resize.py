@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mmengine.registry import init_default_scope  # noqa: E402
 
 from al_rotate.detection import Detector, PredictOptions  # noqa: E402
 from al_rotate.detection.inference import device_resize, forward  # noqa: E402
+from al_rotate.detection.inference import pipeline as inference_pipeline  # noqa: E402
 from al_rotate.detection.inference.device_resize import Deferred, as_unresized, can_defer, resized  # noqa: E402
 from al_rotate.detection.inference.preparing import Preparation  # noqa: E402
 
@@ -206,6 +208,34 @@ class TestDetections:
         monkeypatch.setattr(detector.model.data_preprocessor, "__class__", Listing)
         assert predict(detector, mixed, resize_on_device=True) == predict(detector, mixed)
         assert sum(batches) == len(mixed)
+
+    def test_a_source_may_refill_its_array(self, detector: Detector, batches: list[int]):
+        """Which is read before the next one, and resized after it."""
+        scratch = np.zeros((64, 64, 3), np.uint8)
+
+        def filled(seed: int) -> NDArray[np.uint8]:
+            scratch[:] = noise(64, 64, seed)
+            return scratch
+
+        sources = [(str(seed), partial(filled, seed)) for seed in range(3)]
+        expected = predict(detector, [(name, source().copy()) for name, source in sources])
+        assert expected.n_boxes
+        assert predict(detector, sources, resize_on_device=True, workers=1) == expected
+        assert batches == [3]
+
+    def test_a_tile_lets_go_of_its_scene(self, detector: Detector):
+        scene = np.zeros((300, 64, 3), np.uint8)
+        image = Preparation(detector.config).deferred()(("tile", lambda: scene[:64]))
+        assert not np.shares_memory(image["inputs"].pixels.numpy(), scene)
+
+    def test_fewer_are_read_ahead(self, detector: Detector, mixed: dict[str, Path], monkeypatch):
+        """They wait at their full size."""
+        depths: list[int] = []
+        prefetch = inference_pipeline.prefetch
+        monkeypatch.setattr(inference_pipeline, "prefetch", lambda *rest: depths.append(rest[-1]) or prefetch(*rest))
+        for on_device in (False, True):
+            predict(detector, mixed, batch_size=3, resize_on_device=on_device)
+        assert depths == [12, 6]
 
     def test_shards_may_be_finished_the_other_way(self, detector: Detector, mixed, batches, tmp_path: Path):
         first = predict(detector, mixed, out=tmp_path)

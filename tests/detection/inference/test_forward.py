@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any, ClassVar
 
 import pytest
@@ -123,6 +124,29 @@ def test_a_batch_that_memory_does_not_hold_is_halved_from_then_on(monkeypatch):
     batches = [[(k, {"inputs": k, "data_samples": k}) for k in range(start, start + 8)] for start in (0, 8)]
     assert [outputs for _, outputs in forward.run(batches)] == [[*range(8)], [*range(8, 16)]]
     assert Small.sizes == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("streams", [2, 4])
+def test_an_image_that_memory_does_not_hold_beside_others_waits_for_them(streams: int, monkeypatch):
+    class Crowded(torch.nn.Module):
+        running, refused = 0, 0
+
+        def test_step(self, data: dict[str, list[Any]]) -> list[Any]:
+            type(self).running += 1
+            try:
+                time.sleep(0.01)
+                if self.running > 1 or len(data["inputs"]) > 1:
+                    type(self).refused += 1
+                    raise torch.OutOfMemoryError
+                return data["inputs"]
+            finally:
+                type(self).running -= 1
+
+    forward = Forward(Crowded(), 1, OutputOptions(), torch.device("cpu"), "fp32", None, streams)
+    monkeypatch.setattr(forward, "_as_arrays", lambda sample: sample)
+    batches = [[(k, {"inputs": k, "data_samples": k}) for k in range(start, start + 4)] for start in range(0, 24, 4)]
+    found = [output for _, outputs in forward.run(batches) for output in outputs]
+    assert (found, Crowded.refused > streams) == ([*range(24)], True)
 
 
 def test_a_single_image_that_memory_does_not_hold_is_an_error():

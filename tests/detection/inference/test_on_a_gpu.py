@@ -17,6 +17,7 @@ import cv2  # noqa: E402
 
 from al_rotate.data import images, synthetic  # noqa: E402
 from al_rotate.detection import Detector  # noqa: E402
+from al_rotate.detection.inference import device_jpeg  # noqa: E402
 from al_rotate.detection.inference.device_resize import as_unresized, resized  # noqa: E402
 from al_rotate.detection.inference.forward import Forward  # noqa: E402
 from al_rotate.detection.inference.options import OutputOptions  # noqa: E402
@@ -28,6 +29,17 @@ from al_rotate.evaluation import best_overlaps  # noqa: E402
 def exact(monkeypatch):
     """Convolutions in float32: by default PyTorch rounds their input to TF32."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
+@pytest.fixture
+def nvjpeg() -> torch.device:
+    """The GPU, where torchvision has nvJPEG."""
+    gpu = torch.device("cuda:0")
+    try:
+        device_jpeg.require(gpu)
+    except ValueError as error:
+        pytest.skip(str(error))
+    return gpu
 
 
 def test_as_on_a_cpu(detector: Detector, finetuned, mixed: dict[str, Path], exact):
@@ -70,9 +82,9 @@ def test_the_same_whoever_resizes(finetuned, mixed: dict[str, Path], exact):
     assert close(predict(on_gpu, mixed), on_cpu)
 
 
-def test_how_far_nvjpegs_pixels_are(tmp_path: Path, detector: Detector, capsys):
+def test_how_far_nvjpegs_pixels_are(tmp_path: Path, detector: Detector, nvjpeg: torch.device, capsys):
     """From Pillow's; with colours stored at half the size, as usual, and at the full one."""
-    prepare = Preparation(detector.config).deferred(torch.device("cuda:0"))
+    prepare = Preparation(detector.config).deferred(nvjpeg)
     for subsampling, most in ((0, 2), (2, 4)):
         pairs = [(f"{subsampling}{seed}", tmp_path / f"{subsampling}{seed}.jpg") for seed in range(40)]
         for seed, (_, file) in enumerate(pairs):
@@ -88,7 +100,26 @@ def test_how_far_nvjpegs_pixels_are(tmp_path: Path, detector: Detector, capsys):
         assert gaps.mean() < most
 
 
-def test_nvjpeg_finds_the_same_objects(finetuned, mixed: dict[str, Path], exact):
+def test_damaged_files_get_no_pixels_of_other_images(tmp_path: Path, detector: Detector, nvjpeg: torch.device):
+    """Whatever was in the memory that they are decoded to, they become the same."""
+    prepare = Preparation(detector.config).deferred(nvjpeg)
+    Image.fromarray(synthetic.render(128, 5)[0]).save(tmp_path / "whole.jpg")
+    data = (tmp_path / "whole.jpg").read_bytes()
+    half, noise = len(data) // 2, np.random.default_rng(0).bytes(1000).replace(b"\xff", b"")
+    (tmp_path / "cut_short.jpg").write_bytes(data[:half] + b"\xff\xd9")
+    (tmp_path / "noisy.jpg").write_bytes(data[:half] + noise + data[half + 1000 :])
+    pairs = [*images.find(tmp_path).items()] * 4
+
+    def decoded(value: int) -> list[torch.Tensor]:
+        used = [torch.full((128 * 128 * 3,), value, dtype=torch.uint8, device=nvjpeg) for _ in range(200)]
+        del used  # PyTorch gives the same memory to the next who ask
+        return [image["inputs"].pixels.cpu() for image in prepare.finished(map(prepare, pairs), pairs)]
+
+    for (name, _), first, second in zip(pairs, decoded(7), decoded(200), strict=True):
+        assert torch.equal(first, second), name
+
+
+def test_nvjpeg_finds_the_same_objects(finetuned, mixed: dict[str, Path], nvjpeg, exact):
     on_gpu = Detector(finetuned.config, finetuned.checkpoint, "cuda:0", MANY_BOXES, precision="fp32")
     expected = predict(on_gpu, mixed)
     found = predict(on_gpu, mixed, nvjpeg=True)
