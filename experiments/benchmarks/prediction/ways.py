@@ -37,27 +37,24 @@ class Ways:
         device: of the models.
 
     Attributes:
-        by_name: name -> a function that prepares a way and returns the one to be timed.
+        by_name: name -> a function that prepares a way and returns the one to be timed. Names begin with a letter, a
+            capital where the default precision is replaced by float32.
     """
 
     def __init__(self, folder: Path, files: dict[str, Path], size: int | None, device: str = "cpu") -> None:
         self.files, self.checkpoint, self.device = files, str(folder / "finetuned.pth"), device
-        self.config = configs.load(folder / "config.py")
-        if size:
-            sides = {f"test_dataloader.dataset.pipeline.{k}": (size, size) for k in ("1.scale", "2.size")}
-            self.config.merge_from_dict(sides, allow_list_keys=True)
-        configs.without_pretrained(self.config)
+        self.config = config_of(folder, size)
         self.by_name: dict[str, Callable[[], Run]] = {
             "a inference_detector, one by one": self.one_by_one,
             "b DetInferencer, batches of 8": self.inferencer,
             "c MMRotate's test loop": self.test_loop,
             "d ours": lambda: self.ours("auto", "auto"),
-            "d ours, fp32": lambda: self.ours("fp32", "auto"),
-            "d ours, fp32 in PyTorch": lambda: self.ours("fp32", "torch"),
+            "D ours, fp32": lambda: self.ours("fp32", "auto"),
+            "D ours, fp32 in PyTorch": lambda: self.ours("fp32", "torch"),
             "e forward pass, MMRotate's model": self.forward_of_mmrotate,
             "e forward pass, ours": lambda: self.forward_of_ours("auto", "auto"),
-            "e forward pass, ours in fp32": lambda: self.forward_of_ours("fp32", "auto"),
-            "e forward pass, ours in PyTorch": lambda: self.forward_of_ours("fp32", "torch"),
+            "E forward pass, ours in fp32": lambda: self.forward_of_ours("fp32", "auto"),
+            "E forward pass, ours in PyTorch": lambda: self.forward_of_ours("fp32", "torch"),
             "f decoding": self.decoding,
             "g ours, resized on the CPU": lambda: self.ours("auto", "auto", resize_on_device=False),
             "h ours, by nvJPEG": lambda: self.ours("auto", "auto", nvjpeg=True),
@@ -187,6 +184,16 @@ class Ways:
             prepared = [pipeline({"img": images.read(file, "BGR"), "img_id": ""}) for file in batch]
             batches.append(model.data_preprocessor(collate(prepared))["inputs"])
         return batches
+
+
+def config_of(folder: Path, size: int | None) -> Config:
+    """Return the config of a folder of al_rotate.finetune; images are resized to `size`, None for its own."""
+    config = configs.load(folder / "config.py")
+    if size:
+        sides = {f"test_dataloader.dataset.pipeline.{k}": (size, size) for k in ("1.scale", "2.size")}
+        config.merge_from_dict(sides, allow_list_keys=True)
+    configs.without_pretrained(config)
+    return config
 
 
 def collate(prepared: list[dict[str, Any]]) -> dict[str, list[Any]]:
