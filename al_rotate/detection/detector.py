@@ -230,7 +230,7 @@ class Detector:
             "model": model_digest(self.config.model, self.model),
             "choice of bands": reading["bands"],
             "stretch": reading["stretch"],
-            "pipeline": str(self._prepare.on(self.device, options)),
+            "pipeline": str(self._prepare if tiling else self._prepare.on(self.device, options)),  # tiles: no nvJPEG
             "precision": self.precision,
             "shard": SHARD,
             "tiling": tiling,

@@ -182,6 +182,11 @@ class TestAsked:
         with pytest.raises(ValueError, match="expected a torchvision that decodes JPEG files on cuda:0, got"):
             Preparation(detector.config).on(torch.device("cuda:0"), PredictOptions(nvjpeg=True))
 
+    def test_finished_scenes_are_those_of_any_decoder(self, detector: Detector, files: dict[str, Path], tmp_path: Path):
+        """Tiles are cut out of scenes that Pillow decodes."""
+        first = detector.predict_scenes([files["usual"]], progress=False, out=tmp_path)
+        assert detector.predict_scenes([files["usual"]], progress=False, out=tmp_path, nvjpeg=True) == first
+
     def test_its_detections_are_not_mixed_with_others(self, detector: Detector):
         usual = Preparation(detector.config)
         assert str(usual.deferred()) == str(usual)
