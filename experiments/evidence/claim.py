@@ -21,7 +21,7 @@ import pandas as pd
 
 from ..paths import TABLES
 from . import analysis
-from .prices import COSTS, recounted, seconds_known
+from .prices import costs_of, recounted, seconds_known
 from .savings import (
     BY_PHOTOGRAPHS,
     BY_TILES,
@@ -80,7 +80,7 @@ def claim(tables: Mapping[str, pd.DataFrame], candidate: str, control: str = DET
     head += ["beside it: training", "beside it: pseudo-labels"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name, table in tables.items():
-        for about, cost in COSTS.items():
+        for about, cost in costs_of(table).items():
             first, ends = from_nothing(table, cost)
             steps = steps_to(table, candidate, control, first)
             saved = Savings(table, cost, steps)
@@ -101,7 +101,7 @@ def claim(tables: Mapping[str, pd.DataFrame], candidate: str, control: str = DET
 
 def sentence(name: str, table: pd.DataFrame, candidate: str, control: str = DETECTED) -> str:
     """The claim of one comparison in words, at 12 s a box: what it starts from, what by, and how much."""
-    cost = COSTS["12 s"]
+    cost = costs_of(table)["12 s"]
     first, ends = from_nothing(table, cost)
     steps = steps_to(table, candidate, control, first)
     saved, paid = Savings(table, cost, steps), seconds_known(table, cost, first.way)
@@ -124,7 +124,7 @@ def areas(tables: Mapping[str, pd.DataFrame]) -> tuple[str, list[str]]:
     head = ["pool", "arm", f"less `{RANDOM}`", f"less `{DETECTED}`"]
     lines, below = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"], []
     for name, table in tables.items():
-        priced = table.assign(seconds=recounted(table, COSTS["12 s"]))
+        priced = table.assign(seconds=recounted(table, costs_of(table)["12 s"]))
         of = {other: analysis.areas(priced, "seconds", other) for other in (RANDOM, DETECTED)}
         for arm in dict.fromkeys(table["name"]):
             if arm == RANDOM:
@@ -144,7 +144,7 @@ def training_lead(table: pd.DataFrame) -> pd.DataFrame:
         long, 0.1: 10 % longer); ahead, the same of mAP less random's. If the two go together over the arms, a lead may
         be one in training.
     """
-    cost = COSTS["12 s"]
+    cost = costs_of(table)["12 s"]
     rows = {}
     for arm in dict.fromkeys(table["name"]):
         leads = []

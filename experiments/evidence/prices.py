@@ -6,6 +6,7 @@ Which boxes were shown, and which images a budget bought, is as it was.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import pandas as pd
@@ -23,8 +24,19 @@ COSTS: Mapping[str, CostModel] = {
     "35 s": CostModel(added=35.0),
     "35 s, moving 15 s, a look 4 s": CostModel(added=35.0, moved=15.0, relabelled=3.0, deleted=2.0, kept=4.0),
     "12 s, moving 8 s": CostModel(added=12.0, moved=8.0),
-    "12 s, a tile 1 s": CostModel(image=1.0, added=12.0),  # as where people look over photographs, not over tiles
 }
+_AS_LONG = "12 s, a tile takes as long as a photograph"
+
+
+def costs_of(table: pd.DataFrame) -> dict[str, CostModel]:
+    """The prices that a comparison is counted at, by name.
+
+    To look a tile over takes what it took in the comparison, where it is charged by its area (`cost` in
+    :mod:`experiments.comparison.config`), but in the last of them.
+    """
+    image = float(table["image_seconds"].iloc[0]) if "image_seconds" in table else CostModel().image
+    costs = {name: replace(cost, image=image) for name, cost in COSTS.items()}
+    return {**costs, _AS_LONG: replace(COSTS["12 s"], image=PHOTOGRAPH)}
 
 
 def recounted(table: pd.DataFrame, cost: CostModel, way: Way = "corrected") -> pd.Series:
