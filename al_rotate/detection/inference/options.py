@@ -40,7 +40,8 @@ class PredictOptions:
         resize_on_device: resize and pad where the detector is, to the same pixels; None does so on a GPU. Only test
             pipelines that load, resize bilinearly by OpenCV, pad with a constant or not, and pack; others run as ever.
         nvjpeg: decode JPEG files on the GPU that the detector is on, which also resizes them. Their pixels, and so the
-            boxes, differ a little from those of other decoders, by which files of other kinds are read all the same.
+            boxes, differ a little from those of other decoders, by which files of other kinds are read all the same;
+            of files that are damaged behind their header they may differ much.
             Scenes, other views, and files read by `bands` or `stretch` are decoded as ever.
 
     Raises:
