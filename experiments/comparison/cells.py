@@ -77,6 +77,7 @@ def run_cell(work: Path, data: Path | None, config: dict[str, Any], cell: Cell) 
     with _open_loop(work, data, config, cell, materials) as loop:
         durations = _run_round(loop, cell)
         row = {"seed": cell.seed, "round": cell.round, **_outcome(loop, cell, materials), **durations}
+    row["image_seconds"] = al.CostModel(**config["cost"]).image
     row["cpu_s"] = round(time.process_time() - started, 2)
     row["versions"] = json.dumps({name: importlib.metadata.version(name) for name in _PACKAGES})
     row["code"] = code_digest()
@@ -116,7 +117,9 @@ def _open_loop(work: Path, data: Path | None, config: dict[str, Any], cell: Cell
         arguments |= {
             "images": about.files,
             "classes": about.labels.classes,
-            "annotator": al.SimulatedAnnotator(about.labels, tolerance=person.tolerance),
+            "annotator": al.SimulatedAnnotator(
+                about.labels, al.CostModel(**config["cost"]), tolerance=person.tolerance
+            ),
             "test": (about.test_files, about.test),
             "labels": about.known,
         }

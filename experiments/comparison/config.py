@@ -4,12 +4,14 @@ A config is a YAML file with these keys:
 
 - ``pool``: a name of :data:`experiments.learners.pools.tile_pool.POOLS`, or ``planted``;
 - ``known``: photographs that the detector is trained on before the loop begins, and keeps; 0 for ``planted``;
-- ``first_iterations`` of that training, ``training`` of all later ones (arguments of
-  :class:`al_rotate.detection.Schedule`), ``lr`` of all;
+- ``first_iterations`` of the weights that all trainings start from, on those photographs; ``training`` (arguments of
+  :class:`al_rotate.detection.Schedule`), with the known photographs alone, too; ``lr`` of all;
 - ``budget``: what has been spent after each query, in all: ``images: [10, 20]`` or ``seconds: [600, 1200]``. The first
   query is drawn at random, the same for all arms of a seed;
 - ``seeds``: each draws its own photographs, first query and weights;
 - ``measure``: ``val`` while something is being chosen, ``test`` for what is reported;
+- ``cost``: seconds for each kind of correction, where they are not the library's: arguments of
+  :class:`al_rotate.CostModel`. A photograph takes 1 s to open and 4 s to look over, a tile 1 s and its share of 4 s;
 - ``annotator``: the mistakes in the answers, see :class:`experiments.annotators.mistakes.Mistakes`;
 - ``arms``: name -> strategy (by default of the arm's name; the library's, or one of
   :data:`experiments.comparison.controls.CONTROLS`) and its options, and where they are not those of all: ``training``,
@@ -27,9 +29,9 @@ from typing import Any
 
 import yaml
 
-RECIPE = ("pool", "known", "first_iterations", "lr", "measure", "annotator")  # what all arms share
+RECIPE = ("pool", "known", "first_iterations", "lr", "measure", "annotator", "cost")  # what all arms share
 OF_ARM = ("strategy", "options", "training", "loop")
-_DEFAULTS = {"known": 0, "first_iterations": 400, "annotator": {}, "measure": "test", "lr": 2e-3}
+_DEFAULTS = {"known": 0, "first_iterations": 400, "annotator": {}, "cost": {}, "measure": "test", "lr": 2e-3}
 
 
 @dataclass(frozen=True, order=True)

@@ -3,8 +3,8 @@
 Columns: ``name`` of the arm, ``seed``, ``round``, what was labelled by then (``images``, ``boxes``, estimated
 ``seconds``), ``mAP``, ``AP/CLASS``, ``resampled`` (bootstrap values of mAP), ``asked`` (image ids of the query) and
 counts of its answers, ``asked_photographs`` and ``asked_objects`` (what these are of whole photographs), the same of
-what was ``known`` before, durations, all of the config that the cell depends on, ``versions``, and the digests ``code``
-and ``cell``.
+what was ``known`` before, ``image_seconds`` to look an image over, durations, all of the config that the cell depends
+on, ``versions``, and the digests ``code`` and ``cell``.
 """
 
 from __future__ import annotations

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.interpolate import make_interp_spline
 
 from al_rotate import CostModel
 from al_rotate.evaluation import learning_curves
@@ -142,6 +144,82 @@ def standard_error(differences: NDArray[np.float64], resampled: NDArray[np.float
     if of_seeds < 1e-12:  # the same in every seed
         return total**0.5, most
     return total**0.5, min(most, total**2 / float(of_seeds**2 / (len(differences) - 1)))
+
+
+class Shift(NamedTuple):
+    """By how much less of what is spent a strategy gets as far as its reference, as a natural logarithm.
+
+    Attributes:
+        log: ``-log(1 - saving)``; NaN: the reference does not rise.
+        error: its standard error, as in :func:`areas`; NaN: one seed alone, or some of the seeds or of the draws of
+            test images on which the reference does not rise.
+        freedom: degrees of freedom of the error.
+    """
+
+    log: float
+    error: float
+    freedom: float
+
+    @property
+    def saving(self) -> tuple[float, float, float]:
+        """The share that is saved, and its interval (95 %, Student's)."""
+        half = stats.t.ppf(0.975, self.freedom) * self.error if self.error else 0.0
+        low, value, high = -np.expm1([half - self.log, -self.log, -half - self.log])
+        return float(value), float(low), float(high)
+
+    @property
+    def p(self) -> float:
+        """Two-sided, of the hypothesis that nothing is saved or lost."""
+        return float(2 * stats.t.sf(abs(self.log) / self.error, self.freedom)) if self.error else float(self.log == 0)
+
+
+def shift(table: pd.DataFrame, axis: str, name: str, reference: str = REFERENCE) -> Shift:
+    """Estimate by how much the curve of a strategy is shifted against its reference's, along a logarithmic axis.
+
+    In each seed, over the range that both curves cover: d is the difference of their mean heights (trapezoid), r the
+    rise of the reference per unit of the axis, its height at the end of the range less that at the start, by the length
+    of the range. D and R are the means of d and r over the seeds. The shift is D / R, so that 1 - exp(-D / R) is the
+    share of the seconds that is saved if the axis is the logarithm of seconds. That is exact where the reference is a
+    straight line over the axis and the strategy the same line, shifted.
+
+    The error is the jackknife's over the seeds, with the variance of D / R over the draws of test images added, see
+    :func:`standard_error`.
+
+    Args:
+        table: complete.
+        axis: a column of logarithms.
+        name: of the strategy.
+        reference: of what it is compared with.
+    """
+    curves, drawn = curves_by_seed(table, axis), curves_by_seed(table, axis, "resampled")
+    d, r = _paired_differences(curves, name, reference), _rises(curves, name, reference)
+    drawn_d, drawn_r = (of(drawn, name, reference).mean(axis=0) for of in (_paired_differences, _rises))
+    value, n = float(_ratio(d.mean(), r.mean())), len(d)
+    pseudo = n * value - (n - 1) * _ratio(d.sum() - d, r.sum() - r)
+    return Shift(value, *standard_error(pseudo, _ratio(drawn_d, drawn_r)))
+
+
+def pooled(shifts: Sequence[Shift]) -> Shift:
+    """The mean of independent shifts, each with the same weight; degrees of freedom are Satterthwaite's."""
+    variances = np.array([shift.error**2 for shift in shifts])
+    freedom = (
+        variances.sum() ** 2 / np.sum(variances**2 / [shift.freedom for shift in shifts]) if variances.any() else 1
+    )
+    return Shift(float(np.mean([shift.log for shift in shifts])), float(variances.sum() ** 0.5 / len(shifts)), freedom)
+
+
+def _rises(curves: dict[str, list[Curve]], name: str, reference: str) -> NDArray[np.float64]:
+    """The reference's rise per unit of the axis, over the range that both cover, seeds first."""
+    rises = []
+    for (x, y), ends in zip(curves[reference], _common_ranges(curves, name, reference), strict=True):
+        heights = make_interp_spline(x, y, k=1, axis=-1)(ends)
+        rises.append(np.diff(heights)[..., 0] / np.diff(ends)[0])
+    return np.array(rises)
+
+
+def _ratio(differences: NDArray[np.float64], rises: NDArray[np.float64]) -> NDArray[np.float64]:
+    """NaN where the reference does not rise."""
+    return np.where(rises > 0, differences / np.where(rises > 0, rises, 1), np.nan)
 
 
 def savings(table: pd.DataFrame, axis: str) -> pd.DataFrame:

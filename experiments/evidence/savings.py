@@ -1,8 +1,8 @@
 """What of a person's seconds is saved, and what saves it.
 
 A person who has no library draws every box from nothing, on images taken at random: this is ``random``, its answers
-recounted as drawn, on tiles or on whole photographs, whichever is quicker. Targets are the mAPs at 50 to 100 % of the
-way from its start to its end. T are the seconds that it takes to them, on the mean of the targets. What each further
+recounted as drawn, on tiles or on whole photographs, whichever is quicker. Curves start after the first query, which all
+arms share. Targets are the mAPs at 50 to 100 % of the way from there to random's end. T are the seconds that it takes to them, on the mean of the targets. What each further
 step saves is the share of T by which it comes there earlier:
 
 1. ``pre-annotation``: the same images at random, with predicted boxes to correct;
@@ -10,6 +10,9 @@ step saves is the share of T by which it comes there earlier:
 3. ``detected``: at random among the images in which something is detected;
 4. ``control``: another control, where that is the better one;
 5. ``selection``: the candidate.
+
+A true saving is made smaller by missed targets, which count as no saving. What selection saves is therefore estimated by
+:func:`experiments.evidence.analysis.shift` first, over :func:`after_the_shared_query`.
 """
 
 from __future__ import annotations
@@ -29,8 +32,8 @@ from al_rotate import CostModel
 from .analysis import standard_error
 from .prices import Way, recounted
 
-RANDOM, DETECTED, PSEUDO = "random", "random-detected", "random-pseudo"
-TARGETS = tuple(k / 10 for k in range(5, 11))  # shares of the way from random's start to its end
+RANDOM, DETECTED, PSEUDO, BALANCED = "random", "random-detected", "random-pseudo", "random-class"
+TARGETS = tuple(k / 10 for k in range(5, 11))  # shares of the way from random's mAP after the first query to its end
 _POINTS = 401  # of a mean curve
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]  # seconds (K,), mAP (..., K)
@@ -57,7 +60,8 @@ class Share:
     """A share with its interval (95 %).
 
     Attributes:
-        value, low, high: NaN: the first step does not rise; NaN bounds: one seed alone says nothing of others.
+        value, low, high: NaN: what it is compared with does not rise; NaN bounds: one seed alone says nothing of others,
+            or some of the seeds, or of the draws of test images, do not rise.
         missed: targets that the step or the one it is compared with misses.
         missed_without: seeds without which they miss one.
         n_targets, n_seeds: of how many.
@@ -73,17 +77,23 @@ class Share:
 
     def __str__(self) -> str:
         if np.isnan(self.value):
-            return "random does not rise"
-        text = f"{100 * self.value:+.0f} % [{100 * self.low:+.0f}, {100 * self.high:+.0f}]"
+            return "unknown: what it is compared with does not rise"
+        bounds = "unknown" if np.isnan(self.low) else f"{100 * self.low:+.0f}, {100 * self.high:+.0f}"
+        text = f"{100 * self.value:+.0f} % [{bounds}]"
         if self.missed:
             text += f", misses {self.missed} of {self.n_targets}"
         return f"{text} ({self.missed_without} of {self.n_seeds})" if self.missed_without else text
 
 
+def after_the_shared_query(table: pd.DataFrame, cost: CostModel, way: Way = "corrected") -> pd.DataFrame:
+    """The rows after the first query, which all arms share, with what was `spent` and the logarithm of it."""
+    spent = recounted(table, cost, way)
+    return table.assign(spent=spent, log_spent=np.log(spent.where(spent > 0)))[table["round"] > 0]
+
+
 def curves(table: pd.DataFrame, step: Step, cost: CostModel, column: str = "mAP") -> list[Curve]:
     """The curve of each seed, in the order of the seeds; of a `column` of K values, mAP is (K, rounds)."""
-    rows = table[table["name"] == step.arm]
-    rows = rows.assign(spent=recounted(rows, cost, step.way)).sort_values("round")
+    rows = after_the_shared_query(table[table["name"] == step.arm], cost, step.way).sort_values("round")
     groups = [group for _, group in rows.groupby("seed")]
     return [(group["spent"].to_numpy(float), np.array(group[column].tolist(), float).T) for group in groups]
 
@@ -96,12 +106,12 @@ def mean_curve(of_seeds: list[Curve], to_last: bool = False) -> Curve:
     Args:
         of_seeds: curves, mAP (rounds,).
         to_last: go on to where the last seed ends, and hold the others at their ends; otherwise as far as all go.
+            Seeds that start later are held at their starts.
     """
-    unit = min(x[x > 0].min() for x, _ in of_seeds)
-    ends = [x[-1] for x, _ in of_seeds]
-    at = np.linspace(0, np.log1p((max if to_last else min)(ends) / unit), _POINTS)
-    mean = isotonic_regression(np.mean([np.interp(at, np.log1p(x / unit), y) for x, y in of_seeds], axis=0))
-    return unit * np.expm1(at), mean
+    start, ends = min(x[0] for x, _ in of_seeds), [x[-1] for x, _ in of_seeds]
+    at = np.linspace(np.log(start), np.log((max if to_last else min)(ends)), _POINTS)
+    mean = isotonic_regression(np.mean([np.interp(at, np.log(x), y) for x, y in of_seeds], axis=0))
+    return np.exp(at), mean
 
 
 def arrivals(curve: Curve, targets: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -132,7 +142,7 @@ class Savings:
         table: complete.
         cost: of images and corrections.
         steps: the first is what the others are compared with; targets are on its curve.
-        targets: shares of the way from its start to its end.
+        targets: shares of the way from its mAP after the first query to its end.
 
     Attributes:
         seconds: (S,) to the targets on the mean; if some are missed, as compared with what comes before.
@@ -224,13 +234,16 @@ def steps_to(table: pd.DataFrame, candidate: str, control: str = DETECTED, first
     Args:
         table: of a comparison.
         candidate: the arm whose selection is claimed.
-        control: the arm that the selection is measured by.
+        control: the arm that the selection is measured by; with one class, ``random-class`` is ``random-detected``,
+            which stands in for it.
         first: from nothing.
 
     Raises:
         ValueError: if an arm is missing, or differs from the one before it in more than the step says: the
             selection would be credited with its training.
     """
+    if control == BALANCED and sum(column.startswith("AP/") for column in table) == 1:
+        control = DETECTED
     arms = {*table["name"]}
     if missing := [arm for arm in (RANDOM, DETECTED, control, candidate) if arm not in arms]:
         raise ValueError(f"expected the arms {', '.join(missing)} in the table, got {', '.join(sorted(arms))}")

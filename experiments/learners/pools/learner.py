@@ -31,9 +31,10 @@ class TileLearner(SandboxLearner):
 
     Args:
         sandbox: tiles, labels and features.
-        start: folder of the weights that trainings start from; the first training of a seed makes them.
-        is_first: whether this is that training; later ones go as a loop's schedule says.
-        first_iterations: of the first training.
+        start: folder of the weights that trainings start from.
+        is_first: whether this is a seed's first training, which makes those weights, and then goes on like all others:
+            otherwise what a later training is ahead by would be its length as much as its labels.
+        first_iterations: of the weights that trainings start from.
         lr: the highest learning rate.
         seed: of the initial weights and of the order of the tiles.
     """
@@ -60,7 +61,7 @@ class TileLearner(SandboxLearner):
         pseudo: PseudoLabelled | None = None,
     ) -> tuple[Path, dict[str, float]]:
         if self.is_first:
-            return super().train(None, images, labels, self.start)
+            super().train(None, images, labels, self.start)
         if schedule is not None:  # as long as with the labels alone
             n = schedule.iterations(len(labels))
             schedule = replace(schedule, least=n, most=n)

@@ -49,7 +49,7 @@ class Recipe:
 POOLS = {
     "vhr10": Recipe("vhr10", 256, 160),
     "ssdd-large": Recipe("ssdd", 200, 192),
-    "ssdd-small": Recipe("ssdd", 125, 128, most=420),
+    "ssdd-small": Recipe("ssdd", 125, 128),
     **{f"scenes-{empties}": Recipe(f"rendered-{empties}", 160, 160) for empties in MEAN_OBJECTS},
 }
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from al_rotate import CostModel
-from experiments.evidence.prices import COSTS, recounted, seconds_known
+from experiments.evidence.prices import COSTS, costs_of, recounted, seconds_known
 
 COST = CostModel(image=2, added=10, moved=0, relabelled=0, deleted=0, kept=5)
 SECONDS = np.array([0.0, 100, 200, 400, 800])
@@ -50,3 +51,10 @@ def test_older_tables_are_refused(paced):
         recounted(one.drop(columns="asked_photographs"), COST, "photographs")
     with pytest.raises(ValueError, match="without known_boxes"):
         seconds_known(one.assign(known_boxes=np.nan), COST, "tiles")
+
+
+def test_a_tile_is_looked_over_in_what_it_took_in_the_comparison():
+    charged = costs_of(pd.DataFrame({"image_seconds": [1.5, 1.5]}))
+    assert charged["35 s"] == CostModel(image=1.5, added=35)
+    assert [cost.image for cost in charged.values()] == [1.5] * 4 + [5]
+    assert [cost.image for cost in costs_of(pd.DataFrame()).values()] == [5] * 5  # of a comparison before that

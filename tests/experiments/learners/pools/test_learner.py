@@ -13,7 +13,7 @@ from al_rotate.detection.training.schedule import Schedule
 from al_rotate.evaluation.pseudo_labels import PseudoLabelled
 from experiments.learners.features import CHANNELS, MIRRORED, STRIDES, Sandbox
 from experiments.learners.pools.learner import TileLearner
-from experiments.learners.sandbox import SandboxLearner
+from experiments.learners.sandbox import WEIGHTS, SandboxLearner
 
 SIZE, SIDE = 64, 160  # pixels that the detector sees, and those of a tile
 IDS = [f"i{k}" for k in range(6)]
@@ -53,10 +53,10 @@ def first(sandbox, tmp_path_factory) -> Path:
     labels, files = sandbox.parts["pool"]
     folder = tmp_path_factory.mktemp("first")
     learner = TileLearner(sandbox, folder / "known", is_first=True, first_iterations=60)
-    checkpoint, metrics = learner.train(None, files, labels, folder / "round", Schedule(least=3))
-    assert metrics["iterations"] == 60
-    assert checkpoint.parent == folder / "known"
-    return checkpoint
+    checkpoint, metrics = learner.train(None, files, labels, folder / "round", Schedule(least=3, most=3))
+    assert metrics["iterations"] == 3  # from the weights that later trainings start from, too
+    assert checkpoint.parent == folder / "round"
+    return folder / "known" / WEIGHTS
 
 
 def test_boxes_are_in_pixels_of_the_tile(sandbox, first, tmp_path):
