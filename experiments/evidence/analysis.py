@@ -151,8 +151,8 @@ class Shift(NamedTuple):
 
     Attributes:
         log: ``-log(1 - saving)``; NaN: the reference does not rise.
-        error: its standard error, as in :func:`areas`; NaN: one seed alone, or some of the seeds or of the draws of
-            test images on which the reference does not rise.
+        error: its standard error; NaN: one seed alone, or the reference does not rise without some seed, or on some
+            draw of test images.
         freedom: degrees of freedom of the error.
     """
 
@@ -176,20 +176,18 @@ class Shift(NamedTuple):
 def shift(table: pd.DataFrame, axis: str, name: str, reference: str = REFERENCE) -> Shift:
     """Estimate by how much the curve of a strategy is shifted against its reference's, along a logarithmic axis.
 
-    In each seed, over the range that both curves cover: d is the difference of their mean heights (trapezoid), r the
-    rise of the reference per unit of the axis, its height at the end of the range less that at the start, by the length
-    of the range. D and R are the means of d and r over the seeds. The shift is D / R, so that 1 - exp(-D / R) is the
-    share of the seconds that is saved if the axis is the logarithm of seconds. That is exact where the reference is a
-    straight line over the axis and the strategy the same line, shifted.
+    In each seed, over the range that both curves cover: d is the difference of their mean heights (trapezoid), and r
+    the reference's height at the end less that at the start, divided by the length of the range. D and R are their
+    means over the seeds, D / R is the shift, and 1 - exp(-D / R) the share that is saved, NaN if R is not above 0. This
+    is exact where the reference is a straight line over the axis and the strategy the same line, shifted.
 
-    The error is the jackknife's over the seeds, with the variance of D / R over the draws of test images added, see
+    The error is the jackknife's over the seeds, with the variance over the draws of test images added, see
     :func:`standard_error`.
 
     Args:
         table: complete.
         axis: a column of logarithms.
-        name: of the strategy.
-        reference: of what it is compared with.
+        name, reference: of strategies.
     """
     curves, drawn = curves_by_seed(table, axis), curves_by_seed(table, axis, "resampled")
     d, r = _paired_differences(curves, name, reference), _rises(curves, name, reference)

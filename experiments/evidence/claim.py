@@ -2,27 +2,32 @@
 
     python -m experiments.evidence.claim vhr10 ssdd-large --candidate entropy --control random-detected
 
-`--control` is the best control of the choices, see experiments/comparison/README.md. What is printed: a sentence for
-each comparison; the table of :mod:`experiments.evidence.savings` at all prices; areas under the curves, less those of
-``random`` and ``random-detected``, with intervals; and how long each arm was trained.
+`--control` is the best control of the choices, see experiments/comparison/README.md. What is printed:
 
-What training brings stands beside the savings, since it is no strategy's merit: the share of the seconds of the arm
-``random-short``, where there is one, that ``random`` needs to the same targets, both drawn from nothing. So do
-pseudo-labels that are no step: what they would bring after pre-annotation.
+- a sentence for each comparison, and one for all of them together: the test of selection;
+- the table of :mod:`experiments.evidence.savings` at all prices, with what selection saves by
+  :func:`experiments.evidence.analysis.shift`;
+- what training and pseudo-labels bring, which is no strategy's merit, where the tables, or those named by `--beside`,
+  have the arms ``random-short`` and ``random-pseudo``, on the seeds that these have finished;
+- areas under the curves, less those of ``random`` and ``random-detected``, with intervals;
+- how long each arm was trained.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
 
+from al_rotate import CostModel
+
 from ..paths import TABLES
 from . import analysis
-from .prices import costs_of, recounted, seconds_known
+from .prices import Way, costs_of, seconds_known
 from .savings import (
+    BALANCED,
     BY_PHOTOGRAPHS,
     BY_TILES,
     DETECTED,
@@ -30,30 +35,43 @@ from .savings import (
     PSEUDO,
     RANDOM,
     Savings,
+    Share,
     Step,
+    after_the_shared_query,
     curves,
     from_nothing,
     steps_to,
 )
 
 SHORT = "random-short"
-_TRAINING = [Step("short", SHORT, "tiles"), Step("training", RANDOM, "tiles")]
+_BESIDE = {  # what is compared with what; seconds of training are those of drawing from nothing
+    "training": (Step("", RANDOM, "tiles"), Step("", SHORT, "tiles")),
+    "pseudo-labels": (Step("", PSEUDO), PRE_ANNOTATION),
+}
 _PARTS = ("pre-annotation", "pseudo-labels", "detected", "control", "selection")
 _POINTS = 401
 _NOTES = (
-    "Savings are shares of the quicker way from nothing, on the mean of the targets at 50 to 100 % of random's rise. "
-    "`misses k of n`: targets that an arm does not reach, which count as no saving. `(k of n)`: seeds without which an "
-    "arm misses one. Known paid: with the labels that are there at the start, drawn from nothing, on both sides."
+    "By shift: 1 - exp(-D / R), D the difference of mean mAP over the logarithm of the seconds, R the rise of what is "
+    "compared with per unit of it. All others are shares of the seconds, up to the parts of the quicker way from "
+    "nothing, on the mean of the targets at 50 to 100 % of random's rise after the first query. `misses k of n`: "
+    "targets that an arm does not reach, which count as no saving. `(k of n)`: seeds without which an arm misses one. "
+    "Known paid: with the labels that are there at the start, drawn from nothing, on both sides. Where there is one "
+    f"class, `{DETECTED}` stands in for `{BALANCED}`."
 )
 
 
 def complete(table: pd.DataFrame, candidate: str, control: str = DETECTED, name: str = "the table") -> pd.DataFrame:
-    """Keep the arms of the claim, and the seeds that all of them have finished.
+    """Keep the arms of the claim's steps, and the seeds that all of them have finished.
 
     Raises:
-        ValueError: if there is no such seed, or the cells are of more than one state of the code.
+        ValueError: if there is no such seed, the cells are of more than one state of the code, or
+            :func:`experiments.evidence.savings.steps_to` raises it.
     """
-    rows = table[table["name"].isin([RANDOM, SHORT, PSEUDO, DETECTED, control, candidate])]
+    return analysis.complete(_of_one_state(table, {step.arm for step in steps_to(table, candidate, control)}, name))
+
+
+def _of_one_state(table: pd.DataFrame, arms: Collection[str], name: str) -> pd.DataFrame:
+    rows = table[table["name"].isin(arms)]
     codes = rows.reindex(columns=["code"])["code"].fillna("unknown").value_counts()
     if len(codes) > 1:
         found = ", ".join(f"{n} of {code}" for code, n in codes.items())
@@ -61,7 +79,7 @@ def complete(table: pd.DataFrame, candidate: str, control: str = DETECTED, name:
             f"expected cells of one state of the code in {name}, got {found} (column `code`): they cannot be compared. "
             "Delete the rows of the older state and their workspaces, and run the comparison again"
         )
-    return analysis.complete(rows)
+    return rows
 
 
 def read(name: str, candidate: str, control: str = DETECTED) -> pd.DataFrame:
@@ -76,8 +94,13 @@ def claim(tables: Mapping[str, pd.DataFrame], candidate: str, control: str = DET
         ValueError: see :func:`experiments.evidence.savings.steps_to`.
     """
     head = ["pool", "drawing a box", BY_TILES.title, BY_PHOTOGRAPHS.title, "mAP", "saved in all"]
-    head += ["in all, known paid", *_PARTS, f"`{candidate}` against `{control}`"]
-    head += ["beside it: training", "beside it: pseudo-labels"]
+    head += [
+        "in all, known paid",
+        *_PARTS,
+        f"by shift, against `{control}`",
+        "by targets",
+        f"by shift, against `{RANDOM}`",
+    ]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name, table in tables.items():
         for about, cost in costs_of(table).items():
@@ -89,14 +112,55 @@ def claim(tables: Mapping[str, pd.DataFrame], candidate: str, control: str = DET
             paid = seconds_known(table, cost, first.way)
             cells = [name, about, *hours, f"{100 * saved.target:.1f}", str(saved.in_all())]
             cells += [str(saved.in_all(paid=paid)), *(brought.get(part, "") for part in _PARTS)]
-            cells.append(str(saved.in_all(-1, [step.arm for step in steps].index(control))))
-            arms = {*table["name"]}
-            cells.append(str(Savings(table, cost, _TRAINING).in_all()) if SHORT in arms else "")
-            beside = [first, PRE_ANNOTATION, Step("pseudo-labels", PSEUDO)]
-            is_beside = PSEUDO in arms - {step.arm for step in steps}
-            cells.append(str(Savings(table, cost, beside).brought_by(2)) if is_beside else "")
+            by_shift = [_shift(table, cost, candidate, other) for other in (steps[-2].arm, RANDOM)]
+            cells += [_saved(by_shift[0]), str(saved.in_all(-1, -2)), _saved(by_shift[1])]
             lines.append(f"| {' | '.join(cells)} |")
+    for about in costs_of(pd.DataFrame()) if len(tables) > 1 else ():
+        against = [_saved(together(tables, candidate, other, about)) for other in (control, RANDOM)]
+        lines.append(f"| {' + '.join(tables)} | {about} |{' |' * (len(head) - 5)} {against[0]} | | {against[1]} |")
     return "\n".join(lines)
+
+
+def together(tables: Mapping[str, pd.DataFrame], candidate: str, other: str, about: str = "12 s") -> analysis.Shift:
+    """The mean shift of all comparisons: of a candidate's selection against another arm's, at one of the prices."""
+    shifts = []
+    for table in tables.values():
+        arm = other if other == RANDOM else steps_to(table, candidate, other)[-2].arm
+        shifts.append(_shift(table, costs_of(table)[about], candidate, arm))
+    return analysis.pooled(shifts)
+
+
+def beside(tables: Mapping[str, pd.DataFrame]) -> str:
+    """What training and pseudo-labels bring to labelling at random, at 12 s a box, in Markdown.
+
+    Args:
+        tables: need not be complete: each row is of the seeds that its two arms have finished.
+    """
+    lines = ["| pool | what | against | seeds | by shift | by targets |", "|---" * 6 + "|"]
+    for name, table in tables.items():
+        cost = costs_of(table)["12 s"]
+        for what, (step, other) in _BESIDE.items():
+            if not {step.arm, other.arm} <= {*table["name"]}:
+                continue
+            head = f"| {name} | {what}: `{step.arm}` | `{other.arm}` |"
+            rows = _of_one_state(table, (step.arm, other.arm), name)
+            try:
+                rows = analysis.complete(rows)
+            except ValueError:
+                lines.append(f"{head} none finished | | |")
+                continue
+            by_shift = _saved(_shift(rows, cost, step.arm, other.arm, step.way))
+            by_targets = Savings(rows, cost, [other, step]).in_all()
+            lines.append(f"{head} {rows['seed'].nunique()} | {by_shift} | {by_targets} |")
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def _shift(table: pd.DataFrame, cost: CostModel, arm: str, other: str, way: Way = "corrected") -> analysis.Shift:
+    return analysis.shift(after_the_shared_query(table, cost, way), "log_spent", arm, other)
+
+
+def _saved(shift: analysis.Shift) -> str:
+    return str(Share(*shift.saving))
 
 
 def sentence(name: str, table: pd.DataFrame, candidate: str, control: str = DETECTED) -> str:
@@ -110,22 +174,22 @@ def sentence(name: str, table: pd.DataFrame, candidate: str, control: str = DETE
         f"{name}: starting from {known:.0f} photographs with labels, which take {paid / 60:.0f} minutes from nothing, "
         f"a person without the library needs another {ends[first.title] / 3600:.1f} h to mAP {100 * saved.target:.1f} "
         f"({first.title}, the quicker way). `{candidate}` saves {saved.in_all()} of the time to 50 to 100 % of that "
-        f"rise, {saved.in_all(paid=paid)} with the start paid on both sides. Against `{control}` its selection saves "
-        f"{saved.in_all(-1, [step.arm for step in steps].index(control))}."
+        f"rise, {saved.in_all(paid=paid)} with the start paid on both sides. Against `{steps[-2].arm}` its selection "
+        f"saves {_saved(_shift(table, cost, candidate, steps[-2].arm))} ({table['seed'].nunique()} seeds)."
     )
 
 
 def areas(tables: Mapping[str, pd.DataFrame]) -> tuple[str, list[str]]:
-    """Mean mAP over the seconds (AULC, normalised) less that of two references, in points, at 12 s a box.
+    """Mean mAP over the logarithm of the seconds after the first query, less that of two references, at 12 s a box.
 
     Returns:
-        A table in Markdown with intervals (95 %), and what is significantly below random, as ``ARM on POOL``.
+        A table in Markdown, in points, with intervals (95 %); what is significantly below random: ``ARM on POOL``.
     """
     head = ["pool", "arm", f"less `{RANDOM}`", f"less `{DETECTED}`"]
     lines, below = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"], []
     for name, table in tables.items():
-        priced = table.assign(seconds=recounted(table, costs_of(table)["12 s"]))
-        of = {other: analysis.areas(priced, "seconds", other) for other in (RANDOM, DETECTED)}
+        priced = after_the_shared_query(table, costs_of(table)["12 s"])
+        of = {other: analysis.areas(priced, "log_spent", other) for other in (RANDOM, DETECTED)}
         for arm in dict.fromkeys(table["name"]):
             if arm == RANDOM:
                 continue
@@ -152,7 +216,7 @@ def training_lead(table: pd.DataFrame) -> pd.DataFrame:
             (curves(table, Step("", name), cost, column)) for name in (arm, RANDOM) for column in ("iterations", "mAP")
         ]
         for (x, n), (_, y), (base, base_n), (_, base_y) in zip(*pairs, strict=True):
-            at = np.linspace(max(x[1], base[1]), min(x[-1], base[-1]), _POINTS)
+            at = np.linspace(max(x[0], base[0]), min(x[-1], base[-1]), _POINTS)
             longer = np.log(np.interp(at, x, n) / np.interp(at, base, base_n)).mean()
             leads.append((longer, (np.interp(at, x, y) - np.interp(at, base, base_y)).mean()))
         rows[arm] = np.mean(leads, axis=0)
@@ -168,11 +232,18 @@ def main() -> None:
     parser.add_argument("tables", nargs="+", help="names of comparisons")
     parser.add_argument("--candidate", required=True, help="the arm whose savings are claimed")
     parser.add_argument("--control", default=DETECTED, help="the best control of the choices (default: %(default)s)")
+    parser.add_argument("--beside", nargs="*", default=[], help="names of comparisons with random-short, random-pseudo")
     args = parser.parse_args()
-    tables = {name: read(name, args.candidate, args.control) for name in args.tables}
+    whole = {name: pd.read_parquet(TABLES / f"{name}.parquet") for name in (*args.tables, *args.beside)}
+    tables = {name: complete(whole[name], args.candidate, args.control, name) for name in args.tables}
     for name, table in tables.items():
         print(sentence(name, table, args.candidate, args.control))
+    if len(tables) > 1:
+        test = together(tables, args.candidate, args.control)
+        print(f"{' and '.join(tables)} together: selection saves {_saved(test)}, p = {test.p:.2g} (two-sided).")
     print(f"\n{claim(tables, args.candidate, args.control)}\n\n{_NOTES}\n")
+    if rows := beside(whole):
+        print(f"{rows}\n")
     of_areas, below = areas(tables)
     print(f"{of_areas}\n\nSignificantly below `{RANDOM}`: {', '.join(below) or 'nothing'}")
     for name, table in tables.items():

@@ -1,9 +1,10 @@
 """What of a person's seconds is saved, and what saves it.
 
 A person who has no library draws every box from nothing, on images taken at random: this is ``random``, its answers
-recounted as drawn, on tiles or on whole photographs, whichever is quicker. Curves start after the first query, which all
-arms share. Targets are the mAPs at 50 to 100 % of the way from there to random's end. T are the seconds that it takes to them, on the mean of the targets. What each further
-step saves is the share of T by which it comes there earlier:
+recounted as drawn, on tiles or on whole photographs, whichever is quicker. Curves start after the first query, which
+all arms share. Targets are the mAPs at 50 to 100 % of the way from there to random's end. T are the seconds that it
+takes to them, on the mean of the targets. What each further step saves is the share of T by which it comes there
+earlier:
 
 1. ``pre-annotation``: the same images at random, with predicted boxes to correct;
 2. ``pseudo-labels``: the arm ``random-pseudo``, if the arms of the next steps are trained on pseudo-labels, too;
@@ -11,7 +12,7 @@ step saves is the share of T by which it comes there earlier:
 4. ``control``: another control, where that is the better one;
 5. ``selection``: the candidate.
 
-A true saving is made smaller by missed targets, which count as no saving. What selection saves is therefore estimated by
+Missed targets count as no saving, which makes a true one smaller. What selection saves is therefore estimated by
 :func:`experiments.evidence.analysis.shift` first, over :func:`after_the_shared_query`.
 """
 
@@ -60,8 +61,8 @@ class Share:
     """A share with its interval (95 %).
 
     Attributes:
-        value, low, high: NaN: what it is compared with does not rise; NaN bounds: one seed alone says nothing of others,
-            or some of the seeds, or of the draws of test images, do not rise.
+        value, low, high: NaN: what it is compared with does not rise; NaN bounds: one seed alone says nothing of
+            others, or without some seed, or on some draw of test images, it does not rise.
         missed: targets that the step or the one it is compared with misses.
         missed_without: seeds without which they miss one.
         n_targets, n_seeds: of how many.
@@ -77,7 +78,7 @@ class Share:
 
     def __str__(self) -> str:
         if np.isnan(self.value):
-            return "unknown: what it is compared with does not rise"
+            return "what it is compared with does not rise"
         bounds = "unknown" if np.isnan(self.low) else f"{100 * self.low:+.0f}, {100 * self.high:+.0f}"
         text = f"{100 * self.value:+.0f} % [{bounds}]"
         if self.missed:
@@ -161,6 +162,7 @@ class Savings:
         self.seconds = self._whole.most
         first = mean_curve(whole[0])
         self.target = float(first[1][-1])
+        self._rises = bool(first[1][-1] > first[1][0])
         self.end = float(arrivals(first, first[1][-1:])[0])
         self._without = [
             self._arrive([[of for k, of in enumerate(of_seeds) if k != seed] for of_seeds in whole])
@@ -191,7 +193,7 @@ class Savings:
         )
 
     def _share(self, statistic, number: int, of: int) -> Share:
-        if not self._whole.least[0] > 0:
+        if not self._rises:
             return Share(np.nan, np.nan, np.nan)
         value, n = float(statistic(self._whole)), self._seeds
         pseudo = np.array([n * value - (n - 1) * statistic(case) for case in self._without])

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from experiments.evidence import claim as claims
-from experiments.evidence.claim import areas, claim, complete, sentence, training_lead
-from experiments.evidence.savings import DETECTED, PSEUDO, RANDOM
+from experiments.evidence.claim import SHORT, areas, beside, claim, complete, sentence, together, training_lead
+from experiments.evidence.savings import BALANCED, DETECTED, PSEUDO, RANDOM
 
 
 def cells_of(text: str, row: int = 2) -> dict[str, str]:
@@ -25,8 +25,7 @@ def test_the_table_of_the_claim(paced):
     # 160 boxes of 12 s and 5 tiles of 5 s; by whole photographs 5 objects for 6 boxes, and half of the opening
     assert row["from nothing, by tiles"] == f"{(160 * 12 + 25) / 3600:.1f} h"
     assert row["from nothing, by whole photographs"] == f"{(160 * 10 + 12.5) / 3600:.1f} h"
-    assert row["pseudo-labels"] == row["control"] == row["beside it: training"] == ""
-    assert row["beside it: pseudo-labels"].startswith("+")
+    assert row["pseudo-labels"] == row["control"] == ""
     # Kept boxes take 1.5 s: 1/8 of what whole photographs take for them, and a quarter of these.
     in_all, paid = (int(row[key].split()[0]) for key in ("saved in all", "in all, known paid"))
     assert in_all > 90
@@ -35,14 +34,50 @@ def test_the_table_of_the_claim(paced):
     assert text.count("\n| pool |") == 5
 
 
-def test_what_training_saves_stands_beside(paced):
-    found = paced({"random-short": [0.5] * 3, RANDOM: [1.0] * 3, DETECTED: [2.0] * 3})
-    alone = paced({RANDOM: [1.0] * 3, DETECTED: [2.0] * 3})
-    beside, without = (cells_of(claim({"pool": rows}, DETECTED)) for rows in (found, alone))
-    training = beside.pop("beside it: training")
-    assert without.pop("beside it: training") == ""
-    assert beside == without
-    assert training.startswith("+")
+def test_what_selection_saves_is_the_shift_with_targets_beside_it(straight):
+    tables = {
+        "a": straight({RANDOM: [1.0] * 3, DETECTED: [2.0] * 3, "best": [2.5] * 3}),
+        "b": straight({RANDOM: [1.0] * 3, DETECTED: [1.0] * 3, "best": [1.6] * 3}),
+    }
+    text = claim(tables, "best")
+    row = cells_of(text)
+    assert len(row) <= 15
+    assert row["by shift, against `random-detected`"] == "+20 % [+20, +20]"
+    assert row["by shift, against `random`"] == "+60 % [+60, +60]"
+    assert row["by targets"].startswith("+20 % [")
+    # Together: the mean of the logarithms of 2.5 / 2 and of 1.6 is that of the square root of 2.
+    assert together(tables, "best", DETECTED).saving == pytest.approx([1 - 0.5**0.5] * 3)
+    last = cells_of(text, len(text.splitlines()) - 5)
+    assert (last["pool"], last["drawing a box"]) == ("a + b", "12 s")
+    assert last["by shift, against `random-detected`"] == "+29 % [+29, +29]"
+    assert last["by shift, against `random`"] == "+50 % [+50, +50]"
+    assert {last[key] for key in ("mAP", "selection", "by targets")} == {""}
+
+
+def test_training_and_pseudo_labels_stand_beside_with_their_own_seeds(straight):
+    arms = {RANDOM: [1.0] * 4, DETECTED: [2.0] * 4}
+    alone = straight(arms)
+    found = pd.concat([alone, straight({SHORT: [0.5] * 3, PSEUDO: [1.25] * 2})])
+    assert {*complete(found, DETECTED)["seed"]} == {0, 1, 2, 3}
+    assert claim({"pool": complete(found, DETECTED)}, DETECTED) == claim({"pool": alone}, DETECTED)
+    training, pseudo = (cells_of(beside({"pool": found}), row) for row in (2, 3))
+    assert (training["what"], training["against"]) == ("training: `random`", "`random-short`")
+    assert (training["seeds"], training["by shift"]) == ("3", "+50 % [+50, +50]")
+    assert (pseudo["seeds"], pseudo["by shift"]) == ("2", "+20 % [+20, +20]")
+    assert pseudo["by targets"].startswith("+20 % [")
+    begun = pd.concat([alone, straight({SHORT: [0.5]}).query("round < 3")])
+    assert cells_of(beside({"pool": begun}))["seeds"] == "none finished"
+    assert beside({"pool": alone}) == ""
+
+
+def test_with_one_class_randomness_by_class_is_not_demanded(straight):
+    found = straight({RANDOM: [1.0] * 2, DETECTED: [2.0] * 2, "best": [2.5] * 2}).assign(**{"AP/ship": 0.5})
+    ships = complete(found, "best", BALANCED)
+    assert "Against `random-detected` its selection saves +20 %" in sentence("ships", ships, "best", BALANCED)
+    assert cells_of(claim({"ships": ships}, "best", BALANCED))["by shift, against `random-class`"] == "+20 % [+20, +20]"
+    assert together({"ships": ships}, "best", BALANCED).saving[0] == pytest.approx(0.2)
+    with pytest.raises(ValueError, match="expected the arms random-class in the table"):
+        complete(found.assign(**{"AP/car": 0.5}), "best", BALANCED)
 
 
 def test_the_claim_in_words_names_the_start_and_the_quicker_way(paced):
@@ -77,13 +112,20 @@ def test_more_than_one_state_of_the_code_is_refused(paced):
 def test_all_of_it_is_printed_from_the_file(paced, tmp_path, monkeypatch, capsys):
     found = paced({RANDOM: [1.0] * 2, DETECTED: [2.0] * 2, "box-count": [2.5] * 2, "best": [4.0] * 2})
     found.to_parquet(tmp_path / "pool.parquet")
+    found.to_parquet(tmp_path / "again.parquet")
+    paced({RANDOM: [1.0], SHORT: [0.5]}).to_parquet(tmp_path / "pool-beside.parquet")
     monkeypatch.setattr(claims, "TABLES", tmp_path)
-    monkeypatch.setattr("sys.argv", ["claim", "pool", "--candidate", "best", "--control", "box-count"])
+    monkeypatch.setattr(
+        "sys.argv",
+        ["claim", "pool", "again", "--candidate", "best", "--control", "box-count", "--beside", "pool-beside"],
+    )
     claims.main()
     printed = capsys.readouterr().out
     assert printed.startswith("pool: starting from 4 photographs")
     assert "Against `box-count` its selection saves" in printed
+    assert "pool and again together: selection saves +" in printed
     assert "known paid" in printed
+    assert "| pool-beside | training: `random` | `random-short` | 1 |" in printed
     assert "Significantly below `random`: nothing" in printed
     assert "pool: training and lead at equal seconds" in printed
 
