@@ -64,8 +64,8 @@ class Detector:
             `classes` it renames those of the checkpoint.
 
     Attributes:
-        model, config, classes, device; precision: fp32 or bf16; engine: torch or onnxruntime; checkpoint: the file of
-        the weights, None if there was none; untrained: whether the head is random, and predictions are noise.
+        model, config, classes, device, precision, engine, checkpoint: in use; None: no file of weights.
+        untrained: whether the head is random, and predictions are noise.
 
     Raises:
         FileNotFoundError, ValueError: for a config, checkpoint or class count that does not fit; says what to do.

@@ -234,8 +234,8 @@ def _fit(detections: RotatedInstances, hits: NDArray[np.bool_], isotonic: bool |
     count: dict[str, Any] = {"n_boxes": len(hits), "n_hits": int(hits.sum())}
     if len(hits) < LEAST_BOXES or min(hits.sum(), (~hits).sum()) < LEAST_OF_EACH:
         notice = (
-            f"scores are not calibrated: that takes {LEAST_BOXES} detections on labelled images with {LEAST_OF_EACH} "
-            f"hits and misses, there are {len(hits)} with {int(hits.sum())} hits"
+            f"scores are not calibrated: that takes {LEAST_BOXES} detections on labelled images, {LEAST_OF_EACH} right "
+            f"and {LEAST_OF_EACH} wrong; there are {len(hits)}, {int(hits.sum())} of them right"
         )
         return Calibration(notice, **count)
     n_classes = len(detections.classes) if detections.classes else int(detections.labels.max()) + 1

@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from .. import boxes
 from ..data import SHOWN_SCORE, RotatedInstances
+from ..storage.plurals import many
 from ..storage.user_warnings import warn_user
 
 __all__ = ["Advice", "advise", "agreement"]
@@ -97,13 +98,14 @@ def advise(
         raise ValueError(f"expected stable in (0, 1], agreements in [0, 1], got {stable} and {list(agreements)}")
     last, measured = [float(value) for value in agreements[-AGREEMENTS:]], _last_round(history)
     if len(last) < AGREEMENTS:
-        compared = f"{len(last)} agreement{'' if len(last) == 1 else 's'} of consecutive rounds' detections"
-        return Advice(None, f"Too early to tell: {compared}, {AGREEMENTS} needed.{measured}", *last[-1:])
+        compared = f"detections of consecutive rounds were compared {many(len(last), 'time')}, {AGREEMENTS} are needed"
+        return Advice(None, f"Too early to tell: {compared}.{measured}", *last[-1:])
     settled = min(last) >= stable
     values = ", ".join(f"{value:.3g}" for value in last)
     reason = (
-        f"{'Stop' if settled else 'Go on'}: the last {AGREEMENTS} agreements of consecutive rounds' detections "
-        f"{'are' if settled else 'must be'} at least {stable:g}{'' if settled else ' to stop'} (got {values})."
+        f"{'Stop' if settled else 'Go on'}: detections of the last {AGREEMENTS + 1} rounds "
+        f"{'agree' if settled else 'have to agree'}, each with the one before, by at least {stable:g}"
+        f"{'' if settled else ' to stop'} (got {values})."
     )
     return Advice(settled, reason + measured, last[-1])
 

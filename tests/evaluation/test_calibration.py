@@ -131,14 +131,14 @@ def test_too_few_labels():
     detections, truth, _ = pool(49, overconfident)
     calibration = fit(detections, truth)
     assert calibration.notice == (
-        "scores are not calibrated: that takes 50 detections on labelled images with 10 hits and misses, "
-        f"there are 49 with {truth.n_boxes} hits"
+        "scores are not calibrated: that takes 50 detections on labelled images, 10 right and 10 wrong; "
+        f"there are 49, {truth.n_boxes} of them right"
     )
     np.testing.assert_array_equal(calibration(detections), detections.scores.astype(float))
     all_right, truth, _ = pool(500, lambda scores, labels, sides: np.ones(len(scores)))
-    assert "there are 500 with 500 hits" in fit(all_right, truth).notice
+    assert "there are 500, 500 of them right" in fit(all_right, truth).notice
     nothing = RotatedInstances.empty(["a"], ["c0", "c1"])
-    assert "there are 0 with 0 hits" in fit(nothing, nothing).notice
+    assert "there are 0, 0 of them right" in fit(nothing, nothing).notice
     assert len(fit(nothing, nothing)(nothing)) == 0
 
 

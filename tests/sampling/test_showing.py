@@ -54,7 +54,7 @@ def test_without_answers_a_score_decides():
     assert (rule.least, rule.calibrated, rule.cost.added) == (0.3, None, 35)
     assert rule.why == (
         "boxes are shown from a score of 0.3, because scores are not calibrated: that takes 50 detections on labelled "
-        "images with 10 hits and misses, there are 2 with 2 hits"
+        "images, 10 right and 10 wrong; there are 2, 2 of them right"
     )
 
 

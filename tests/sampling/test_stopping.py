@@ -75,13 +75,14 @@ def test_three_agreements_decide():
     go_on = advise(rows, [0.99, 0.9, 0.96, 0.97])
     assert (go_on.stop, go_on.agreement) == (False, 0.97)
     assert go_on.reason == (
-        "Go on: the last 3 agreements of consecutive rounds' detections must be at least 0.95 to stop "
+        "Go on: detections of the last 4 rounds have to agree, each with the one before, by at least 0.95 to stop "
         "(got 0.9, 0.96, 0.97)." + SAID
     )
     stop = advise(rows, [0.5, 0.95, 0.96, 0.97])
     assert (stop.stop, stop.agreement) == (True, 0.97)
     assert stop.reason == (
-        "Stop: the last 3 agreements of consecutive rounds' detections are at least 0.95 (got 0.95, 0.96, 0.97)." + SAID
+        "Stop: detections of the last 4 rounds agree, each with the one before, by at least 0.95 "
+        "(got 0.95, 0.96, 0.97)." + SAID
     )
     assert advise(rows, [0.5, 0.95, 0.96, 0.97], stable=0.96).stop is False
 
@@ -96,10 +97,12 @@ def test_the_curve_does_not_decide():
 def test_too_early():
     advice = advise(history([0.1, 0.2, 0.4]), [1.0, 0.98])
     assert (advice.stop, advice.agreement) == (None, 0.98)
-    assert advice.reason.startswith("Too early to tell: 2 agreements of consecutive rounds' detections, 3 needed. The")
+    assert advice.reason.startswith(
+        "Too early to tell: detections of consecutive rounds were compared 2 times, 3 are needed. The"
+    )
     nothing = advise(history([]))
     assert (nothing.stop, nothing.agreement) == (None, None)
-    assert nothing.reason == "Too early to tell: 0 agreements of consecutive rounds' detections, 3 needed."
+    assert nothing.reason == "Too early to tell: detections of consecutive rounds were compared 0 times, 3 are needed."
 
 
 @pytest.mark.parametrize("rounds", [history([np.nan] * 5), history([None] * 5), history([0.5] * 5).drop(columns="mAP")])

@@ -20,6 +20,8 @@ from .. import configs
 from . import pseudo as pseudo_dataset
 from .schedule import LOWEST_RATE, Schedule
 
+OUR_HOOKS = ("StepTogether", "StopWhenDiverged", "ProgressBar")
+
 
 def training_config(
     config: str | Path | Config,
@@ -53,8 +55,9 @@ def training_config(
     cfg.launcher = "pytorch" if "LOCAL_RANK" in os.environ else "slurm" if slurm else "none"
     cfg.randomness = {"seed": seed, **(cfg.get("randomness") or {})}
     cfg.resume = not cfg.get("load_from")  # from work_dir, if it has a checkpoint
-    ours = [{"type": name} for name in ("StepTogether", "StopWhenDiverged", "ProgressBar")]
-    cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), *ours]
+    # A config that was written by an earlier training has ours already.
+    theirs = [hook for hook in cfg.get("custom_hooks") or [] if configs.kind(hook) not in OUR_HOOKS]
+    cfg.custom_hooks = [*theirs, *({"type": name} for name in OUR_HOOKS)]
     cfg.default_hooks = {"runtime_info": {"type": "LossesOnDemand"}, **(cfg.get("default_hooks") or {})}
 
     files = resolve(images)

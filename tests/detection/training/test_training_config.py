@@ -58,6 +58,15 @@ def test_shipped_configs_of_each_kind_become_trainable(quick, tmp_path: Path):
         assert config.resume is not bool(config.get("load_from"))
 
 
+def test_a_config_that_an_earlier_training_wrote_gets_no_hook_twice(quick, tmp_path: Path):
+    training_config(**quick, work_dir=tmp_path / "first")
+    data = {name: quick[name] for name in ("images", "labels", "classes")}
+    again = training_config(tmp_path / "first" / "config.py", **data, work_dir=tmp_path / "again")
+    kinds = [hook["type"] for hook in again.custom_hooks]
+    assert len(kinds) == len({*kinds})
+    assert {"ProgressBar", "StepTogether", "StopWhenDiverged"} <= {*kinds}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -77,7 +77,7 @@ class TestCalibratedEntropy:
 
     def test_without_labels_it_is_entropy_and_says_so(self):
         candidates = pool({"a": [(0, 0.9)], "b": [(1, 0.6)], "c": [(1, 0.2), (0, 0.7)]})
-        with pytest.warns(NotCalibrated, match="scores are not calibrated: .* there are 0 with 0 hits"):
+        with pytest.warns(NotCalibrated, match="scores are not calibrated: .* there are 0, 0 of them right"):
             table = rank(candidates, "calibrated-entropy")
         plain = rank(candidates, "entropy", how="mean")
         assert table["score"].tolist() == plain["score"].tolist()
