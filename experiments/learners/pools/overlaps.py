@@ -1,7 +1,8 @@
 """Which photographs show the same ground: data sets are cut from larger scenes, and a split may divide these.
 
 SIFT keypoints (Lowe, 2004) of RootSIFT descriptors (Arandjelovic and Zisserman, 2012) are matched between all
-photographs. Two overlap if enough matches agree on one similarity transform, found by RANSAC.
+photographs. Two overlap if enough matches agree on one similarity transform, found by RANSAC. Ground without keypoints,
+such as empty sea, is found by phase correlation (`shifts.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from .shifts import find_shifted
+
 KEYPOINTS = 200  # of a photograph
 LEAST_COSINE = 0.92  # of two descriptors
 CANDIDATE, AGREE = 6, 10  # matches of two photographs that are worth RANSAC, and that agree on a transform
@@ -23,7 +26,7 @@ _ROWS = 4000  # descriptors compared with all others at once
 
 
 def find_overlaps(files: Mapping[str, Path]) -> list[tuple[str, str]]:
-    """Find the pairs of photographs that overlap.
+    """Find the pairs of photographs that overlap: by keypoints among all, by phase correlation among neighbours.
 
     Args:
         files: id -> file.
@@ -31,6 +34,18 @@ def find_overlaps(files: Mapping[str, Path]) -> list[tuple[str, str]]:
     Returns:
         Pairs of ids, each pair and the list sorted.
     """
+    return sorted({*_by_keypoints(files), *find_shifted(files)})
+
+
+def group(ids: Sequence[str], pairs: Sequence[tuple[str, str]]) -> dict[str, int]:
+    """Number the groups of photographs that overlap, directly or by way of others; most are alone in theirs."""
+    row = {i: k for k, i in enumerate(ids)}
+    rows, columns = np.array([(row[a], row[b]) for a, b in pairs], int).reshape(-1, 2).T
+    joined = coo_array((np.ones(len(rows)), (rows, columns)), (len(ids), len(ids)))
+    return dict(zip(ids, connected_components(joined, directed=False)[1].tolist(), strict=True))
+
+
+def _by_keypoints(files: Mapping[str, Path]) -> list[tuple[str, str]]:
     ids = sorted(files)
     found = [_describe(files[i]) for i in ids]
     descriptors = np.concatenate([np.zeros((0, 128), np.float32), *(d for _, d in found)])
@@ -40,14 +55,6 @@ def find_overlaps(files: Mapping[str, Path]) -> list[tuple[str, str]]:
         for (a, b), matches in _matches(descriptors, owner).items()
         if len(matches) >= CANDIDATE and _agree(found[a][0], found[b][0], matches - _starts(owner, a, b)) >= AGREE
     ]
-
-
-def group(ids: Sequence[str], pairs: Sequence[tuple[str, str]]) -> dict[str, int]:
-    """Number the groups of photographs that overlap, directly or by way of others; most are alone in theirs."""
-    row = {i: k for k, i in enumerate(ids)}
-    rows, columns = np.array([(row[a], row[b]) for a, b in pairs], int).reshape(-1, 2).T
-    joined = coo_array((np.ones(len(rows)), (rows, columns)), (len(ids), len(ids)))
-    return dict(zip(ids, connected_components(joined, directed=False)[1].tolist(), strict=True))
 
 
 def _describe(file: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
