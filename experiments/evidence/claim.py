@@ -52,11 +52,11 @@ _PARTS = ("pre-annotation", "pseudo-labels", "detected", "control", "selection")
 _POINTS = 401
 _NOTES = (
     "By shift: 1 - exp(-D / R), D the difference of mean mAP over the logarithm of the seconds, R the rise of what is "
-    "compared with per unit of it. All others are shares of the seconds, up to the parts of the quicker way from "
-    "nothing, on the mean of the targets at 50 to 100 % of random's rise after the first query. `misses k of n`: "
-    "targets that an arm does not reach, which count as no saving. `(k of n)`: seeds without which an arm misses one. "
-    "Known paid: with the labels that are there at the start, drawn from nothing, on both sides. Where there is one "
-    f"class, `{DETECTED}` stands in for `{BALANCED}`."
+    "compared with per unit of it. All other savings are on the mean of the targets at 50 to 100 % of random's rise "
+    "after the first query: by targets against the control, the rest as shares of the quicker way from nothing. "
+    "`misses k of n`: targets that an arm does not reach; they count as no saving. `(k of n)`: seeds without which an "
+    "arm misses one. Known paid: with the labels that are there at the start, drawn from nothing, on both sides. Where "
+    f"there is one class, `{DETECTED}` stands in for `{BALANCED}`."
 )
 
 
@@ -175,7 +175,7 @@ def sentence(name: str, table: pd.DataFrame, candidate: str, control: str = DETE
         f"a person without the library needs another {ends[first.title] / 3600:.1f} h to mAP {100 * saved.target:.1f} "
         f"({first.title}, the quicker way). `{candidate}` saves {saved.in_all()} of the time to 50 to 100 % of that "
         f"rise, {saved.in_all(paid=paid)} with the start paid on both sides. Against `{steps[-2].arm}` its selection "
-        f"saves {_saved(_shift(table, cost, candidate, steps[-2].arm))} ({table['seed'].nunique()} seeds)."
+        f"saves {_saved(_shift(table, cost, candidate, steps[-2].arm))} (seeds: {table['seed'].nunique()})."
     )
 
 
@@ -240,7 +240,8 @@ def main() -> None:
         print(sentence(name, table, args.candidate, args.control))
     if len(tables) > 1:
         test = together(tables, args.candidate, args.control)
-        print(f"{' and '.join(tables)} together: selection saves {_saved(test)}, p = {test.p:.2g} (two-sided).")
+        saved = f"against `{args.control}` selection saves {_saved(test)}, p = {test.p:.2g}"
+        print(f"{' and '.join(tables)} together: {saved}.")
     print(f"\n{claim(tables, args.candidate, args.control)}\n\n{_NOTES}\n")
     if rows := beside(whole):
         print(f"{rows}\n")

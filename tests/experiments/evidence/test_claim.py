@@ -54,6 +54,7 @@ def test_what_selection_saves_is_the_shift_with_targets_beside_it(straight):
     assert {last[key] for key in ("mAP", "selection", "by targets")} == {""}
 
 
+@pytest.mark.filterwarnings("ignore:seeds .* are left out")
 def test_training_and_pseudo_labels_stand_beside_with_their_own_seeds(straight):
     arms = {RANDOM: [1.0] * 4, DETECTED: [2.0] * 4}
     alone = straight(arms)
@@ -123,7 +124,7 @@ def test_all_of_it_is_printed_from_the_file(paced, tmp_path, monkeypatch, capsys
     printed = capsys.readouterr().out
     assert printed.startswith("pool: starting from 4 photographs")
     assert "Against `box-count` its selection saves" in printed
-    assert "pool and again together: selection saves +" in printed
+    assert "pool and again together: against `box-count` selection saves +" in printed
     assert "known paid" in printed
     assert "| pool-beside | training: `random` | `random-short` | 1 |" in printed
     assert "Significantly below `random`: nothing" in printed
