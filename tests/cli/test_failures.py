@@ -153,11 +153,11 @@ def test_output_onto_a_full_disk(detections, buffered):
     assert process.stderr.count("\n") == 1
 
 
-def test_names_that_are_no_text_are_printed(tmp_path):
+def test_names_that_are_no_text_are_printed(detections):
     """An image whose name is not UTF-8, on a terminal that takes only ASCII."""
     code = "import sys; from al_rotate.cli import main, commands; from al_rotate.cli.commands import detections as d\n"
     code += "d.rank = lambda *a, **o: __import__('pandas').DataFrame({'image_id': ['caf\\udce9', 'größe']})\n"
-    code += "sys.exit(main(['rank', '.']))"
+    code += f"sys.exit(main(['rank', {str(detections)!r}]))"
     environment = {"PYTHONIOENCODING": "ascii", "PATH": ""}
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, cwd=Path.cwd())
     assert (process.returncode, process.stderr) == (0, b"")
@@ -188,11 +188,11 @@ def test_configs_that_are_wrong(al, tmp_path, part):
 
 
 @pytest.mark.mm
-def test_an_exception_of_opencv(al, tmp_path, monkeypatch):
+def test_an_exception_of_opencv(al, detections, monkeypatch):
     import cv2
     import numpy as np
 
     monkeypatch.setattr(commands, "rank", lambda *a, **o: cv2.resize(np.zeros((0, 0, 3), np.uint8), (2, 2)))
-    line = the_line(al("rank", tmp_path))
+    line = the_line(al("rank", detections))
     assert "error: OpenCV" in line
     assert cli.main(["--version"]) == 0
