@@ -19,7 +19,9 @@ def execute(file: Path) -> nbformat.NotebookNode:
         nbclient.exceptions.CellExecutionError: with the cell and its traceback.
     """
     notebook = nbformat.read(file, as_version=4)
-    NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(file.parent)}}).execute()
+    where = {"metadata": {"path": str(file.parent)}}
+    quiet = ["--log-level=ERROR"]  # the kernel warns of a connection that stays on this machine
+    NotebookClient(notebook, timeout=None, resources=where, extra_arguments=quiet).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # the time of day
         if cell.cell_type == "code":
