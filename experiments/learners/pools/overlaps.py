@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from .shifts import find_shifted
+from .shifts import find_shifted, read_grey
 
 KEYPOINTS = 200  # of a photograph
 LEAST_COSINE = 0.92  # of two descriptors
@@ -59,9 +59,7 @@ def _by_keypoints(files: Mapping[str, Path]) -> list[tuple[str, str]]:
 
 def _describe(file: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Keypoints (n, 2) in pixels, and their descriptors (n, 128) of length 1."""
-    pixels = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
-    assert pixels is not None, file
-    points, descriptors = cv2.SIFT_create(KEYPOINTS).detectAndCompute(pixels, None)
+    points, descriptors = cv2.SIFT_create(KEYPOINTS).detectAndCompute(read_grey(file), None)
     if descriptors is None:
         return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
     root = np.sqrt(descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-9))

@@ -63,10 +63,15 @@ def find_shifted(files: Mapping[str, Path]) -> list[tuple[str, str]]:
     return sorted(pairs)
 
 
-def _read(file: Path) -> NDArray[np.float32]:
+def read_grey(file: Path) -> NDArray[np.uint8]:
+    """Read a photograph in shades of grey, (H, W)."""
     pixels = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
     assert pixels is not None, file
-    return pixels.astype(np.float32)
+    return pixels
+
+
+def _read(file: Path) -> NDArray[np.float32]:
+    return read_grey(file).astype(np.float32)
 
 
 def _halved(pixels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -107,7 +107,8 @@ class TilePool:
         order = np.random.default_rng(0).permutation(sorted(self.train)).tolist()
         n_val = len(order) // VAL_EVERY
         measured, rest = (self.test, order) if measure == "test" else (order[:n_val], order[n_val:])
-        seen = {i for pair in self.overlaps if {*measured} & {*pair} for i in pair}
+        away = {*measured}
+        seen = {i for pair in self.overlaps if not away.isdisjoint(pair) for i in pair}
         drawn = np.random.default_rng([seed, 29]).permutation(sorted({*rest} - seen)).tolist()
         last = None if self.recipe.most is None else n_known + self.recipe.most
         known, pool = drawn[:n_known], drawn[n_known:last]

@@ -35,11 +35,7 @@ def test_averages(kind: Any, settings: dict[str, Any], device: str):
     one_by_one, together = kind(model, **settings), kind(model, **settings)
     for _ in range(5):
         model(torch.randn(2, 3, 8, 8, device=device))  # moves the statistics of the batch normalisation
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter += torch.randn_like(parameter)
-        updates.mmengine_update(one_by_one, model)
-        updates.update_parameters(together, model)
+        step(model, one_by_one, together)
     expected, found = one_by_one.state_dict(), together.state_dict()
     assert int(found["steps"]) == 5
     assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -63,15 +59,20 @@ def test_layers_that_a_head_shares_between_levels_move_as_often_as_they_are_list
 
     monkeypatch.setattr(torch, "_foreach_lerp_", watched)
     for _ in range(4):
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter += torch.randn_like(parameter)
-        updates.mmengine_update(one_by_one, model)
-        updates.update_parameters(together, model)
+        step(model, one_by_one, together)
     expected, found = one_by_one.state_dict(), together.state_dict()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     # 2 tensors of the convolution and 4 of each normalisation; then the convolution's again, twice
     assert [len(set(operation)) for operation in operations] == [len(each) for each in operations] == [14, 2, 2] * 3
+
+
+def step(model: nn.Module, one_by_one: Any, together: Any) -> None:
+    """Move all weights at random, and let both averages follow."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += torch.randn_like(parameter)
+    updates.mmengine_update(one_by_one, model)
+    updates.update_parameters(together, model)
 
 
 def optimizer_of(model: nn.Module, kind: Any, **settings: Any) -> Optimizer:
