@@ -7,6 +7,7 @@ import pytest
 from helpers.loops.page import CLASSES
 from PIL import Image
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 from al_rotate.data import SHOWN_SCORE, RotatedInstances
 from al_rotate.report import Gallery, plots
@@ -144,7 +145,8 @@ def test_one_image_large_by_keyboard(reader, page):
     assert "Rank 2 of 12" in reader.texts(".gallery-dialog footer")[0]
     keys.send_keys(Keys.ESCAPE)
     assert not reader.run("document.querySelector('dialog').open")
-    assert reader.run("document.activeElement.querySelector('b').textContent") == second
+    focused = "document.activeElement.querySelector('b')?.textContent"
+    WebDriverWait(reader.driver, 10).until(lambda _: reader.run(focused) == second)  # a dialog tells late that it closed
 
 
 def test_the_wheel_zooms_where_it_points(reader, page):
