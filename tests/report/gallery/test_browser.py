@@ -146,7 +146,7 @@ def test_one_image_large_by_keyboard(reader, page):
     keys.send_keys(Keys.ESCAPE)
     assert not reader.run("document.querySelector('dialog').open")
     focused = "document.activeElement.querySelector('b')?.textContent"
-    WebDriverWait(reader.driver, 10).until(lambda _: reader.run(focused) == second)  # a dialog tells late that it closed
+    WebDriverWait(reader.driver, 10).until(lambda _: reader.run(focused) == second)  # told late
 
 
 def test_the_wheel_zooms_where_it_points(reader, page):
