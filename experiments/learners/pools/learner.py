@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import nn
 import al_rotate as al
 from al_rotate.data.views import View
 from al_rotate.detection.inference.options import OutputOptions
+from al_rotate.detection.networks import precision
 from al_rotate.detection.training.schedule import Schedule
 from al_rotate.evaluation.pseudo_labels import PseudoLabelled
 
@@ -73,6 +75,13 @@ class TileLearner(SandboxLearner):
             ]  # as each has them or not
             labels = al.RotatedInstances.concat(plain)
         return super().train(self.start / WEIGHTS, images, labels, work_dir, schedule)
+
+    def _fit(self, model: nn.Module, *rest: Any) -> list[float]:
+        """As mixed precision trains on GPUs: networks in bfloat16 where the CPU has it, a quarter faster."""
+        with ExitStack() as stack:
+            if precision.resolve("auto", torch.device("cpu")) == "bf16":
+                stack.enter_context(precision.bf16(precision.channels_last(model), "cpu"))
+            return super()._fit(model, *rest)
 
     def batch(
         self, labels: al.RotatedInstances, rng: np.random.Generator, times: NDArray[np.int64] | None = None

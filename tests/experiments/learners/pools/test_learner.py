@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import al_rotate as al
 from al_rotate.data import RotatedInstances
+from al_rotate.detection.networks import precision
 from al_rotate.detection.training.schedule import Schedule
 from al_rotate.evaluation.pseudo_labels import PseudoLabelled
 from experiments.learners.features import CHANNELS, MIRRORED, STRIDES, Sandbox
@@ -89,6 +91,18 @@ def test_trainings_start_from_the_given_weights_and_follow_the_schedule(sandbox,
     assert abs(al.evaluate(before, labels).mean_ap - al.evaluate(after, labels).mean_ap) < 0.2  # hardly moved
     again = TileLearner(sandbox, first.parent).train(checkpoint, files, labels, tmp_path / "b", schedule)[1]
     assert again == metrics  # the weights of another round make no difference
+
+
+def test_mixed_precision_trains_as_float32_does(sandbox, first, monkeypatch):
+    labels, _ = sandbox.parts["pool"]
+    learner, losses = TileLearner(sandbox, first.parent, lr=1e-5), {}
+    for kind in ("fp32", "bf16"):
+        monkeypatch.setattr(precision, "resolve", lambda *_, kind=kind: kind)
+        model = learner._model(first).train()
+        losses[kind] = learner._fit(model, labels, 4, None)
+        assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert losses["bf16"] != losses["fp32"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
 
 
 def test_half_of_a_batch_holds_objects(sandbox):
