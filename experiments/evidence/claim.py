@@ -5,7 +5,7 @@
 `--control` is the best control of the choices, see experiments/comparison/README.md. What is printed:
 
 - a sentence for each comparison, and one for all of them together: the test of selection;
-- the table of :mod:`experiments.evidence.savings` at all prices, with what selection saves by
+- the tables of :mod:`experiments.evidence.savings` at all prices, with what selection saves by
   :func:`experiments.evidence.analysis.shift`;
 - what training and pseudo-labels bring, which is no strategy's merit, where the tables, or those named by `--beside`,
   have the arms ``random-short`` and ``random-pseudo``, on the seeds that these have finished;
@@ -28,8 +28,6 @@ from . import analysis
 from .prices import Way, costs_of, seconds_known
 from .savings import (
     BALANCED,
-    BY_PHOTOGRAPHS,
-    BY_TILES,
     DETECTED,
     PRE_ANNOTATION,
     PSEUDO,
@@ -48,7 +46,6 @@ _BESIDE = {  # what is compared with what; seconds of training are those of draw
     "training": (Step("", RANDOM, "tiles"), Step("", SHORT, "tiles")),
     "pseudo-labels": (Step("", PSEUDO), PRE_ANNOTATION),
 }
-_PARTS = ("pre-annotation", "pseudo-labels", "detected", "control", "selection")
 _POINTS = 401
 _NOTES = (
     "By shift: 1 - exp(-D / R), D the difference of mean mAP over the logarithm of the seconds, R the rise of what is "
@@ -87,38 +84,44 @@ def read(name: str, candidate: str, control: str = DETECTED) -> pd.DataFrame:
     return complete(pd.read_parquet(TABLES / f"{name}.parquet"), candidate, control, name)
 
 
-def claim(tables: Mapping[str, pd.DataFrame], candidate: str, control: str = DETECTED) -> str:
-    """The table of the claim, in Markdown: a row for each comparison and each of the prices.
+def claim(tables: Mapping[str, pd.DataFrame], candidate: str, control: str = DETECTED, price: str = "12 s") -> str:
+    """The table of the claim at one of the prices, in Markdown: a column for each comparison, and one for all together.
 
     Raises:
         ValueError: see :func:`experiments.evidence.savings.steps_to`.
     """
-    head = ["pool", "drawing a box", BY_TILES.title, BY_PHOTOGRAPHS.title, "mAP", "saved in all"]
-    head += [
-        "in all, known paid",
-        *_PARTS,
-        f"by shift, against `{control}`",
-        "by targets",
-        f"by shift, against `{RANDOM}`",
-    ]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for name, table in tables.items():
-        for about, cost in costs_of(table).items():
-            first, ends = from_nothing(table, cost)
-            steps = steps_to(table, candidate, control, first)
-            saved = Savings(table, cost, steps)
-            brought = {step.title: str(saved.brought_by(k)) for k, step in enumerate(steps) if k}
-            hours = (f"{seconds / 3600:.1f} h" for seconds in ends.values())
-            paid = seconds_known(table, cost, first.way)
-            cells = [name, about, *hours, f"{100 * saved.target:.1f}", str(saved.in_all())]
-            cells += [str(saved.in_all(paid=paid)), *(brought.get(part, "") for part in _PARTS)]
-            by_shift = [_shift(table, cost, candidate, other) for other in (steps[-2].arm, RANDOM)]
-            cells += [_saved(by_shift[0]), str(saved.in_all(-1, -2)), _saved(by_shift[1])]
-            lines.append(f"| {' | '.join(cells)} |")
-    for about in costs_of(pd.DataFrame()) if len(tables) > 1 else ():
-        against = [_saved(together(tables, candidate, other, about)) for other in (control, RANDOM)]
-        lines.append(f"| {' + '.join(tables)} | {about} |{' |' * (len(head) - 5)} {against[0]} | | {against[1]} |")
+    columns = {name: _column(table, costs_of(table)[price], candidate, control) for name, table in tables.items()}
+    if len(tables) > 1:
+        columns[" + ".join(tables)] = {
+            _by_shift(other): _saved(together(tables, candidate, other, price)) for other in (control, RANDOM)
+        }
+    keys = dict.fromkeys(key for column in columns.values() for key in column)
+    ordered = [*[key for key in keys if not key.startswith("by ")], *[key for key in keys if key.startswith("by ")]]
+    lines = [f"| {price} a drawn box | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    lines += [f"| {key} | {' | '.join(column.get(key, '') for column in columns.values())} |" for key in ordered]
     return "\n".join(lines)
+
+
+def _column(table: pd.DataFrame, cost: CostModel, candidate: str, control: str) -> dict[str, str]:
+    """What the claim says of one comparison, by what it says."""
+    first, ends = from_nothing(table, cost)
+    steps = steps_to(table, candidate, control, first)
+    saved, paid = Savings(table, cost, steps), seconds_known(table, cost, first.way)
+    return {
+        "seeds": str(table["seed"].nunique()),
+        **{title: f"{seconds / 3600:.1f} h" for title, seconds in ends.items()},
+        f"mAP of `{RANDOM}` then": f"{100 * saved.target:.1f}",
+        "saved in all": str(saved.in_all()),
+        "saved in all, known paid": str(saved.in_all(paid=paid)),
+        **{f"of which {step.title}": str(saved.brought_by(k)) for k, step in enumerate(steps) if k},
+        _by_shift(control): _saved(_shift(table, cost, candidate, steps[-2].arm)),
+        f"by targets, against `{control}`": str(saved.in_all(-1, -2)),
+        _by_shift(RANDOM): _saved(_shift(table, cost, candidate, RANDOM)),
+    }
+
+
+def _by_shift(other: str) -> str:
+    return f"by shift, against `{other}`"
 
 
 def together(tables: Mapping[str, pd.DataFrame], candidate: str, other: str, about: str = "12 s") -> analysis.Shift:
@@ -242,7 +245,9 @@ def main() -> None:
         test = together(tables, args.candidate, args.control)
         saved = f"against `{args.control}` selection saves {_saved(test)}, p = {test.p:.2g}"
         print(f"{' and '.join(tables)} together: {saved}.")
-    print(f"\n{claim(tables, args.candidate, args.control)}\n\n{_NOTES}\n")
+    for price in costs_of(pd.DataFrame()):
+        print(f"\n{claim(tables, args.candidate, args.control, price)}")
+    print(f"\n{_NOTES}\n")
     if rows := beside(whole):
         print(f"{rows}\n")
     of_areas, below = areas(tables)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 import al_rotate as al
 from al_rotate.data import images
@@ -18,6 +19,9 @@ from al_rotate.report import plots
 
 from . import analysis
 from .analysis import AXES, REFERENCE
+from .prices import costs_of
+from .savings import BY_PHOTOGRAPHS, BY_TILES, mean_curve, steps_to
+from .savings import curves as curves_of
 
 matplotlib.use("Agg")
 N_PICKED = 8  # pictures per strategy
@@ -142,6 +146,27 @@ def picked(table: pd.DataFrame, work: Path) -> Figure | None:
         for ax, image_id in zip(line, second.loc[name, "asked"], strict=False):
             plots.show_boxes(images.read(files[image_id]), labels=labels[image_id], ax=ax)
         line[0].set_title(name, fontsize=9, loc="left")
+    return figure
+
+
+def saved(tables: Mapping[str, pd.DataFrame], candidate: str, control: str, price: str) -> Figure:
+    """The mean curves of the claim's steps over the hours that they take at one of the prices, a panel a comparison."""
+    figure, axes = plt.subplots(1, len(tables), figsize=(5.6 * len(tables), 4.6), squeeze=False, layout="constrained")
+    for ax, (name, table) in zip(axes.flat, tables.items(), strict=True):
+        cost = costs_of(table)[price]
+        steps = steps_to(table, candidate, control, BY_TILES)
+        colours = ["0.55", "0.55", "black", *[f"C{k}" for k in range(len(steps) - 3)], "C3"]
+        for k, (step, colour) in enumerate(zip([BY_PHOTOGRAPHS, *steps], colours, strict=True)):
+            seconds, mean = mean_curve(curves_of(table, step, cost), to_last=True)
+            line = {"ls": ("--", ":")[k], "label": step.title} if k < 2 else {"label": step.arm}
+            ax.plot(seconds / 3600, 100 * mean, color=colour, lw=2.4 if step == steps[-1] else 1.6, **line)
+        ax.set(xscale="log", xlabel=f"hours of labelling, {price} a drawn box", title=name)
+        ax.set_ylabel(_LABELS["mAP"])
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.grid(alpha=0.3)
+        ax.legend(fontsize=8)
     return figure
 
 

@@ -1,30 +1,33 @@
-"""Renew every table of docs/evidence.md from experiments/results/comparisons/, and its first figure.
+"""Renew every table of docs/evidence.md from experiments/results/comparisons/, and its figures.
 
     python -m experiments.evidence.page
 
 Each table there stands below a comment that names its source: a comparison, or the arguments of
-experiments.evidence.joint_tables, such as ``<!-- agree scenes_images -->``. The figure shows the table of
-``<!-- across ... -->``.
+experiments.evidence.joint_tables, such as ``<!-- agree scenes_images -->``. The figures show the tables of
+``<!-- across ... -->`` and of the first ``<!-- claim ... -->``.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+from pathlib import Path
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from ..paths import REPOSITORY, TABLES
 from . import claim, joint_tables
 from .analysis import budget_axis
+from .figures import saved
 from .markdown import markdown, summary, verdict
 
 matplotlib.use("Agg")
 PAGE = REPOSITORY / "docs" / "evidence.md"
-FIGURE = TABLES / "across.jpg"
+FIGURE, CLAIM = TABLES / "across.jpg", TABLES / "claim.jpg"
 _TABLE = re.compile(r"<!-- (?P<source>[^>]+) -->\n(?:\|.*\n)*")
 
 
@@ -32,17 +35,22 @@ def table_of(source: str) -> str:
     """The lines of one table.
 
     Args:
-        source: ``NAME``, ``WHAT NAME NAME ...``, or ``claim CANDIDATE CONTROL NAME NAME ...`` for
-            :mod:`experiments.evidence.claim`.
+        source: ``NAME``, ``WHAT NAME NAME ...``, or ``claim SECONDS CANDIDATE CONTROL NAME NAME ...`` for
+            :mod:`experiments.evidence.claim`, at so many seconds a drawn box.
     """
     what, *names = source.split()
     if not names:
         table = joint_tables.read(what)
         return markdown(summary(table), budget_axis(table), table["seed"].nunique()).strip()
     if what == "claim":
-        candidate, control, *pools = names
-        return claim.claim({name: claim.read(name, candidate, control) for name in pools}, candidate, control)
+        return claim.claim(*_claimed(names))
     return joint_tables.agree(names) if what == "agree" else joint_tables.across(names)
+
+
+def _claimed(names: list[str]) -> tuple[dict[str, pd.DataFrame], str, str, str]:
+    """Tables, candidate, control and price of what stands behind ``claim`` in a source."""
+    seconds, candidate, control, *pools = names
+    return {name: claim.read(name, candidate, control) for name in pools}, candidate, control, f"{seconds} s"
 
 
 def renew(page: str) -> str:
@@ -77,8 +85,14 @@ def main() -> None:
     PAGE.write_text(renew(page), encoding="utf-8")
     compared = re.search(r"<!-- across (.+) -->", page)
     assert compared, f"{PAGE} lacks the table of all comparisons"
-    overview(compared[1].split()).savefig(FIGURE, dpi=110, pil_kwargs={"quality": 88})
-    print(f"tables renewed: {PAGE}; figure: {FIGURE}")
+    _save(overview(compared[1].split()), FIGURE)
+    if claimed := re.search(r"<!-- claim (.+) -->", page):
+        _save(saved(*_claimed(claimed[1].split())), CLAIM)
+    print(f"tables renewed: {PAGE}; figures: {FIGURE}, {CLAIM}")
+
+
+def _save(figure: Figure, file: Path) -> None:
+    figure.savefig(file, dpi=110, pil_kwargs={"quality": 88})
 
 
 if __name__ == "__main__":
