@@ -1,7 +1,7 @@
 """When to stop labelling: by how much the detections still change.
 
 Nothing here forecasts what another round would gain. An inverse power law through the rounds so far did so until 0.2;
-on the learning curves of docs/evidence.md it missed by 4.2 points in the mean, and a constant by 3.2.
+on the learning curves of docs/older_comparisons.md it missed by 4.2 points in the mean, and a constant by 3.2.
 """
 
 from __future__ import annotations

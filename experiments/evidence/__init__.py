@@ -1,1 +1,1 @@
-"""What the tidy tables of comparisons show: figures, tables and the page docs/evidence.md."""
+"""What the tidy tables of comparisons show: figures, tables and the tables of docs/evidence.md."""

@@ -1,4 +1,4 @@
-"""What several comparisons say together, as the Markdown tables of docs/evidence.md.
+"""What several comparisons say together, as Markdown tables.
 
     python -m experiments.evidence.joint_tables agree scenes_images vhr10_images
     python -m experiments.evidence.joint_tables across scenes_images vhr10_images

@@ -24,7 +24,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def markdown(rows: pd.DataFrame, own: str, n_seeds: int) -> str:
-    """The table of docs/evidence.md: AULC on the budget's axis, and its difference from random's on each, in points.
+    """The table of one comparison: AULC on the budget's axis, and its difference from random's on each, in points.
 
     Args:
         rows: see :func:`summary`.

@@ -1,17 +1,17 @@
-"""Renew every table of docs/evidence.md from experiments/results/comparisons/, and its figures.
+"""Renew the tables and figures of docs/evidence.md and docs/older_comparisons.md from the tidy files.
 
     python -m experiments.evidence.page
 
-Each table there stands below a comment that names its source: a comparison, or the arguments of
-experiments.evidence.joint_tables, such as ``<!-- agree scenes_images -->``. The figures show the tables of
-``<!-- across ... -->`` and of the first ``<!-- claim ... -->``.
+The files are in experiments/results/comparisons/. Each table stands below a comment that names its source: a
+comparison, or the arguments of experiments.evidence.joint_tables, such as ``<!-- agree scenes_images -->``. The figures
+show the tables of ``<!-- across ... -->`` and of the first ``<!-- claim ... -->`` of a page.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-from pathlib import Path
+from collections.abc import Iterator
 
 import matplotlib
 import numpy as np
@@ -26,8 +26,7 @@ from .figures import saved
 from .markdown import markdown, summary, verdict
 
 matplotlib.use("Agg")
-PAGE = REPOSITORY / "docs" / "evidence.md"
-FIGURE, CLAIM = TABLES / "across.jpg", TABLES / "claim.jpg"
+PAGES = [REPOSITORY / "docs" / name for name in ("evidence.md", "older_comparisons.md")]
 _TABLE = re.compile(r"<!-- (?P<source>[^>]+) -->\n(?:\|.*\n)*")
 
 
@@ -81,18 +80,20 @@ def overview(names: list[str]) -> Figure:
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(renew(page), encoding="utf-8")
-    compared = re.search(r"<!-- across (.+) -->", page)
-    assert compared, f"{PAGE} lacks the table of all comparisons"
-    _save(overview(compared[1].split()), FIGURE)
+    for file in PAGES:
+        page = file.read_text(encoding="utf-8")
+        file.write_text(renew(page), encoding="utf-8")
+        print(f"tables renewed: {file}")
+        for name, figure in figures_of(page):
+            figure.savefig(TABLES / f"{name}.jpg", dpi=110, pil_kwargs={"quality": 88})
+
+
+def figures_of(page: str) -> Iterator[tuple[str, Figure]]:
+    """Names and figures of a page's first tables of a kind that has one."""
+    if compared := re.search(r"<!-- across (.+) -->", page):
+        yield "across", overview(compared[1].split())
     if claimed := re.search(r"<!-- claim (.+) -->", page):
-        _save(saved(*_claimed(claimed[1].split())), CLAIM)
-    print(f"tables renewed: {PAGE}; figures: {FIGURE}, {CLAIM}")
-
-
-def _save(figure: Figure, file: Path) -> None:
-    figure.savefig(file, dpi=110, pil_kwargs={"quality": 88})
+        yield "claim", saved(*_claimed(claimed[1].split()))
 
 
 if __name__ == "__main__":

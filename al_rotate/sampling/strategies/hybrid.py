@@ -58,7 +58,8 @@ def hybrid(
         views: whether to detect in views of the shortlist: seven more forward passes for each of its images.
         weak_below: mAP in [0, 1].
         class_gain: ``root`` for what step 1 was before: the square roots of what the boxes of each class count, times
-            MUS-CDB's shares of the classes, which differ by a factor of e at most; docs/evidence.md compares the two.
+            MUS-CDB's shares of the classes, which differ by a factor of e at most; docs/older_comparisons.md compares
+            the two.
 
     Raises:
         ValueError: for options out of range; later, for detections without image_features.

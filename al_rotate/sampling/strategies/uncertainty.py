@@ -37,7 +37,7 @@ def by_uncertainty(
     Args:
         measure: scores of boxes -> (N,), a function like those in :mod:`al_rotate.sampling.uncertainty`.
         how: boxes -> image, see :func:`al_rotate.sampling.aggregate.aggregate`. The strategy ``entropy`` takes the
-            max, for which docs/evidence.md has the reason.
+            max, for which docs/older_comparisons.md has the reason.
         k: the same.
         empty: the placement of images without a box, see `ScoreStrategy`.
         use_class_scores: whether `measure` gets the scores of all classes instead of one confidence per box; auto: if

@@ -1,16 +1,22 @@
-"""docs/evidence.md shows the tables as the tidy files have them."""
+"""The pages show the tables as the tidy files have them."""
 
-from experiments.evidence.page import PAGE, renew
+import pytest
+
+from experiments.evidence.page import PAGES, figures_of, renew
 
 
-def test_every_table_of_the_page_is_that_of_the_files():
-    page = PAGE.read_text(encoding="utf-8")
-    assert page.count("<!-- ") >= 5
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: file.stem)
+def test_every_table_of_a_page_is_that_of_the_files(file):
+    page = file.read_text(encoding="utf-8")
     assert renew(page) == page
+    for name, figure in figures_of(page):
+        assert f"results/comparisons/{name}.jpg" in page
+        assert figure.axes
 
 
 def test_an_edited_table_is_put_right():
-    page = PAGE.read_text(encoding="utf-8")
+    page = PAGES[1].read_text(encoding="utf-8")
+    assert page.count("<!-- ") >= 5
     first = page.index("| `random` |")
     edited = page[:first] + "| `random` | 99.9 |\n" + page[first:]
     assert renew(edited) == page
