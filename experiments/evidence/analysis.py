@@ -31,17 +31,17 @@ COSTS = {
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]  # x, y
 
 
-def complete(table: pd.DataFrame) -> pd.DataFrame:
+def complete(table: pd.DataFrame, reference: str = REFERENCE) -> pd.DataFrame:
     """Keep the cells of the seeds that every strategy has finished, so that all are compared on the same ones.
 
     Raises:
-        ValueError: if there is no such seed, or no reference.
+        ValueError: if there is no such seed, or no `reference`.
     """
     n_rounds = table["round"].max() + 1
     counts = table.groupby(["name", "seed"]).size().unstack(fill_value=0)
     seeds = counts.columns[(counts == n_rounds).all(axis=0)]
-    if not len(seeds) or REFERENCE not in counts.index:
-        raise ValueError(f"expected a finished seed of all strategies and {REFERENCE!r} among them, got\n{counts}")
+    if not len(seeds) or reference not in counts.index:
+        raise ValueError(f"expected a finished seed of all strategies and {reference!r} among them, got\n{counts}")
     if len(left_out := counts.columns.difference(seeds)):
         unfinished = counts.index[(counts[left_out] < n_rounds).any(axis=1)]
         warnings.warn(f"seeds {[*left_out]} are left out: {', '.join(unfinished)} have not finished them", stacklevel=2)

@@ -27,9 +27,9 @@ from .analysis import AXES, REFERENCE, budget_axis
 from .markdown import marked
 
 
-def read(name: str) -> pd.DataFrame:
+def read(name: str, reference: str = REFERENCE) -> pd.DataFrame:
     """Read the complete cells of a comparison."""
-    return analysis.complete(pd.read_parquet(TABLES / f"{name}.parquet"))
+    return analysis.complete(pd.read_parquet(TABLES / f"{name}.parquet"), reference)
 
 
 def agree(names: list[str]) -> str:
@@ -68,7 +68,7 @@ def across(names: list[str], reference: str = REFERENCE) -> str:
 
 def on_own_axes(names: list[str], reference: str = REFERENCE) -> dict[str, pd.DataFrame]:
     """The areas of each comparison on its budget's axis, without the reference, and the number of its seeds."""
-    tables = {name: read(name) for name in names}
+    tables = {name: read(name, reference) for name in names}
     areas = {
         name: analysis.areas(table, budget_axis(table), reference).drop(index=reference)
         for name, table in tables.items()
