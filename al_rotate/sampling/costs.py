@@ -15,6 +15,7 @@ __all__ = ["CostModel", "ExpectedCost", "FittedCost", "fit", "least_probability"
 
 LEAST_IMAGES = 20  # with a known time, below which nothing is fitted
 _CORRECTIONS = ["n_added", "n_moved", "n_relabelled", "n_deleted"]
+_LEAST_UNTOUCHED = 5  # images on which nothing was shown or done, to tell from what opening one takes
 _RESAMPLES = 200
 _NAMES = ("image", "box", "correction", "corrections_per_box", "corrections_per_image")
 
@@ -94,7 +95,8 @@ def fit(ledger: pd.DataFrame, assumed: ExpectedCost | None = None, seed: int = 0
     """Learn from the labelling times so far.
 
     Times have long tails: somebody answers the door with a task open. The three rates, none below 0, are fitted by
-    iterated least squares with Huber's weights on the residuals in units of their spread (Huber 1964). The boxes that
+    iterated least squares with Huber's weights on the residuals in units of their spread (Huber 1964). An image takes
+    no less than those on which no box was shown and nothing was done, within the error of their median. The boxes that
     were shown of an answered image are its labels, less the added, plus the deleted ones. The expected corrections are
     a line through the corrections of the shown boxes, by least squares, also not below 0. Rounds that showed no box,
     because nothing was trained yet, do not count for it; if there are no others, what follows from the boxes shown is
@@ -134,15 +136,18 @@ def fit(ledger: pd.DataFrame, assumed: ExpectedCost | None = None, seed: int = 0
 def _rates(data: NDArray[np.float64], assumed: ExpectedCost) -> NDArray[np.float64]:
     """The fields of a cost, from rows of (1, shown, corrections, seconds, shown in the whole round)."""
     inputs, seconds = data[:, :3], data[:, 3]
+    # Corrections take 2 s or 12 s. Their mean rate can explain all that opening takes, and images would be for nothing.
+    untouched = seconds[~data[:, 1:3].any(axis=1)]
+    least = _surely(untouched) if len(untouched) >= _LEAST_UNTOUCHED else min(assumed.image, float(seconds.min()))
     rates, weights = np.zeros(3), np.ones(len(data))
     for _ in range(50):  # iterated least squares, with less weight on outliers
         root = np.sqrt(weights)
-        before, rates = rates, nnls(inputs * root[:, None], seconds * root)[0]
+        before, rates = rates, nnls(inputs * root[:, None], (seconds - least) * root)[0]
+        rates[0] += least
         if np.allclose(rates, before, rtol=1e-9):
             break
         residuals = seconds - inputs @ rates
-        spread = 1.4826 * float(np.median(np.abs(residuals - np.median(residuals))))
-        weights = np.minimum(1, 1.345 * max(spread, 1e-3) / np.maximum(np.abs(residuals), 1e-9))
+        weights = np.minimum(1, 1.345 * max(_spread(residuals), 1e-3) / np.maximum(np.abs(residuals), 1e-9))
     if not rates.any():
         rates[0] = float(np.median(seconds))
     informative = inputs[data[:, 4] > 0]
@@ -151,6 +156,16 @@ def _rates(data: NDArray[np.float64], assumed: ExpectedCost) -> NDArray[np.float
         return np.array([rates[0], assumed.box, correction, assumed.corrections_per_box, assumed.corrections_per_image])
     per_image, per_box = nnls(informative[:, :2], informative[:, 2])[0]
     return np.append(rates, [per_box, per_image])
+
+
+def _surely(seconds: NDArray[np.float64]) -> float:
+    """What the median is not below: it, less two of its standard errors, which are 1.25 times those of a mean."""
+    return max(0.0, float(np.median(seconds)) - 2 * 1.2533 * _spread(seconds) / len(seconds) ** 0.5)
+
+
+def _spread(values: NDArray[np.float64]) -> float:
+    """The standard deviation, by the median of the absolute deviations."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
 
 
 @dataclass(frozen=True)

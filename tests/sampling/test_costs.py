@@ -84,6 +84,17 @@ def test_too_few_answers():
     assert fitted.intervals[["low", "high"]].isna().all(axis=None)
 
 
+def test_an_image_takes_what_untouched_ones_take():
+    """Otherwise corrections, which take 2 s or 12 s, explain all of it, and images without a box are for nothing."""
+    added, deleted = np.repeat([0, 0, 6], [10, 30, 30]), np.repeat([0, 1, 0], [10, 30, 30])
+    rows = ledger(70).assign(n_added=added, n_moved=0, n_deleted=deleted, n_boxes=added)
+    rows["seconds"] = 2.0 + 12 * added + 2 * deleted
+    assert fit(rows).cost.image == pytest.approx(2)
+    touched = rows.iloc[10:]
+    assert fit(touched, ExpectedCost(image=1)).cost.image == pytest.approx(1)
+    assert fit(touched).cost.image == pytest.approx(4)  # none took less
+
+
 def test_images_without_boxes_say_nothing_of_boxes():
     rows = ledger(50).assign(n_boxes=0, n_added=0, n_moved=0, n_deleted=0, seconds=4.0)
     fitted = fit(rows)
