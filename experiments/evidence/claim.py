@@ -93,7 +93,7 @@ def claim(tables: Mapping[str, pd.DataFrame], candidate: str, control: str = DET
     columns = {name: _column(table, costs_of(table)[price], candidate, control) for name, table in tables.items()}
     if len(tables) > 1:
         columns[" + ".join(tables)] = {
-            _by_shift(other): _saved(together(tables, candidate, other, price)) for other in (control, RANDOM)
+            _by_shift(other): _saved(together(tables, candidate, other, price)) for other in (control, DETECTED, RANDOM)
         }
     keys = dict.fromkeys(key for column in columns.values() for key in column)
     ordered = [*[key for key in keys if not key.startswith("by ")], *[key for key in keys if key.startswith("by ")]]
@@ -116,7 +116,7 @@ def _column(table: pd.DataFrame, cost: CostModel, candidate: str, control: str) 
         **{f"of which {step.title}": str(saved.brought_by(k)) for k, step in enumerate(steps) if k},
         _by_shift(control): _saved(_shift(table, cost, candidate, steps[-2].arm)),
         f"by targets, against `{control}`": str(saved.in_all(-1, -2)),
-        _by_shift(RANDOM): _saved(_shift(table, cost, candidate, RANDOM)),
+        **{_by_shift(other): _saved(_shift(table, cost, candidate, other)) for other in (DETECTED, RANDOM)},
     }
 
 
