@@ -86,6 +86,7 @@ def test_every_pool_is_chosen_by_and_reported_and_the_two_share_nothing(pool):
     totals = final["budget"]["seconds"]
     assert len(totals) == 6
     assert totals[0] <= 0.0501 * totals[-1]
-    controls = {"random", "random-detected"} | ({"random-class"} if not pool.startswith("ssdd") else set())
+    controls = {"random-detected"} | ({"random-class"} if not pool.startswith("ssdd") else set())
     assert controls <= {*choice["arms"]} & {*final["arms"]}
+    assert {*final["arms"]} - {*choice["arms"]} == {"random"}  # whose savings need no choice
     assert "random-class" in controls or "random-class" not in final["arms"]  # with one class it is random-detected
