@@ -17,7 +17,7 @@ import al_rotate as al
 from al_rotate.data import images
 from al_rotate.report import plots
 
-from . import analysis
+from . import analysis, asked
 from .analysis import AXES, REFERENCE
 from .prices import costs_of
 from .savings import BY_PHOTOGRAPHS, BY_TILES, mean_curve, steps_to
@@ -44,10 +44,10 @@ def draw_all(table: pd.DataFrame, rows: pd.DataFrame, work: Path | None) -> Iter
     if table["seed"].nunique() > 1:
         beaten = analysis.penalties(table, own)
         yield "penalties", heat_map(beaten, "share of the way on which the row beats the column", "Greens", 1)
-    yield "classes", heat_map(analysis.class_gains(table), "AP at the end less random's", "RdBu", None)
-    by_cost = analysis.gains_by_cost(table)
+    yield "classes", heat_map(asked.class_gains(table), "AP at the end less random's", "RdBu", None)
+    by_cost = asked.gains_by_cost(table)
     yield "costs", heat_map(by_cost, "AULC over time less random's, by what answers cost", "RdBu", None)
-    yield "likeness", heat_map(analysis.likeness(table), "Jaccard index of the images asked for", "Blues", 1)
+    yield "likeness", heat_map(asked.likeness(table), "Jaccard index of the images asked for", "Blues", 1)
     if work and (montage := picked(table, work)):
         yield "picked", montage
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .analysis import AXES, REFERENCE, areas, budget_axis, queried, savings
+from .analysis import AXES, REFERENCE, areas, budget_axis, savings
+from .asked import queried
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """One row per strategy, best first by AULC on the budget's own axis.
 
     Columns: ``AXIS: …`` of :func:`~experiments.evidence.analysis.areas` and
-    :func:`~experiments.evidence.analysis.savings` on each axis, and :func:`~experiments.evidence.analysis.queried`.
+    :func:`~experiments.evidence.analysis.savings` on each axis, and :func:`~experiments.evidence.asked.queried`.
     """
     own = budget_axis(table)
     columns = {}

@@ -1,4 +1,4 @@
-"""Areas, intervals, savings and counts, on a table made by hand."""
+"""Areas, intervals and savings, on a table made by hand."""
 
 import numpy as np
 import pandas as pd
@@ -176,32 +176,6 @@ def test_savings_on_the_means(hand_made):
     second_of_good = (hand_made["name"] == "good") & (hand_made["seed"] == 1)
     low = hand_made.assign(mAP=hand_made["mAP"] - 0.15 * second_of_good)
     assert analysis.savings(low, "images").loc["good", "reached"] == 1
-
-
-def test_likeness_of_the_selections(hand_made):
-    likeness = analysis.likeness(hand_made)
-    assert likeness.loc["random", "random"] == 1
-    assert likeness.loc["random", "good"] == pytest.approx(1 / 3)  # one of two in common, in each round
-
-
-def test_counts_are_means_over_the_seeds(hand_made):
-    counts = analysis.queried(hand_made)
-    assert counts.loc["good", "images"] == 4
-    assert counts.loc["good", "boxes"] == 100
-    assert counts.loc["good", "added"] == 3
-
-
-def test_the_costs_assumed_are_those_that_were_charged(finished):
-    """With the annotator's own rates the recounted seconds are the loop's."""
-    _, table = finished
-    charged = analysis.areas(table, "seconds")["difference"]
-    gains = analysis.gains_by_cost(table)
-    assert gains["as assumed"].tolist() == pytest.approx(charged.tolist())
-    assert gains.loc["entropy-sum", "drawing takes 35 s"] != pytest.approx(charged["entropy-sum"], abs=1e-4)
-
-
-def test_gains_by_class(hand_made):
-    assert analysis.class_gains(hand_made).loc["good", "ship"] == pytest.approx(0.1)
 
 
 def test_only_seeds_that_all_strategies_have_finished_count(hand_made):
