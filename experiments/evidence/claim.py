@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Mapping
+from textwrap import indent
 
 import numpy as np
 import pandas as pd
@@ -97,7 +98,11 @@ def claim(tables: Mapping[str, pd.DataFrame], candidate: str, control: str = DET
         }
     keys = dict.fromkeys(key for column in columns.values() for key in column)
     ordered = [*[key for key in keys if not key.startswith("by ")], *[key for key in keys if key.startswith("by ")]]
-    lines = [f"| {price} a drawn box | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    drawing, *rest = price.split(", ")
+    lines = [
+        f"| {', '.join([f'{drawing} a drawn box', *rest])} | {' | '.join(columns)} |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
     lines += [f"| {key} | {' | '.join(column.get(key, '') for column in columns.values())} |" for key in ordered]
     return "\n".join(lines)
 
@@ -230,6 +235,29 @@ def _interval(row: pd.Series) -> str:
     return f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
 
 
+def everything(names: list[str], candidate: str, control: str = DETECTED, beside_names: Collection[str] = ()) -> str:
+    """All that is said of these comparisons, in Markdown: see the top of this module."""
+    whole = {name: pd.read_parquet(TABLES / f"{name}.parquet") for name in (*names, *beside_names)}
+    tables = {name: complete(whole[name], candidate, control, name) for name in names}
+    said = [sentence(name, table, candidate, control) for name, table in tables.items()]
+    if len(tables) > 1:
+        test = together(tables, candidate, control)
+        saved = f"against `{control}` selection saves {_saved(test)}, p = {test.p:.2g}"
+        said.append(f"{' and '.join(tables)} together: {saved}.")
+    of_areas, below = areas(tables)
+    leads = {name: training_lead(table).to_string(float_format="{:+.3f}".format) for name, table in tables.items()}
+    parts = [
+        *said,
+        *(claim(tables, candidate, control, price) for price in costs_of(pd.DataFrame())),
+        _NOTES,
+        beside(whole),
+        of_areas,
+        f"Significantly below `{RANDOM}`: {', '.join(below) or 'nothing'}",
+        *(f"{name}: training and lead at equal seconds\n\n{indent(lead, '    ')}" for name, lead in leads.items()),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="+", help="names of comparisons")
@@ -237,24 +265,7 @@ def main() -> None:
     parser.add_argument("--control", default=DETECTED, help="the best control of the choices (default: %(default)s)")
     parser.add_argument("--beside", nargs="*", default=[], help="names of comparisons with random-short, random-pseudo")
     args = parser.parse_args()
-    whole = {name: pd.read_parquet(TABLES / f"{name}.parquet") for name in (*args.tables, *args.beside)}
-    tables = {name: complete(whole[name], args.candidate, args.control, name) for name in args.tables}
-    for name, table in tables.items():
-        print(sentence(name, table, args.candidate, args.control))
-    if len(tables) > 1:
-        test = together(tables, args.candidate, args.control)
-        saved = f"against `{args.control}` selection saves {_saved(test)}, p = {test.p:.2g}"
-        print(f"{' and '.join(tables)} together: {saved}.")
-    for price in costs_of(pd.DataFrame()):
-        print(f"\n{claim(tables, args.candidate, args.control, price)}")
-    print(f"\n{_NOTES}\n")
-    if rows := beside(whole):
-        print(f"{rows}\n")
-    of_areas, below = areas(tables)
-    print(f"{of_areas}\n\nSignificantly below `{RANDOM}`: {', '.join(below) or 'nothing'}")
-    for name, table in tables.items():
-        print(f"\n{name}: training and lead at equal seconds")
-        print(training_lead(table).to_string(float_format="{:+.3f}".format))
+    print(everything(args.tables, args.candidate, args.control, args.beside))
 
 
 if __name__ == "__main__":

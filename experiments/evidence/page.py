@@ -4,7 +4,8 @@
 
 The files are in experiments/results/comparisons/. Each table stands below a comment that names its source: a
 comparison, or the arguments of experiments.evidence.joint_tables, such as ``<!-- agree scenes_images -->``. The figures
-show the tables of ``<!-- across ... -->`` and of the first ``<!-- claim ... -->`` of a page.
+show the tables of ``<!-- across ... -->`` and of the first ``<!-- claim ... -->`` of a page. All prices of the latter
+go to claim.md beside the files.
 """
 
 from __future__ import annotations
@@ -84,8 +85,17 @@ def main() -> None:
         page = file.read_text(encoding="utf-8")
         file.write_text(renew(page), encoding="utf-8")
         print(f"tables renewed: {file}")
+        for name, text in claims_of(page):
+            (TABLES / f"{name}.md").write_text(text, encoding="utf-8")
         for name, figure in figures_of(page):
             figure.savefig(TABLES / f"{name}.jpg", dpi=110, pil_kwargs={"quality": 88})
+
+
+def claims_of(page: str) -> Iterator[tuple[str, str]]:
+    """Name and text of all that is said of the comparisons of a page's claim."""
+    if claimed := re.search(r"<!-- claim (.+) -->", page):
+        _, candidate, control, *pools = claimed[1].split()
+        yield "claim", f"# All prices\n\n{claim.everything(pools, candidate, control)}\n"
 
 
 def figures_of(page: str) -> Iterator[tuple[str, Figure]]:
