@@ -190,6 +190,24 @@ def shift(table: pd.DataFrame, axis: str, name: str, reference: str = REFERENCE)
     return Shift(value, *standard_error(pseudo, _ratio(drawn_d, drawn_r)))
 
 
+def lead_at_end(table: pd.DataFrame, axis: str, name: str, reference: str = REFERENCE) -> tuple[float, float, float]:
+    """The difference from the reference where the shorter of both curves ends, and its interval (95 %) as of areas."""
+
+    def leads(curves: dict[str, list[Curve]]) -> NDArray[np.float64]:
+        ends = [end for _, end in _common_ranges(curves, name, reference)]
+        pairs = zip(curves[name], curves[reference], ends, strict=True)
+        return np.array([_height(*own, end) - _height(*other, end) for own, other, end in pairs])
+
+    of_seeds = leads(curves_by_seed(table, axis))
+    error, freedom = standard_error(of_seeds, leads(curves_by_seed(table, axis, "resampled")).mean(axis=0))
+    half = float(stats.t.ppf(0.975, freedom) * error)
+    return float(of_seeds.mean()), float(of_seeds.mean()) - half, float(of_seeds.mean()) + half
+
+
+def _height(x: NDArray[np.float64], y: NDArray[np.float64], at: float) -> NDArray[np.float64]:
+    return make_interp_spline(x, y, k=1, axis=-1)(at)
+
+
 def pooled(shifts: Sequence[Shift]) -> Shift:
     """The mean of independent shifts, each with the same weight; degrees of freedom are Satterthwaite's."""
     variances = np.array([shift.error**2 for shift in shifts])
@@ -203,8 +221,8 @@ def _rises(curves: dict[str, list[Curve]], name: str, reference: str) -> NDArray
     """The reference's rise per unit of the axis, over the range that both cover, seeds first."""
     rises = []
     for (x, y), ends in zip(curves[reference], _common_ranges(curves, name, reference), strict=True):
-        heights = make_interp_spline(x, y, k=1, axis=-1)(ends)
-        rises.append(np.diff(heights)[..., 0] / np.diff(ends)[0])
+        start, end = ends
+        rises.append((_height(x, y, end) - _height(x, y, start)) / (end - start))
     return np.array(rises)
 
 

@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from textwrap import indent
 
 import numpy as np
@@ -116,9 +116,12 @@ def _column(table: pd.DataFrame, cost: CostModel, candidate: str, control: str) 
         "seeds": str(table["seed"].nunique()),
         **{title: f"{seconds / 3600:.1f} h" for title, seconds in ends.items()},
         f"mAP of `{RANDOM}` then": f"{100 * saved.target:.1f}",
-        "saved in all": str(saved.in_all()),
-        "saved in all, known paid": str(saved.in_all(paid=paid)),
-        **{f"of which {step.title}": str(saved.brought_by(k)) for k, step in enumerate(steps) if k},
+        **{f"saved by `{step.arm}`": str(saved.in_all(k)) for k, step in enumerate(steps) if k},
+        f"saved by `{candidate}`, known paid": str(saved.in_all(paid=paid)),
+        **{f"{step.title} alone": str(saved.brought_by(k)) for k, step in enumerate(steps) if k},
+        f"points ahead of `{control}` at the end": _points(
+            analysis.lead_at_end(after_the_shared_query(table, cost), "log_spent", candidate, steps[-2].arm)
+        ),
         _by_shift(control): _saved(_shift(table, cost, candidate, steps[-2].arm)),
         f"by targets, against `{control}`": str(saved.in_all(-1, -2)),
         **{_by_shift(other): _saved(_shift(table, cost, candidate, other)) for other in (DETECTED, RANDOM)},
@@ -201,7 +204,10 @@ def areas(tables: Mapping[str, pd.DataFrame]) -> tuple[str, list[str]]:
         for arm in dict.fromkeys(table["name"]):
             if arm == RANDOM:
                 continue
-            cells = ["" if arm == other else _interval(rows.loc[arm]) for other, rows in of.items()]
+            cells = [
+                "" if arm == other else _points(rows.loc[arm, ["difference", "low", "high"]])
+                for other, rows in of.items()
+            ]
             lines.append(f"| {name} | `{arm}` | {' | '.join(cells)} |")
             if of[RANDOM].loc[arm, "high"] < 0:
                 below.append(f"{arm} on {name}")
@@ -231,8 +237,9 @@ def training_lead(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, "index", columns=["iterations", "ahead"])
 
 
-def _interval(row: pd.Series) -> str:
-    return f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
+def _points(interval: Sequence[float]) -> str:
+    value, low, high = (100 * share for share in interval)
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def everything(names: list[str], candidate: str, control: str = DETECTED, beside_names: Collection[str] = ()) -> str:

@@ -111,6 +111,16 @@ def test_a_shift_by_hand():
     assert analysis.shift(ends, "log", "arm").log == pytest.approx(expected)
 
 
+def test_the_lead_at_the_end_is_where_the_shorter_curve_ends():
+    at = np.array([0, 1.0, 3.0])
+    table = shifted({"random": [[0, 0.2, 0.3], [0, 0.1, 0.6]], "arm": [[0, 0.3, 0.4], [0, 0.14, 0.64]]}, at=at)
+    lead, low, high = analysis.lead_at_end(table, "log", "arm")
+    assert lead == pytest.approx((0.1 + 0.04) / 2)
+    assert high - lead == pytest.approx(lead - low)
+    shorter = table[(table["name"] != "arm") | (table["log"] < 3)]
+    assert analysis.lead_at_end(shorter, "log", "arm")[0] == pytest.approx((0.1 + 0.04) / 2)
+
+
 def test_a_reference_that_does_not_rise_gives_no_shift():
     flat, rising = np.full(5, 0.3), 0.1 * LOGS
     nothing = analysis.shift(shifted({"random": [flat] * 2, "arm": [rising] * 2}), "log", "arm")

@@ -30,13 +30,15 @@ def test_the_table_of_the_claim(paced):
     # 160 boxes of 12 s and 5 tiles of 5 s; by whole photographs 5 objects for 6 boxes, and half of the opening
     assert row["from nothing, by tiles"] == f"{(160 * 12 + 25) / 3600:.1f} h"
     assert row["from nothing, by whole photographs"] == f"{(160 * 10 + 12.5) / 3600:.1f} h"
-    assert [key.removeprefix("of which ") for key in row if key.startswith("of which")] == [
-        "pre-annotation",
-        "detected",
-        "selection",
+    assert [key for key in row if key.endswith(" alone")] == [
+        f"{step} alone" for step in ("pre-annotation", "detected", "selection")
     ]
+    saved = [int(row[f"saved by `{arm}`"].split()[0]) for arm in (RANDOM, DETECTED, "best")]
+    assert saved == sorted(saved)
+    # After 800 s log(1 + 4 * 8) / 4 to log(1 + 2 * 8) / 4
+    assert row["points ahead of `random-detected` at the end"].startswith(f"{25 * np.log(33 / 17):+.1f} [")
     # Kept boxes take 1.5 s: 1/8 of what whole photographs take for them, and a quarter of these.
-    in_all, paid = (int(row[key].split()[0]) for key in ("saved in all", "saved in all, known paid"))
+    in_all, paid = (int(row[key].split()[0]) for key in ("saved by `best`", "saved by `best`, known paid"))
     assert in_all > 90
     assert 40 < paid < in_all
     dear = column_of(claim({"pool": found}, "best", price="35 s"))
@@ -59,7 +61,7 @@ def test_what_selection_saves_is_the_shift_with_targets_beside_it(straight):
     assert both["12 s a drawn box"] == "a + b"
     assert both["by shift, against `random-detected`"] == "+29 % [+29, +29]"
     assert both["by shift, against `random`"] == "+50 % [+50, +50]"
-    assert {both[key] for key in ("saved in all", "of which selection", "by targets, against `random-detected`")} == {
+    assert {both[key] for key in ("saved by `best`", "selection alone", "by targets, against `random-detected`")} == {
         ""
     }
 
