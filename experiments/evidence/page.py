@@ -28,6 +28,7 @@ from .markdown import markdown, summary, verdict
 
 matplotlib.use("Agg")
 PAGES = [REPOSITORY / "docs" / name for name in ("evidence.md", "older_comparisons.md")]
+_CLAIM = re.compile(r"<!-- claim (.+) -->")
 _TABLE = re.compile(r"<!-- (?P<source>[^>]+) -->\n(?:\|.*\n)*")
 
 
@@ -93,7 +94,7 @@ def main() -> None:
 
 def claims_of(page: str) -> Iterator[tuple[str, str]]:
     """Name and text of all that is said of the comparisons of a page's claim."""
-    if claimed := re.search(r"<!-- claim (.+) -->", page):
+    if claimed := _CLAIM.search(page):
         _, candidate, control, *pools = claimed[1].split()
         yield "claim", f"# All prices\n\n{claim.everything(pools, candidate, control)}\n"
 
@@ -102,7 +103,7 @@ def figures_of(page: str) -> Iterator[tuple[str, Figure]]:
     """Names and figures of a page's first tables of a kind that has one."""
     if compared := re.search(r"<!-- across (.+) -->", page):
         yield "across", overview(compared[1].split())
-    if claimed := re.search(r"<!-- claim (.+) -->", page):
+    if claimed := _CLAIM.search(page):
         yield "claim", saved(*_claimed(claimed[1].split()))
 
 
