@@ -112,6 +112,8 @@ def _column(table: pd.DataFrame, cost: CostModel, candidate: str, control: str) 
     first, ends = from_nothing(table, cost)
     steps = steps_to(table, candidate, control, first)
     saved, paid = Savings(table, cost, steps), seconds_known(table, cost, first.way)
+    best = steps[-2].arm  # the control, or what stands in for it
+    shifts = {other: _saved(_shift(table, cost, candidate, other)) for other in {best, DETECTED, RANDOM}}
     return {
         "seeds": str(table["seed"].nunique()),
         **{title: f"{seconds / 3600:.1f} h" for title, seconds in ends.items()},
@@ -120,11 +122,11 @@ def _column(table: pd.DataFrame, cost: CostModel, candidate: str, control: str) 
         f"saved by `{candidate}`, known paid": str(saved.in_all(paid=paid)),
         **{f"{step.title} alone": str(saved.brought_by(k)) for k, step in enumerate(steps) if k},
         f"points ahead of `{control}` at the end": _points(
-            analysis.lead_at_end(after_the_shared_query(table, cost), "log_spent", candidate, steps[-2].arm)
+            analysis.lead_at_end(after_the_shared_query(table, cost), "log_spent", candidate, best)
         ),
-        _by_shift(control): _saved(_shift(table, cost, candidate, steps[-2].arm)),
+        _by_shift(control): shifts[best],
         f"by targets, against `{control}`": str(saved.in_all(-1, -2)),
-        **{_by_shift(other): _saved(_shift(table, cost, candidate, other)) for other in (DETECTED, RANDOM)},
+        **{_by_shift(other): shifts[other] for other in (DETECTED, RANDOM)},
     }
 
 
@@ -139,6 +141,11 @@ def together(tables: Mapping[str, pd.DataFrame], candidate: str, other: str, abo
         arm = other if other == RANDOM else steps_to(table, candidate, other)[-2].arm
         shifts.append(_shift(table, costs_of(table)[about], candidate, arm))
     return analysis.pooled(shifts)
+
+
+def read_whole(names: Collection[str]) -> dict[str, pd.DataFrame]:
+    """Read comparisons with all their rows, of unfinished seeds, too."""
+    return {name: pd.read_parquet(TABLES / f"{name}.parquet") for name in names}
 
 
 def beside(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -244,7 +251,7 @@ def _points(interval: Sequence[float]) -> str:
 
 def everything(names: list[str], candidate: str, control: str = DETECTED, beside_names: Collection[str] = ()) -> str:
     """All that is said of these comparisons, in Markdown: see the top of this module."""
-    whole = {name: pd.read_parquet(TABLES / f"{name}.parquet") for name in (*names, *beside_names)}
+    whole = read_whole((*names, *beside_names))
     tables = {name: complete(whole[name], candidate, control, name) for name in names}
     said = [sentence(name, table, candidate, control) for name, table in tables.items()]
     if len(tables) > 1:

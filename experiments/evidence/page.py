@@ -4,8 +4,8 @@
 
 The files are in experiments/results/comparisons/. Each table stands below a comment that names its source: a
 comparison, or the arguments of experiments.evidence.joint_tables, such as ``<!-- agree scenes_images -->``. The figures
-show the tables of ``<!-- across ... -->`` and of the first ``<!-- claim ... -->`` of a page. All prices of the latter
-go to claim.md beside the files.
+show the tables of ``<!-- across ... -->`` and of the first ``<!-- claim ... -->`` of a page. All that is said of the
+latter, at all prices, goes to claim.md beside the files.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from .markdown import markdown, summary, verdict
 matplotlib.use("Agg")
 PAGES = [REPOSITORY / "docs" / name for name in ("evidence.md", "older_comparisons.md")]
 _CLAIM = re.compile(r"<!-- claim (.+) -->")
+_BESIDE = re.compile(r"<!-- beside (.+) -->")
 _TABLE = re.compile(r"<!-- (?P<source>[^>]+) -->\n(?:\|.*\n)*")
 
 
@@ -36,8 +37,8 @@ def table_of(source: str) -> str:
     """The lines of one table.
 
     Args:
-        source: ``NAME``, ``WHAT NAME NAME ...``, or ``claim SECONDS CANDIDATE CONTROL NAME NAME ...`` for
-            :mod:`experiments.evidence.claim`, at so many seconds a drawn box.
+        source: ``NAME``, ``WHAT NAME NAME ...``, or for :mod:`experiments.evidence.claim` ``beside NAME NAME ...``, and
+            ``claim SECONDS CANDIDATE CONTROL NAME NAME ...`` at so many seconds a drawn box.
     """
     what, *names = source.split()
     if not names:
@@ -45,6 +46,8 @@ def table_of(source: str) -> str:
         return markdown(summary(table), budget_axis(table), table["seed"].nunique()).strip()
     if what == "claim":
         return claim.claim(*_claimed(names))
+    if what == "beside":
+        return claim.beside(claim.read_whole(names))
     return joint_tables.agree(names) if what == "agree" else joint_tables.across(names)
 
 
@@ -96,7 +99,8 @@ def claims_of(page: str) -> Iterator[tuple[str, str]]:
     """Name and text of all that is said of the comparisons of a page's claim."""
     if claimed := _CLAIM.search(page):
         _, candidate, control, *pools = claimed[1].split()
-        yield "claim", f"# All prices\n\n{claim.everything(pools, candidate, control)}\n"
+        beside = compared[1].split() if (compared := _BESIDE.search(page)) else ()
+        yield "claim", f"# All prices\n\n{claim.everything(pools, candidate, control, beside)}\n"
 
 
 def figures_of(page: str) -> Iterator[tuple[str, Figure]]:
