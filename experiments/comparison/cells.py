@@ -88,7 +88,9 @@ def run_cell(work: Path, data: Path | None, config: dict[str, Any], cell: Cell) 
 
 def make_data(work: Path, data: Path | None, config: dict[str, Any]) -> None:
     """Make what all cells of a config share, before they run in parallel."""
-    if config["pool"] != "planted":
+    if "detector" in config:
+        _cached_pool(work, data, config["pool"])
+    elif config["pool"] != "planted":
         _cached_sandbox(work, data, config["pool"])
 
 
@@ -234,12 +236,17 @@ def _learner(work: Path, data: Path | None, config: dict[str, Any], cell: Cell) 
     if config["pool"] == "planted":
         pool, test = planted.labels(planted.POOL, "pool", 0), planted.labels(planted.TEST, "test", 1)
         return planted.PlantedLearner(al.RotatedInstances.concat([pool, test]), cell.seed)
-    from ..learners.pools.learner import TileLearner  # torch and OpenMMLab load here, in the workers
-
-    recipe = {key: config[key] for key in ("pool", "known", "first_iterations", "lr", "measure")}
+    keys = ("pool", "known", "first_iterations", "lr", "measure", "detector")
+    recipe = {key: config[key] for key in keys if key in config}
     start = work / "known" / f"{digest(recipe)}-{cell.seed}"  # also of comparisons that differ in what comes later
-    sandbox = _cached_sandbox(work, data, config["pool"])
-    return TileLearner(sandbox, start, cell.round == 0, config["first_iterations"], config["lr"], cell.seed)
+    training = start, cell.round == 0, config["first_iterations"], config["lr"], cell.seed
+    if "detector" in config:  # torch and OpenMMLab load with the learners, in the workers
+        from ..learners.whole_detector import WholeDetector
+
+        return WholeDetector(config["detector"], _cached_pool(work, data, config["pool"]).labels.classes, *training)
+    from ..learners.pools.learner import TileLearner
+
+    return TileLearner(_cached_sandbox(work, data, config["pool"]), *training)
 
 
 @lru_cache(1)

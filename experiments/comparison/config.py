@@ -6,6 +6,8 @@ A config is a YAML file with these keys:
 - ``known``: photographs that the detector is trained on before the loop begins, and keeps; 0 for ``planted``;
 - ``first_iterations`` of the weights that all trainings start from, on those photographs; ``training`` (arguments of
   :class:`al_rotate.detection.Schedule`), with the known photographs alone, too; ``lr`` of all;
+- ``detector``: a name of configs/detectors/, to train all of it by MMEngine's Runner; by default the sandbox's, whose
+  backbone is frozen;
 - ``budget``: what has been spent after each query, in all: ``images: [10, 20]`` or ``seconds: [600, 1200]``. The first
   query is drawn at random, the same for all arms of a seed;
 - ``seeds``: each draws its own photographs, first query and weights;
@@ -30,6 +32,7 @@ from typing import Any
 import yaml
 
 RECIPE = ("pool", "known", "first_iterations", "lr", "measure", "annotator", "cost")  # what all arms share
+OPTIONAL = ("detector",)  # of it; a config without such a key has the digests that it had before there was one
 OF_ARM = ("strategy", "options", "training", "loop")
 _DEFAULTS = {"known": 0, "first_iterations": 400, "annotator": {}, "cost": {}, "measure": "test", "lr": 2e-3}
 
@@ -55,7 +58,7 @@ def load_config(path: Path) -> dict[str, Any]:
     """
     config = {**_DEFAULTS, **_read(path)}
     expected = {*RECIPE, "training", "budget", "seeds", "arms"}
-    if wrong := sorted(expected ^ {*config}):
+    if wrong := sorted(expected ^ ({*config} - {*OPTIONAL})):
         raise ValueError(f"expected in {path} exactly {', '.join(sorted(expected))}; wrong or missing: {wrong}")
     config["arms"] = {name: arm or {} for name, arm in config["arms"].items()}
     for name, arm in config["arms"].items():
@@ -117,7 +120,12 @@ def depends_on(config: dict[str, Any], name: str) -> dict[str, Any]:
     Of an arm that is not in the config, only what all arms share.
     """
     own = arm_of(config, name) if name in config["arms"] else {}
-    return {**{key: config[key] for key in RECIPE}, "budget": config["budget"], **own}
+    return {**recipe_of(config), "budget": config["budget"], **own}
+
+
+def recipe_of(config: dict[str, Any]) -> dict[str, Any]:
+    """What all arms of a config share, except the budget."""
+    return {key: config[key] for key in (*RECIPE, *OPTIONAL) if key in config}
 
 
 def cell_folder(work: Path, config: dict[str, Any], cell: Cell) -> Path:

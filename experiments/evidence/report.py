@@ -18,7 +18,7 @@ import jinja2
 import pandas as pd
 from matplotlib import pyplot as plt
 
-from ..comparison.config import RECIPE
+from ..comparison.config import OPTIONAL, RECIPE
 from .analysis import AXES, budget_axis, complete
 from .figures import draw_all
 from .markdown import difference, markdown, saving, summary, verdict
@@ -67,7 +67,7 @@ def _section(name: str, table: pd.DataFrame, rows: pd.DataFrame, figures: list[s
     about = table.iloc[0]
     return {
         "name": name,
-        "about": {key: about[key] for key in (*RECIPE, "training", "budget", *_OF_BEFORE) if key in about},
+        "about": {key: about[key] for key in (*RECIPE, *OPTIONAL, "training", "budget", *_OF_BEFORE) if key in about},
         "versions": about["versions"],
         "seeds": sorted(table["seed"].unique().tolist()),
         "rounds": int(table["round"].max()) + 1,

@@ -48,6 +48,7 @@ class Recipe:
 
 POOLS = {
     "vhr10": Recipe("vhr10", 256, 160),
+    "vhr10-large": Recipe("vhr10", 320, 640),  # for whole detectors, which nothing is chosen by
     "ssdd-large": Recipe("ssdd", 200, 192),
     "ssdd-small": Recipe("ssdd", 125, 128),
     **{f"scenes-{empties}": Recipe(f"rendered-{empties}", 160, 160) for empties in MEAN_OBJECTS},
