@@ -10,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from ..detection.training.schedule import Schedule
 from ..loop import SimulatedAnnotator
 from ..loop.create import restore_annotator
-from ..loop.settings import LoopSettings
+from ..loop.settings import CONFIGS_OWN, LoopSettings
 from ..storage.plurals import many
 from ..workspace import Workspace
 from ..workspace.progress import trains_next
@@ -44,6 +45,12 @@ COLUMNS = {  # of a workspace's history -> of the table printed
 def list_classes(classes: Sequence[str]) -> str:
     """Write how many classes there are, and which."""
     return f"{many(len(classes), 'class')}: {', '.join(classes)}"
+
+
+def describe_training(schedule: Schedule, n_images: int) -> str:
+    """Write how long a training on so many labelled images goes."""
+    length = f"{schedule.iterations(n_images):,} iterations on {many(n_images, 'labelled image')}"
+    return f"training: {length} (--schedule {CONFIGS_OWN}: as the config says)"
 
 
 def in_words(counts: Mapping[str, int]) -> str:

@@ -66,7 +66,7 @@ class ActiveLoop(Changeable, Looking):
         val: (images, labels) that each training is validated on, with the config's own evaluator; its figures are
             metrics called ``val_...``. They are never trained on.
         schedule: how long each training goes, at what rates, and how often it shows each image; "config": as the
-            detector's config says, which is the default.
+            detector's config says, by default unless that counts in epochs.
         pseudo_labels: train on detections on unlabelled images, too, where the detector is sure of them; True: with the
             defaults of :class:`~al_rotate.evaluation.pseudo_labels.PseudoLabels`. By default off.
         labels: of images of the pool, if there are any already, see :meth:`add_labels`. If the detector's weights are
@@ -114,7 +114,8 @@ class ActiveLoop(Changeable, Looking):
         given: tuple[tuple[SetName, LabelledSet | None], ...] = (("test", test), ("val", val))
         sets = {name: labelled for name, labelled in given if labelled is not None}
         if not Workspace.exists(folder):
-            settings = LoopSettings().merged(**changes)
+            config = detector.config if detector and not learner else None
+            settings = LoopSettings.of_new_loop(config, **changes)
             restore_strategy(folder, settings, strategy)  # refuses a wrong one before anything is written
             with suppress(FileExistsError):  # another process was quicker: its workspace is opened, and compared
                 create_workspace(folder, settings, images, classes, detector, learner, annotator, sets)

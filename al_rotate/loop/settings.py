@@ -12,10 +12,13 @@ from ..sampling import Budget, CostModel
 from ..sampling.deprecated import warn_renamed
 
 if TYPE_CHECKING:
+    from mmengine.config import Config
+
     from ..detection.networks.precision import Precision
 
 CUSTOM = "custom"  # the name of a strategy that is a function of the user's own
 CONFIGS_OWN: Literal["config"] = "config"  # in the place of a schedule: the trainings go as their config says
+OF_SCHEDULES = ("train_cfg", "param_scheduler")  # parts of a config that a schedule replaces
 _NAMES_ON_DISK = {"untrained_start": "cold"}  # as al_rotate 0.1 writes and reads them
 # Not written where they have these values.
 _OMITTED = {
@@ -102,16 +105,36 @@ class LoopSettings:
                 del values[name]
         return {**other, **{_NAMES_ON_DISK.get(name, name): value for name, value in values.items()}}
 
+    @classmethod
+    def of_new_loop(cls, config: Config | None, **arguments: Any) -> LoopSettings:
+        """Return the settings of a new loop: these arguments, and the best training of those measured.
+
+        The length and the rates of a config that counts in epochs were made for thousands of images. A loop with such a
+        config has a schedule, unless the arguments say how long to train. See docs/evidence.md.
+
+        Args:
+            config: of the detector that MMRotate trains; None: another learner trains.
+            arguments: see :meth:`merged`.
+        """
+        settings = cls().merged(**arguments)
+        is_open = arguments.get("schedule") is None and not says_how_long(settings.train_options)
+        if is_open and "max_epochs" in (getattr(config, "train_cfg", None) or ()):
+            return replace(settings, schedule=Schedule())
+        return settings
+
     def merged(self, **arguments: Any) -> LoopSettings:
         """Apply arguments of :class:`~al_rotate.ActiveLoop` that are not None.
 
-        Another strategy does not inherit the options of the one that these settings name.
+        Another strategy does not inherit the options of the one that these settings name. Where train_options say how
+        long to train, and no schedule is given, they take the place of the one that these settings have.
         """
         changes = {name: value for name, value in arguments.items() if value is not None}
         if callable(changes.get("strategy")):
             changes["strategy"] = CUSTOM
         if "budget" in changes:
             changes["budget"] = as_budget(changes["budget"])
+        if says_how_long(changes.get("train_options")):
+            changes.setdefault("schedule", CONFIGS_OWN)
         if changes.get("schedule") == CONFIGS_OWN:
             changes["schedule"] = None
         if isinstance(wanted := changes.get("pseudo_labels"), bool):
@@ -124,6 +147,11 @@ class LoopSettings:
         """Accept ``loop.settings["seed"]``, as al_rotate 0.1 had it."""
         warn_renamed(f"loop.settings[{key!r}]", f"loop.settings.{_CURRENT_NAMES.get(key, key)}")
         return self.to_json()[key]
+
+
+def says_how_long(options: Mapping[str, Any] | None) -> bool:
+    """Whether ``cfg_options`` say how long to train, or at what rates."""
+    return any(key.startswith(OF_SCHEDULES) for key in options or ())
 
 
 def as_budget(budget: Budget | int) -> Budget:

@@ -106,8 +106,6 @@ def train_weights(
 ) -> tuple[Path, dict[str, float]]:
     """Train on all labels, and evaluate on the test set. Unreadable test images are left out and counted.
 
-    A schedule is that of a training that goes on, where the training starts from weights of this loop.
-
     Returns:
         The new weights, and the training's metrics and those on the test set.
 
@@ -116,13 +114,12 @@ def train_weights(
     """
     test, val = labelled_set(workspace, "test"), labelled_set(workspace, "val")
     labels = workspace.labels()
-    initial = initial_weights(workspace)
-    start = current_weights(workspace) if settings.warm_start else initial
+    start = current_weights(workspace) if settings.warm_start else initial_weights(workspace)
     options: dict[str, Any] = {}
     if val is not None:
         options["val"] = val[1], val[0]
-    if (schedule := settings.schedule) is not None:
-        options["schedule"] = schedule if start == initial else schedule.continued()
+    if settings.schedule is not None:
+        options["schedule"] = settings.schedule
     if (pseudo := _pseudo_labelled(workspace, current, labels, settings)) is not None:
         options["pseudo"] = pseudo
     require_parameters(learner, options)

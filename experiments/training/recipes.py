@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from al_rotate import Schedule
 
+LOW_RATE = 0.1  # of a training that goes on without a restart, as a share of the first one's
 GROWS_BY = 20  # images a round of the published recipe
 SIZES = (20, 40, 100, 200)  # labelled images: rounds of the recipes that follow a schedule
 
@@ -34,7 +35,7 @@ class Recipe:
         """Return the schedule of a round; None: as the sandbox detector of the published tables was trained."""
         if self.schedule is None or is_first or not self.warm or self.restarted:
             return self.schedule
-        return self.schedule.continued()
+        return replace(self.schedule, rate=LOW_RATE * self.schedule.rate, warm_up=0.0)
 
 
 COLD = Schedule(per_image=4, least=200, most=2000)

@@ -39,13 +39,9 @@ def test_each_training_is_given_the_schedule(tmp_path, warm):
     learner = Recording()
     with ActiveLoop(tmp_path, learner=learner) as loop:  # the workspace remembers it
         loop.run(3)
-        later = SCHEDULE.continued() if warm else SCHEDULE
-        assert learner.options == [{"schedule": later}] * 2
-        loop.set_detector(Start(taught=30))
-        loop.run(4)
-        assert learner.options[-1] == {"schedule": SCHEDULE}  # weights of its own to start from
+        assert learner.options == [{"schedule": SCHEDULE}] * 2  # a warm start restarts the rate
     with ActiveLoop(tmp_path, learner=learner, schedule="config") as loop:
-        loop.run(5)
+        loop.run(4)
         assert learner.options[-1] == {}
 
 

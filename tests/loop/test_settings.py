@@ -1,6 +1,7 @@
 """Settings of a loop, on disk and with other arguments."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -83,3 +84,32 @@ def test_schedule_and_pseudo_labels_are_kept_where_there_are_any():
     off = settings.merged(schedule="config", pseudo_labels=False)
     assert off == LoopSettings()
     assert not {"schedule", "pseudo_labels"} & off.to_json().keys()
+
+
+EPOCHS = SimpleNamespace(train_cfg={"type": "EpochBasedTrainLoop", "max_epochs": 36})
+ITERATIONS = SimpleNamespace(train_cfg={"type": "IterBasedTrainLoop", "max_iters": 300})
+
+
+def test_a_new_loop_has_a_schedule_where_its_config_counts_in_epochs():
+    for config, given, schedule in (
+        (EPOCHS, {}, Schedule()),
+        (EPOCHS, {"schedule": "config"}, None),
+        (EPOCHS, {"schedule": Schedule(rate=0.5)}, Schedule(rate=0.5)),
+        (EPOCHS, {"train_options": {"train_cfg.max_epochs": 12}}, None),
+        (EPOCHS, {"train_options": {"optim_wrapper.optimizer.lr": 1e-3}}, Schedule()),
+        (ITERATIONS, {}, None),
+        (ITERATIONS, {"schedule": Schedule()}, Schedule()),
+        (SimpleNamespace(), {}, None),
+        (None, {}, None),
+    ):
+        settings = LoopSettings.of_new_loop(config, seed=3, **given)
+        assert (settings.schedule, settings.warm_start, settings.seed) == (schedule, True, 3), given
+
+
+def test_options_that_say_how_long_to_train_displace_a_schedule():
+    settings = LoopSettings().merged(schedule=Schedule())
+    assert settings.merged(train_options={"train_cfg.max_epochs": 12}).schedule is None
+    assert settings.merged(train_options={"param_scheduler.0.end": 12}).schedule is None
+    assert settings.merged(train_options={"train_dataloader.batch_size": 4}).schedule == Schedule()
+    both = settings.merged(train_options={"train_cfg.max_epochs": 12}, schedule=Schedule(rate=0.5))
+    assert both.schedule == Schedule(rate=0.5)  # the training will refuse it

@@ -11,7 +11,7 @@ from typing import Any
 from ...data import RotatedInstances, images
 from ...loop import ActiveLoop, SimulatedAnnotator
 from ...loop.create import restore_annotator
-from ...loop.settings import LoopSettings
+from ...loop.settings import CONFIGS_OWN, LoopSettings, says_how_long
 from ...sampling import Budget, CostModel
 from ...storage.plurals import many
 from ...storage.user_warnings import warn_user
@@ -52,7 +52,7 @@ def add(add_command: AddCommand) -> None:
     add_strategy_arguments(init, default=LoopSettings.strategy, with_options=False)
     budget = "the most images that a query asks for; by default 50"
     init.add_argument("--budget", type=whole_number(1), metavar="IMAGES", help=budget)
-    add_training(init, "as the config says")
+    add_training(init, "those where the config counts in epochs, unless --cfg-options say how long")
     help = "train each round from the weights that the workspace is made with, not from the last round's"
     init.add_argument("--cold-start", action="store_true", help=help)
     init.add_argument("--labels", type=Path, help="labels of some of the images that exist already: a file or a folder")
@@ -84,8 +84,9 @@ def _init(args: argparse.Namespace) -> None:
         args.config, args.checkpoint, args.device, args.cfg_options, classes, class_map=as_class_map(args.map)
     )
     cost = as_cost(args.cost)
+    own = CONFIGS_OWN if says_how_long(args.cfg_options) else None
     training: dict[str, Any] = {
-        "schedule": as_schedule(args.schedule),
+        "schedule": as_schedule(args.schedule) or own,
         "pseudo_labels": args.pseudo_labels,
         "warm_start": False if args.cold_start else None,
     }

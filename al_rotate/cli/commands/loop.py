@@ -38,6 +38,7 @@ from ..wording import (
     STAGES,
     answered_by,
     describe_change,
+    describe_training,
     history_table,
     in_words,
     list_classes,
@@ -204,6 +205,8 @@ def _train(args: argparse.Namespace) -> None:
                     f"{many(len(unanswered), 'image')} asked for but not answered, e.g. {unanswered[0]!r}: training "
                     "goes without them; they stay open, and a later collect() takes their answers"
                 )
+            if will_train and (schedule := loop.settings.schedule):
+                print(describe_training(schedule, len(workspace.labels())))
             metrics = loop.train()
         trained = [past.number for past in workspace.rounds() if past.stage == "trained"]
         if trained == [past.number for past in before if past.stage == "trained"]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 LOWEST_RATE = 0.05  # at the end, as a share of the highest
-CONTINUED_RATE = 0.1  # the highest rate of a training that goes on with a loop's weights, as a share of the first's
 
 
 @dataclass(frozen=True)
@@ -60,13 +59,6 @@ class Schedule:
         [200, 400, 1000]
         """
         return min(max(round(self.per_image * n_images), self.least), self.most)
-
-    def continued(self) -> Schedule:
-        """Return the schedule of a training from weights that it trained before, on some of the same labels.
-
-        It is as long. The rate is not raised again: it begins at a tenth of this schedule's, without a warm-up.
-        """
-        return replace(self, rate=CONTINUED_RATE * self.rate, warm_up=0.0)
 
     def warm_up_iterations(self, iterations: int) -> int:
         """Return during how many of them the rate rises."""

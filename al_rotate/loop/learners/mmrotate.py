@@ -12,14 +12,13 @@ from ...data import RotatedInstances
 from ...data.views import View
 from ...detection.training.schedule import Schedule
 from ...evaluation.pseudo_labels import PseudoLabelled
-from ..settings import CONFIGS_OWN
+from ..settings import CONFIGS_OWN, OF_SCHEDULES
 from .learner import ValidationSet
 
 if TYPE_CHECKING:
     from ...detection import Detector
     from ...detection.networks.precision import Precision
 
-_OF_SCHEDULES = ("train_cfg", "param_scheduler")  # parts of a config that a schedule replaces
 _OF_TRAINING = ("iterations", "images_left_out", "boxes_left_out")  # metrics that are no figures of an evaluator
 
 
@@ -88,7 +87,7 @@ class MMRotateLearner:
                 f"expected the files of {len(images)} labelled images, {len(missing)} are missing, e.g. {missing[0]}: "
                 "put them back, or take their images out of the workspace with remove_images"
             )
-        if schedule and (own := [key for key in self.train_options if key.startswith(_OF_SCHEDULES)]):
+        if schedule and (own := [key for key in self.train_options if key.startswith(OF_SCHEDULES)]):
             raise ValueError(
                 f"expected train_options without {', '.join(own)}, because this loop's schedule says how long to train "
                 f"and at what rates: change the schedule, or train as the config says (--schedule {CONFIGS_OWN})"

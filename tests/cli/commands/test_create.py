@@ -21,8 +21,8 @@ def init(al, tmp_path):
     """Run init on the three images with these further arguments."""
     images = label_files.images(tmp_path / "pool")
 
-    def run(*arguments):
-        return al("init", tmp_path / "work", "--images", images, "--config", CONFIG, "--device", "cpu", *arguments)
+    def run(*arguments, work=tmp_path / "work"):
+        return al("init", work, "--images", images, "--config", CONFIG, "--device", "cpu", *arguments)
 
     return run
 
@@ -164,3 +164,34 @@ def test_how_to_train_is_kept(al, init, tmp_path):
     assert (code, "is there already, with another --schedule, --pseudo-labels or --cold-start" in err) == (1, True)
     code, _, err = al("train", tmp_path / "work", "--schedule", "per_image=0")
     assert (code, "per_image above 0, got 0.0" in err) == (1, True)
+
+
+def test_a_published_config_is_trained_by_a_schedule_unless_told_otherwise(init, tmp_path):
+    for k, (options, schedule) in enumerate(
+        (
+            ((), Schedule()),
+            (("--cfg-options", "train_cfg.max_epochs=12"), None),
+            (("--cfg-options", "optim_wrapper.optimizer.lr=0.001"), Schedule()),
+            (("--schedule", "config"), None),
+        )
+    ):
+        work = tmp_path / f"work{k}"
+        for _ in range(2):  # again, as after a kill
+            assert init("--classes", "ship", *options, work=work)[0] == 0
+        with Workspace.open(work, read_only=True) as workspace:
+            assert LoopSettings.from_json(workspace.settings).schedule == schedule
+
+
+def test_a_schedule_says_how_long_the_training_is(al, tmp_path):
+    from al_rotate.detection import Detector
+    from al_rotate.detection.small_models import small_rtmdet
+
+    work, images = tmp_path / "work", label_files.images(tmp_path / "pool")
+    detector = Detector(CONFIG, None, "cpu", small_rtmdet(64), label_files.CLASSES)
+    ActiveLoop(work, images, label_files.CLASSES, detector, schedule=Schedule(least=2)).close()
+    assert al("add", work, "--labels", label_files.coco(tmp_path))[0] == 0
+    options = ("--schedule", "per_image=1", "least=3")
+    said = "training: 3 iterations on 2 labelled images (--schedule config: as the config says)\n"
+    code, out, err = al("train", work, *options)
+    assert (code, out.startswith(said)) == (0, True), out + err
+    assert said not in al("train", work, *options)[1]  # it is trained already

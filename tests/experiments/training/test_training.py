@@ -42,7 +42,8 @@ def test_rounds_and_what_each_is_trained_with():
     assert recipes.RECIPES["warm"].rounds(100) == [20, 40, 100]
     assert recipes.RECIPES["cold"].schedule_of(is_first=False) == recipes.COLD
     assert recipes.RECIPES["warm"].schedule_of(is_first=True) == recipes.COLD
-    assert recipes.RECIPES["warm"].schedule_of(is_first=False) == recipes.COLD.continued()
+    low = recipes.RECIPES["warm"].schedule_of(is_first=False)
+    assert (low.rate, low.warm_up, low.iterations(100)) == (0.1, 0, recipes.COLD.iterations(100))
     assert recipes.RECIPES["warm-restarted"].schedule_of(is_first=False) == recipes.COLD
     assert recipes.RECIPES["published"].schedule_of(is_first=False) is None
 
