@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,9 +78,8 @@ class TileLearner(SandboxLearner):
 
     def _fit(self, model: nn.Module, *rest: Any) -> list[float]:
         """As mixed precision trains on GPUs: networks in bfloat16 where the CPU has it, a quarter faster."""
-        with ExitStack() as stack:
-            if precision.resolve("auto", torch.device("cpu")) == "bf16":
-                stack.enter_context(precision.bf16(precision.channels_last(model), "cpu"))
+        native = precision.resolve("auto", torch.device("cpu")) == "bf16"
+        with precision.bf16(precision.channels_last(model), "cpu") if native else nullcontext():
             return super()._fit(model, *rest)
 
     def batch(
