@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..detection.training.schedule import Schedule
+from ..detection.training.schedule import Schedule, by_default, says_how_long
 from ..evaluation.pseudo_labels import PseudoLabels
 from ..sampling import Budget, CostModel
 from ..sampling.deprecated import warn_renamed
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 CUSTOM = "custom"  # the name of a strategy that is a function of the user's own
 CONFIGS_OWN: Literal["config"] = "config"  # in the place of a schedule: the trainings go as their config says
-OF_SCHEDULES = ("train_cfg", "param_scheduler")  # parts of a config that a schedule replaces
 _NAMES_ON_DISK = {"untrained_start": "cold"}  # as al_rotate 0.1 writes and reads them
 # Not written where they have these values.
 _OMITTED = {
@@ -109,18 +108,15 @@ class LoopSettings:
     def of_new_loop(cls, config: Config | None, **arguments: Any) -> LoopSettings:
         """Return the settings of a new loop: these arguments, and the best training of those measured.
 
-        The length and the rates of a config that counts in epochs were made for thousands of images. A loop with such a
-        config has a schedule, unless the arguments say how long to train. See docs/evidence.md.
-
         Args:
-            config: of the detector that MMRotate trains; None: another learner trains.
+            config: of the detector that MMRotate trains, see :func:`~al_rotate.detection.training.schedule.by_default`;
+                None: another learner trains.
             arguments: see :meth:`merged`.
         """
         settings = cls().merged(**arguments)
-        is_open = arguments.get("schedule") is None and not says_how_long(settings.train_options)
-        if is_open and "max_epochs" in (getattr(config, "train_cfg", None) or ()):
-            return replace(settings, schedule=Schedule())
-        return settings
+        if config is None or arguments.get("schedule") is not None:
+            return settings
+        return replace(settings, schedule=by_default(config, settings.train_options))
 
     def merged(self, **arguments: Any) -> LoopSettings:
         """Apply arguments of :class:`~al_rotate.ActiveLoop` that are not None.
@@ -147,11 +143,6 @@ class LoopSettings:
         """Accept ``loop.settings["seed"]``, as al_rotate 0.1 had it."""
         warn_renamed(f"loop.settings[{key!r}]", f"loop.settings.{_CURRENT_NAMES.get(key, key)}")
         return self.to_json()[key]
-
-
-def says_how_long(options: Mapping[str, Any] | None) -> bool:
-    """Whether ``cfg_options`` say how long to train, or at what rates."""
-    return any(key.startswith(OF_SCHEDULES) for key in options or ())
 
 
 def as_budget(budget: Budget | int) -> Budget:

@@ -71,14 +71,15 @@ def from_workspace(request: dict[str, Any], job: Path) -> dict[str, Any]:
 
 
 def from_labels(request: dict[str, Any], job: Path) -> dict[str, Any]:
-    """Fine-tune the newest checkpoint on all labels of a project.
+    """Fine-tune the newest checkpoint on all labels of a project, as long as a new loop would.
 
     Raises:
         ValueError: if nothing of the project can be trained on.
         LabelStudioError: if Label Studio cannot be reached or refuses.
     """
-    from ...detection import finetune
+    from ...detection import configs, finetune
     from ...detection.checkpoints import read_checkpoint
+    from ...detection.training.schedule import by_default
 
     start = Path(_once(job / "start.json", lambda: _newest_checkpoint(request, job)))
     classes = request.get("classes") or read_checkpoint(start).classes
@@ -97,6 +98,7 @@ def from_labels(request: dict[str, Any], job: Path) -> dict[str, Any]:
         start,
         request["cfg_options"] or None,
         keep_checkpoints=False,
+        schedule=by_default(configs.load(request["config"]), request["cfg_options"]),
     )
     shutil.rmtree(job / "images", ignore_errors=True)
     trained = {"images": len(labels), "boxes": labels.n_boxes, "left_out": account}

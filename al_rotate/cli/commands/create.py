@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ...data import RotatedInstances, images
+from ...detection.training.schedule import says_how_long
 from ...loop import ActiveLoop, SimulatedAnnotator
 from ...loop.create import restore_annotator
-from ...loop.settings import CONFIGS_OWN, LoopSettings, says_how_long
+from ...loop.settings import CONFIGS_OWN, LoopSettings
 from ...sampling import Budget, CostModel
 from ...storage.plurals import many
 from ...storage.user_warnings import warn_user

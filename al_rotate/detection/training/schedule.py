@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+REPLACED = ("train_cfg", "param_scheduler")  # parts of a config that a schedule takes the place of
 LOWEST_RATE = 0.05  # at the end, as a share of the highest
 
 
@@ -70,3 +73,22 @@ class Schedule:
         fallen = (1 + np.cos(np.pi * (steps - rising) / max(1, iterations - rising))) / 2
         falling = LOWEST_RATE + (1 - LOWEST_RATE) * fallen
         return self.rate * np.where(steps < rising, (steps + 1) / max(1, rising), falling)
+
+
+def says_how_long(options: Mapping[str, Any] | None) -> bool:
+    """Whether ``cfg_options`` say how long to train, or at what rates."""
+    return any(key.startswith(REPLACED) for key in options or ())
+
+
+def by_default(config: Any, options: Mapping[str, Any] | None = None) -> Schedule | None:
+    """Return the schedule of a training of which nobody said how long it shall be; None: that is the config's.
+
+    A config that counts in epochs was made for thousands of images. On a few its length and its rates come to little,
+    see docs/evidence.md. One that counts in iterations says itself how long to train.
+
+    Args:
+        config: an ``mmengine.Config``.
+        options: ``cfg_options`` of the training, which may say how long.
+    """
+    counts_epochs = "max_epochs" in (getattr(config, "train_cfg", None) or ())
+    return Schedule() if counts_epochs and not says_how_long(options) else None

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...data import RotatedInstances
 from ...data.views import View
-from ...detection.training.schedule import Schedule
+from ...detection.training.schedule import REPLACED, Schedule
 from ...evaluation.pseudo_labels import PseudoLabelled
-from ..settings import CONFIGS_OWN, OF_SCHEDULES
+from ..settings import CONFIGS_OWN
 from .learner import ValidationSet
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class MMRotateLearner:
                 f"expected the files of {len(images)} labelled images, {len(missing)} are missing, e.g. {missing[0]}: "
                 "put them back, or take their images out of the workspace with remove_images"
             )
-        if schedule and (own := [key for key in self.train_options if key.startswith(OF_SCHEDULES)]):
+        if schedule and (own := [key for key in self.train_options if key.startswith(REPLACED)]):
             raise ValueError(
                 f"expected train_options without {', '.join(own)}, because this loop's schedule says how long to train "
                 f"and at what rates: change the schedule, or train as the config says (--schedule {CONFIGS_OWN})"

@@ -7,6 +7,7 @@ import pytest
 from helpers.detectors import equal_weights, read_weights
 
 from al_rotate import Schedule
+from al_rotate.detection.training.schedule import by_default
 
 
 def test_iterations_follow_the_labels_within_limits():
@@ -40,6 +41,20 @@ def test_the_rate_rises_and_falls():
 def test_values_out_of_their_ranges(options, message):
     with pytest.raises(ValueError, match=message):
         Schedule(**options)
+
+
+@pytest.mark.mm
+def test_published_configs_have_one_by_default():
+    pytest.importorskip("mmrotate")
+    from al_rotate.detection import configs
+    from al_rotate.detection.small_models import small_rtmdet
+
+    name = "rotated_rtmdet_tiny-3x-dota"
+    published = configs.load(name)
+    assert by_default(published) == by_default(published, {"optim_wrapper.optimizer.lr": 1e-3}) == Schedule()
+    for key in ("train_cfg.max_epochs", "train_cfg", "param_scheduler.0.end"):
+        assert by_default(published, {key: 12}) is None
+    assert by_default(configs.load(name, small_rtmdet(64))) is None  # it counts in iterations
 
 
 @pytest.mark.mm
