@@ -98,3 +98,18 @@ def test_the_table_compares_seeds_that_both_have():
         "| published | 40 | 50 | 250 | 40.0, 50.0 | 45.0 |  |",
         "| cold | 40 | 200 | 200 | 53.0 | 53.0 | +3.0 (1) |",
     ]
+
+
+def test_leads_are_means_over_data_sets_with_intervals_over_seeds(monkeypatch):
+    monkeypatch.setattr(table, "PAIRS", [("cold", "published")])
+    columns = ["recipe", "seed", "images", "mAP"]
+    tables = [
+        pd.DataFrame([(name, k, 100, value) for name, values in of.items() for k, value in enumerate(values)])
+        for of in (
+            {"published": (0.40, 0.40, 0.10), "cold": (0.43, 0.45, 0.90)},
+            {"published": (0.20, 0.20), "cold": (0.21, 0.23)},
+        )
+    ]
+    # Seeds 0 and 1 are 2 and 4 points ahead: a standard error of 1, and t = 12.706 with one degree of freedom.
+    lines = table.leads([rows.set_axis(columns, axis=1) for rows in tables]).splitlines()
+    assert lines[2:] == ["| cold, 100 | published | +3.0 [-9.7, +15.7] | 2 |"]
