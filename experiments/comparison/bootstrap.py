@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,9 @@ def mean_ap(
     resamples: int,
     overlaps: Sequence[tuple[str, str]] = (),
     seed: int = 0,
+    eval_mode: Literal["11points", "area"] = "11points",
 ) -> NDArray[np.float64]:
-    """Evaluate mAP (11 points, rotated IoU 0.5) on each of `resamples` draws of the images with replacement.
+    """Evaluate mAP (rotated IoU 0.5) on each of `resamples` draws of the images with replacement.
 
     An image drawn twice counts twice. Draw k is the same for all detections on the same images, so that differences
     of two detectors are paired. A class without a label in a draw is left out of that draw's mean.
@@ -33,6 +35,7 @@ def mean_ap(
         resamples: draws.
         overlaps: pairs of images that show the same ground: they are drawn together.
         seed: of the draws.
+        eval_mode: as of :func:`al_rotate.evaluate`.
 
     Returns:
         (resamples,).
@@ -45,11 +48,11 @@ def mean_ap(
     numbers, member = np.unique([of[i] for i in ids], return_inverse=True)
     rng, m = np.random.default_rng(seed), len(numbers)
     weights = np.stack([np.bincount(rng.integers(0, m, m), minlength=m)[member] for _ in range(resamples)])
-    return _weighted_mean_ap(detections, labels, scores, weights)
+    return _weighted_mean_ap(detections, labels, scores, weights, eval_mode)
 
 
 def _weighted_mean_ap(
-    detections: al.RotatedInstances, labels: al.RotatedInstances, scores: NDArray, weights: NDArray
+    detections: al.RotatedInstances, labels: al.RotatedInstances, scores: NDArray, weights: NDArray, eval_mode: str
 ) -> NDArray[np.float64]:
     """mAP for each row of `weights` (draws x images), the number of times that each image counts."""
     hits = true_positives(detections, labels)
@@ -66,7 +69,9 @@ def _weighted_mean_ap(
         precision = n_hits / np.maximum(n_drawn, 1)
         best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1] if len(rows) else np.zeros((len(weights), 0))
         for k, total in enumerate(totals[:, number]):
-            if total:
+            if total and eval_mode == "area":
+                aps[k, number] = best[k] @ np.diff(n_hits[k], prepend=0) / total
+            elif total:
                 # Where each recall is first reached; the best precision from there on counts.
                 at = np.searchsorted(n_hits[k] / total, _RECALLS)
                 aps[k, number] = np.mean(np.append(best[k], 0)[at])

@@ -38,15 +38,15 @@ def repeated(instances, drawn):
     return RotatedInstances.concat(parts)
 
 
-def test_each_draw_equals_evaluate_on_the_drawn_images():
+@pytest.mark.parametrize("eval_mode", ["11points", "area"])
+def test_each_draw_equals_evaluate_on_the_drawn_images(eval_mode):
     detections, labels = scenes()
-    values = bootstrap.mean_ap(detections, labels, 12, seed=5)
+    values = bootstrap.mean_ap(detections, labels, 12, seed=5, eval_mode=eval_mode)
     rng = np.random.default_rng(5)
     for value in values:
         drawn = rng.integers(0, len(labels), len(labels))
-        assert value == pytest.approx(
-            al.evaluate(repeated(detections, drawn), repeated(labels, drawn)).mean_ap, abs=1e-9
-        )
+        expected = al.evaluate(repeated(detections, drawn), repeated(labels, drawn), eval_mode=eval_mode)
+        assert value == pytest.approx(expected.mean_ap, abs=1e-9)
 
 
 def test_images_that_overlap_are_drawn_together():
