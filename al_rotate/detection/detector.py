@@ -82,7 +82,7 @@ class Detector:
         engine: Literal["auto", "torch", "onnxruntime"] = "auto",
         class_map: Mapping[str, str] | None = None,
     ) -> None:
-        self.config = configs.load(config, cfg_options)
+        self.config, self.cfg_options = configs.load(config, cfg_options), dict(cfg_options or {})
         if checkpoint is None and class_map:
             raise ValueError("expected a checkpoint with a class_map, got none")
         as_classes(classes)  # refuses a wrong list before any file is read

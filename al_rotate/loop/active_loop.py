@@ -114,8 +114,7 @@ class ActiveLoop(Changeable, Looking):
         given: tuple[tuple[SetName, LabelledSet | None], ...] = (("test", test), ("val", val))
         sets = {name: labelled for name, labelled in given if labelled is not None}
         if not Workspace.exists(folder):
-            config = detector.config if detector and not learner else None
-            settings = LoopSettings.of_new_loop(config, **changes)
+            settings = LoopSettings.of_new_loop(detector if learner is None else None, **changes)
             restore_strategy(folder, settings, strategy)  # refuses a wrong one before anything is written
             with suppress(FileExistsError):  # another process was quicker: its workspace is opened, and compared
                 create_workspace(folder, settings, images, classes, detector, learner, annotator, sets)

@@ -12,8 +12,7 @@ from ..sampling import Budget, CostModel
 from ..sampling.deprecated import warn_renamed
 
 if TYPE_CHECKING:
-    from mmengine.config import Config
-
+    from ..detection import Detector
     from ..detection.networks.precision import Precision
 
 CUSTOM = "custom"  # the name of a strategy that is a function of the user's own
@@ -105,18 +104,16 @@ class LoopSettings:
         return {**other, **{_NAMES_ON_DISK.get(name, name): value for name, value in values.items()}}
 
     @classmethod
-    def of_new_loop(cls, config: Config | None, **arguments: Any) -> LoopSettings:
+    def of_new_loop(cls, detector: Detector | None, **arguments: Any) -> LoopSettings:
         """Return the settings of a new loop: these arguments, and the best training of those measured.
 
         Args:
-            config: of the detector that MMRotate trains, see :func:`~al_rotate.detection.training.schedule.by_default`;
-                None: another learner trains.
+            detector: that MMRotate trains, see :func:`default_schedule`; None: another learner trains.
             arguments: see :meth:`merged`.
         """
         settings = cls().merged(**arguments)
-        if config is None or arguments.get("schedule") is not None:
-            return settings
-        return replace(settings, schedule=by_default(config, settings.train_options))
+        given = arguments.get("schedule") is not None or says_how_long(settings.train_options)
+        return settings if detector is None or given else replace(settings, schedule=default_schedule(detector))
 
     def merged(self, **arguments: Any) -> LoopSettings:
         """Apply arguments of :class:`~al_rotate.ActiveLoop` that are not None.
@@ -143,6 +140,11 @@ class LoopSettings:
         """Accept ``loop.settings["seed"]``, as al_rotate 0.1 had it."""
         warn_renamed(f"loop.settings[{key!r}]", f"loop.settings.{_CURRENT_NAMES.get(key, key)}")
         return self.to_json()[key]
+
+
+def default_schedule(detector: Detector) -> Schedule | None:
+    """Return the schedule of a loop with this detector of which nobody said how long to train."""
+    return by_default(detector.config, getattr(detector, "cfg_options", None))
 
 
 def as_budget(budget: Budget | int) -> Budget:

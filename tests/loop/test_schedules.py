@@ -45,6 +45,20 @@ def test_each_training_is_given_the_schedule(tmp_path, warm):
         assert learner.options[-1] == {}
 
 
+@pytest.mark.parametrize(
+    ("schedule", "later"), [(Schedule(), None), (SCHEDULE, SCHEDULE), (None, None)], ids=["default", "own", "none"]
+)
+def test_another_detector_decides_anew_where_nobody_said_how_long(tmp_path, schedule, later):
+    with make(tmp_path, detector=Start(), schedule=schedule, learner=Recording()) as loop:
+        loop.set_detector(Start(taught=30))  # whose config does not count in epochs
+    with ActiveLoop(tmp_path, learner=Recording()) as loop:
+        assert loop.settings.schedule == later
+        epochs = Start(taught=40, text="model = 2\n")
+        epochs.train_cfg = {"max_epochs": 36}
+        loop.set_detector(epochs)
+        assert loop.settings.schedule == later  # it is as it was said to be, or as the config says
+
+
 def test_old_workspaces_train_as_they_did(tmp_path):
     with make(tmp_path, learner=Recording()) as loop:
         loop.run(1)

@@ -86,12 +86,16 @@ def test_schedule_and_pseudo_labels_are_kept_where_there_are_any():
     assert not {"schedule", "pseudo_labels"} & off.to_json().keys()
 
 
-EPOCHS = SimpleNamespace(train_cfg={"type": "EpochBasedTrainLoop", "max_epochs": 36})
-ITERATIONS = SimpleNamespace(train_cfg={"type": "IterBasedTrainLoop", "max_iters": 300})
+def detector(cfg_options=(), **train_cfg):
+    return SimpleNamespace(config=SimpleNamespace(train_cfg=train_cfg), cfg_options=dict.fromkeys(cfg_options, 1))
+
+
+EPOCHS = detector(type="EpochBasedTrainLoop", max_epochs=36)
+ITERATIONS = detector(type="IterBasedTrainLoop", max_iters=300)
 
 
 def test_a_new_loop_has_a_schedule_where_its_config_counts_in_epochs():
-    for config, given, schedule in (
+    for start, given, schedule in (
         (EPOCHS, {}, Schedule()),
         (EPOCHS, {"schedule": "config"}, None),
         (EPOCHS, {"schedule": Schedule(rate=0.5)}, Schedule(rate=0.5)),
@@ -99,10 +103,12 @@ def test_a_new_loop_has_a_schedule_where_its_config_counts_in_epochs():
         (EPOCHS, {"train_options": {"optim_wrapper.optimizer.lr": 1e-3}}, Schedule()),
         (ITERATIONS, {}, None),
         (ITERATIONS, {"schedule": Schedule()}, Schedule()),
-        (SimpleNamespace(), {}, None),
+        (detector(["train_cfg.max_epochs"], max_epochs=12), {}, None),
+        (detector(["optim_wrapper.optimizer.lr"], max_epochs=36), {}, Schedule()),
+        (SimpleNamespace(config=SimpleNamespace()), {}, None),
         (None, {}, None),
     ):
-        settings = LoopSettings.of_new_loop(config, seed=3, **given)
+        settings = LoopSettings.of_new_loop(start, seed=3, **given)
         assert (settings.schedule, settings.warm_start, settings.seed) == (schedule, True, 3), given
 
 

@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,9 @@ def from_labels(request: dict[str, Any], job: Path) -> dict[str, Any]:
         ValueError: if nothing of the project can be trained on.
         LabelStudioError: if Label Studio cannot be reached or refuses.
     """
-    from ...detection import configs, finetune
+    from ...detection import finetune
     from ...detection.checkpoints import read_checkpoint
-    from ...detection.training.schedule import by_default
+    from ...detection.training.schedule import Schedule
 
     start = Path(_once(job / "start.json", lambda: _newest_checkpoint(request, job)))
     classes = request.get("classes") or read_checkpoint(start).classes
@@ -87,6 +88,7 @@ def from_labels(request: dict[str, Any], job: Path) -> dict[str, Any]:
         raise ValueError(f"expected a checkpoint that names its classes, {start} does not")
     pulled, account = _once(job / "pulled.json", lambda: _pull(request, job, tuple(classes)))
     os.environ.pop(TOKEN_VARIABLE, None)  # MMEngine and its loader processes need none
+    schedule = _once(job / "schedule.json", lambda: _schedule(request, job))
     files = {image_id: Path(file) for image_id, file in pulled.items()}
     labels = RotatedInstances.load(job / "labels.parquet").subset(files)
     result = finetune(
@@ -98,11 +100,22 @@ def from_labels(request: dict[str, Any], job: Path) -> dict[str, Any]:
         start,
         request["cfg_options"] or None,
         keep_checkpoints=False,
-        schedule=by_default(configs.load(request["config"]), request["cfg_options"]),
+        schedule=schedule and Schedule(**schedule),
     )
     shutil.rmtree(job / "images", ignore_errors=True)
     trained = {"images": len(labels), "boxes": labels.n_boxes, "left_out": account}
     return {"checkpoint": str(result.checkpoint), "metrics": result.metrics, **trained}
+
+
+def _schedule(request: dict[str, Any], job: Path) -> dict[str, Any] | None:
+    """Decide how long a job trains; one that an earlier version has begun goes on as its config says."""
+    from ...detection import configs
+    from ...detection.training.schedule import by_default
+
+    if (job / "training").exists():
+        return None
+    schedule = by_default(configs.load(request["config"]), request["cfg_options"])
+    return None if schedule is None else asdict(schedule)
 
 
 def _pull(request: dict[str, Any], job: Path, classes: tuple[str, ...]) -> list[Any]:

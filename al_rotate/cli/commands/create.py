@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ...data import RotatedInstances, images
-from ...detection.training.schedule import says_how_long
 from ...loop import ActiveLoop, SimulatedAnnotator
 from ...loop.create import restore_annotator
-from ...loop.settings import CONFIGS_OWN, LoopSettings
+from ...loop.settings import LoopSettings
 from ...sampling import Budget, CostModel
 from ...storage.plurals import many
 from ...storage.user_warnings import warn_user
@@ -85,9 +84,8 @@ def _init(args: argparse.Namespace) -> None:
         args.config, args.checkpoint, args.device, args.cfg_options, classes, class_map=as_class_map(args.map)
     )
     cost = as_cost(args.cost)
-    own = CONFIGS_OWN if says_how_long(args.cfg_options) else None
     training: dict[str, Any] = {
-        "schedule": as_schedule(args.schedule) or own,
+        "schedule": as_schedule(args.schedule),
         "pseudo_labels": args.pseudo_labels,
         "warm_start": False if args.cold_start else None,
     }

@@ -88,7 +88,7 @@ def by_default(config: Any, options: Mapping[str, Any] | None = None) -> Schedul
 
     Args:
         config: an ``mmengine.Config``.
-        options: ``cfg_options`` of the training, which may say how long.
+        options: ``cfg_options`` of the config or of the training, which may say how long.
     """
     counts_epochs = "max_epochs" in (getattr(config, "train_cfg", None) or ())
     return Schedule() if counts_epochs and not says_how_long(options) else None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...data import RotatedInstances, dataset
 from ...data import images as image_files
+from ...detection.training.schedule import Schedule
 from ...storage.plurals import many
 from ...workspace import Workspace
 from ...workspace.versions import SetName
 from ..create import SETS, Images, check_outside_pool
+from ..settings import LoopSettings, default_schedule
 from .imported import with_classes_of
 
 if TYPE_CHECKING:
@@ -44,13 +47,16 @@ def keep_detector(workspace: Workspace, detector: Detector) -> None:
     config = file.with_name(f"config-{file.stem}.py")
     detector.save(file)
     detector.config.dump(config)
-    settings = {
+    settings: dict[str, Any] = {
         "checkpoint": file.name,
         "config": config.name,
         "cold": detector.untrained,
         "device": str(detector.device),
         "precision": detector.precision,
     }
+    if LoopSettings.from_json(workspace.settings).schedule == Schedule():  # by default, so the new config decides anew
+        schedule = default_schedule(detector)
+        settings["schedule"] = schedule and asdict(schedule)
     kind = "random weights" if detector.untrained else f"weights of {detector.checkpoint}"
     workspace.change_settings("set_detector", settings, f"{config.name}, {kind}", between_rounds=True)
 
