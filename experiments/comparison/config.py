@@ -120,12 +120,7 @@ def depends_on(config: dict[str, Any], name: str) -> dict[str, Any]:
     Of an arm that is not in the config, only what all arms share.
     """
     own = arm_of(config, name) if name in config["arms"] else {}
-    return {**recipe_of(config), "budget": config["budget"], **own}
-
-
-def recipe_of(config: dict[str, Any]) -> dict[str, Any]:
-    """What all arms of a config share, except the budget."""
-    return {key: config[key] for key in (*RECIPE, *OPTIONAL) if key in config}
+    return {**{key: config[key] for key in (*RECIPE, *OPTIONAL) if key in config}, "budget": config["budget"], **own}
 
 
 def cell_folder(work: Path, config: dict[str, Any], cell: Cell) -> Path:

@@ -25,7 +25,7 @@ from ..learners.pools.tile_pool import POOLS, make_pool
 from ..paths import COMPARISONS, TABLES
 from . import analysis, claim
 from .prices import costs_of
-from .savings import DETECTED, after_the_shared_query, steps_to
+from .savings import DETECTED, Share, after_the_shared_query, steps_to
 
 
 def measured_by_area(name: str, table: pd.DataFrame, arms: Iterable[str], work: Path) -> pd.DataFrame:
@@ -71,8 +71,7 @@ def main() -> None:
     pd.concat(measured).to_csv(TABLES / "by_area.csv", index=False, float_format="%.5f")
     for other, of_each in shifts.items():
         for name, shift in zip([*args.tables, "together"], [*of_each, analysis.pooled(of_each)], strict=True):
-            saved, low, high = (100 * share for share in shift.saving)
-            print(f"{name}, against {other}: {saved:+.1f} % [{low:+.1f}, {high:+.1f}], p = {shift.p:.2g}")
+            print(f"{name}, against {other}: {Share(*shift.saving)}, p = {shift.p:.2g}")
 
 
 if __name__ == "__main__":

@@ -84,11 +84,8 @@ COMMITTED = [file for file in sorted(TABLES.glob("*.parquet")) if file.stem not 
 
 @pytest.mark.parametrize("table", COMMITTED, ids=lambda path: path.stem)
 def test_committed_tables_are_those_of_their_configs(table):
-    """Whole seeds, the config's first ones: whoever goes on, or adds a seed, runs that seed, and nothing else."""
+    """So that whoever adds a seed runs that seed, and nothing else."""
     folder = CHOICES if table.stem.startswith("choose-") else COMPARISONS
     config = load_config(folder / f"{table.stem}.yaml")
     rows = {*map(tuple, read_table(table, config)[KEYS].to_numpy())}
-    seeds = {seed for _, seed, _ in rows}
-    assert seeds >= {*config["seeds"][: len(seeds)]}
-    assert len(seeds) >= 3
-    assert {(cell.arm, cell.seed, cell.round) for cell in list_cells(config) if cell.seed in seeds} <= rows
+    assert {(cell.arm, cell.seed, cell.round) for cell in list_cells(config)} <= rows
